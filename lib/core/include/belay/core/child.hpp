@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The handle of a spawned task.
+
+#include <belay/core/detail/group_core.hpp>
+#include <belay/core/task.hpp>
+#include <source_location>
+#include <utility>
+
+namespace belay {
+
+namespace detail {
+
+// Waits for the end of one child. Linked in the child's list, so that it can be cancelled by itself.
+class child_wait : public operation {
+ public:
+  explicit child_wait(node& on) noexcept : on_(&on) {}
+  [[nodiscard]] bool await_ready() const noexcept;
+  void child_ended() noexcept;
+
+ protected:
+  ~child_wait() = default;
+  node* on_;
+
+ private:
+  friend class group_core;
+  void start() override;
+  bool abort() noexcept override;
+  void unlink() noexcept;
+  child_wait* next_ = nullptr;
+  child_wait** link_ = nullptr;
+};
+
+void drop_handle(node& of) noexcept;
+[[noreturn]] void throw_misuse_empty_child(const char* call, std::source_location where);
+
+}  // namespace detail
+
+/// A task of a group, to be awaited when its result is wanted. Dropping the handle does nothing to the task.
+///
+/// Move-only. The result is kept until the handle goes, also beyond the end of the group.
+template <class T>
+class child {
+ public:
+  child() noexcept = default;
+  child(child&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+  child& operator=(child&& other) noexcept {
+    std::swap(node_, other.node_);
+    return *this;
+  }
+  ~child() {
+    if (node_ != nullptr) detail::drop_handle(*node_);
+  }
+
+  /// Asks this one task to stop; its siblings go on. Idempotent. False when it had ended already.
+  bool cancel(cancel_reason reason = cancel_reason::caller,
+              std::source_location where = std::source_location::current()) noexcept {
+    if (done()) return false;
+    detail::cancel_scope(node_->base, cancel_record::make(reason, "child.cancel", where));
+    return true;
+  }
+
+  [[nodiscard]] bool done() const noexcept {
+    return node_ == nullptr || node_->state == detail::node_state::ended;
+  }
+
+  class awaiter final : public detail::child_wait {
+   public:
+    explicit awaiter(detail::child_node<T>& on, std::source_location where) noexcept
+        : child_wait(on), where_(where) {}
+    decltype(auto) await_resume() {
+      auto& how = static_cast<detail::child_node<T>*>(on_)->value;
+      if constexpr (std::is_void_v<T>) {
+        static_cast<void>(how.value(where_));
+      } else {
+        return how.value(where_);
+      }
+    }
+
+   private:
+    std::source_location where_;
+  };
+
+  /// Waits for the end of the task.
+  ///
+  /// Result:        a reference to the value, as often as you like; it lives as long as the handle.
+  /// Errors:        that of the task (the same object, each time); `child_cancelled` if somebody cancelled it.
+  /// Cancellation:  of the awaiter: stops waiting; the task is not touched.
+  [[nodiscard]] awaiter belay_await(std::source_location where = std::source_location::current()) const {
+    if (node_ == nullptr) detail::throw_misuse_empty_child("co_await child", where);
+    return awaiter(*node_, where);
+  }
+
+  /// Moves the value out; call once, after it was awaited.
+  [[nodiscard]] unit_if_void<T> take(std::source_location where = std::source_location::current()) {
+    if (!done() || node_ == nullptr) detail::throw_misuse_empty_child("child::take before its end", where);
+    return std::move(node_->value).value(where);
+  }
+
+  // For combinators: how it ended, unchecked.
+  [[nodiscard]] outcome<T>& ended_with() noexcept { return node_->value; }
+
+  explicit child(detail::child_node<T>& of) noexcept : node_(&of) { of.has_handle = true; }
+
+ private:
+  detail::child_node<T>* node_ = nullptr;
+};
+
+}  // namespace belay

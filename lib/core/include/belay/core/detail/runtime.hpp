@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The machinery under every await: frames, tasks (nodes), scopes, and the loop's step.
+//
+// A *node* is one task: a stack of frames, of which only the innermost waits. It is what the ready queue holds.
+// A *frame* is one coroutine of that stack. A *scope* is what can be cancelled; scopes form a tree, and each
+// node knows the innermost one it is in.
+//
+// A child is resumed inside its parent's await_suspend. So when a frame suspends, parents may still be on the C++ stack
+// above it; everything that would touch them (resuming a parent, unwinding, ending a task) is left as a *next step* in
+// the thread's `runtime`, and done by `run_node` once the C++ stack is empty again. There is one next step at the most,
+// because whoever sets it suspends at once.
+
+#include <belay/core/detail/frame_pool.hpp>
+#include <belay/core/detail/timer_wheel.hpp>
+#include <belay/core/outcome.hpp>
+#include <belay/core/time.hpp>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <source_location>
+
+namespace belay {
+class loop;
+class operation;
+}  // namespace belay
+
+namespace belay::detail {
+
+struct node;
+struct frame;
+struct resource_frame;
+class group_core;
+class child_wait;
+
+// What the awaiting frame wants to see of a child that ended.
+enum class delivery : unsigned char {
+  plain,      // value; a failure is thrown; cancelled: the awaiting frame is unwound too
+  forward,    // or_fail: a failure, too, unwinds the awaiting frame, without a throw
+  inspect,    // as_outcome: value or failure as an outcome; cancelled unwinds on
+  intercept,  // everything as an outcome; only for library code, which must pass a cancellation on
+};
+
+enum class progress : unsigned char {
+  nested,   // being started or resumed inside the awaiter's await_suspend
+  waiting,  // the awaiter is suspended and will be resumed by a next step
+  done,     // ended (or, for a managed resource, at its co_yield) while nested
+};
+
+struct frame {
+  std::coroutine_handle<> handle;
+  frame* parent = nullptr;          // who awaits this frame; null for the outermost one of a task
+  outcome_base* result = nullptr;   // where the outcome goes; lives in the awaiter or in the node
+  std::source_location site;        // where this frame awaits just now
+  resource_frame* cleanups = nullptr;  // managed resources opened by `use`, newest first
+  delivery how = delivery::plain;
+  progress state = progress::nested;
+  bool closes_parent = false;       // the driver that closes the resources of `parent`, which is ending
+  bool at_yield = false;            // a managed resource that is open
+  bool body_ended = false;          // reached its final suspend point
+};
+
+// A managed resource.
+struct resource_frame : frame {
+  resource_frame* next_cleanup = nullptr;                     // the one opened before it by the same frame
+  void (*tell)(resource_frame&, exit_status) noexcept = nullptr;  // tells it how the block ended
+  void (*drop_value)(outcome_base&) noexcept = nullptr;       // drops the value of the frame that opened it
+};
+
+struct scope {
+  scope* parent = nullptr;
+  scope* first_child = nullptr;
+  scope* next = nullptr;
+  scope** link = nullptr;  // who points to us: the parent's first_child or a sibling's next
+  node* owner = nullptr;
+  cancel_record record;    // set with the first request
+  bool requested = false;  // cancel was asked for on this very scope
+  bool effective = false;  // requested here, or on a parent that we are not shielded from
+  bool shielded = false;
+  bool has_deadline = false;  // it is a deadline_scope
+
+  scope() noexcept = default;
+  scope(const scope&) = delete;
+  scope& operator=(const scope&) = delete;
+
+  void attach_to(scope* new_parent) noexcept {
+    parent = new_parent;
+    if (new_parent != nullptr) {
+      next = new_parent->first_child;
+      if (next != nullptr) next->link = &next;
+      new_parent->first_child = this;
+      link = &new_parent->first_child;
+      effective = requested || (!shielded && new_parent->effective);
+    } else {
+      effective = requested;
+    }
+  }
+  void detach() noexcept {
+    if (link != nullptr) {
+      *link = next;
+      if (next != nullptr) next->link = link;
+      link = nullptr;
+      next = nullptr;
+    }
+  }
+  // Is a parent's cancellation acting on us? Then ours is not the one to stop at.
+  [[nodiscard]] bool cancelled_from_outside() const noexcept {
+    return !shielded && parent != nullptr && parent->effective;
+  }
+};
+
+// Requests the cancellation of a scope, once; later requests change nothing. Wakes what waits in it.
+void cancel_scope(scope& target, const cancel_record& record) noexcept;
+// The record of the outermost requested scope that acts on `from`.
+[[nodiscard]] cancel_record effective_record(const scope& from) noexcept;
+
+enum class node_state : unsigned char {
+  fresh,     // in the ready queue, body not begun
+  ready,     // in the ready queue, to be resumed
+  running,
+  waiting,   // an operation is under way
+  aborting,  // it was asked to stop, and has not answered
+  ended,
+};
+
+struct node {
+  node* next_ready = nullptr;
+  frame* leaf = nullptr;        // innermost frame: what is resumed
+  scope* current = nullptr;     // innermost scope
+  operation* waits_for = nullptr;
+  group_core* group = nullptr;
+  child_wait* awaiters = nullptr;  // who waits for the end of this task
+  outcome_base* result = nullptr;
+  void (*destroy)(node&) noexcept = nullptr;
+  std::source_location spawned_at;
+  scope base;
+  node_state state = node_state::fresh;
+  bool unwind_on_run = false;  // its operation was taken back by a cancellation
+  bool has_handle = false;     // a `child` refers to this node: keep the result
+  bool blocked_abort = false;  // waiting without regard to cancellation
+
+  node() noexcept { base.owner = this; current = &base; }
+  node(const node&) = delete;
+  node& operator=(const node&) = delete;
+  [[nodiscard]] bool cancel_pending() const noexcept { return current->effective; }
+};
+
+// resume: the frame goes on. settle: its outcome is set; close what it opened, destroy it, deliver to who awaits it.
+enum class step : unsigned char { none, resume, settle };
+
+// The state of a thread that runs a loop. One per thread; found by one thread-local load.
+struct runtime {
+  node* current = nullptr;
+  frame* next_frame = nullptr;
+  step next_step = step::none;
+  char* stack_limit = nullptr;  // nest no deeper than this address (stacks grow downwards here)
+  node* ready_head = nullptr;
+  node* ready_tail = nullptr;
+  std::size_t ready_count = 0;
+  std::size_t live_nodes = 0;
+  timer_wheel* timers = nullptr;
+  clock* time = nullptr;
+  ref<failure_record> last_failure;  // the one that was rethrown last in the running task
+  belay::loop* loop = nullptr;
+
+  void push_ready(node& task) noexcept {
+    task.next_ready = nullptr;
+    if (ready_tail != nullptr) {
+      ready_tail->next_ready = &task;
+    } else {
+      ready_head = &task;
+    }
+    ready_tail = &task;
+    ++ready_count;
+  }
+  void next(step what, frame& target) noexcept {
+    next_step = what;
+    next_frame = &target;
+  }
+};
+
+// Null on threads that run no loop.
+extern constinit thread_local runtime* this_runtime;
+
+// The runtime, for code that may run outside of a loop: throws misuse_error naming `what` there.
+[[nodiscard]] runtime& require_runtime(const char* what);
+
+// Resumes the task until it suspends or ends, doing all next steps.
+void run_node(runtime& rt, node& task) noexcept;
+
+// Starts unwinding `from` as cancelled, as the next step.
+void unwind_cancelled(runtime& rt, frame& from) noexcept;
+// Likewise as failed.
+void unwind_failed(runtime& rt, frame& from, ref<failure_record> record) noexcept;
+
+// The failure record for the exception being handled: the one passing through, or a new one.
+[[nodiscard]] ref<failure_record> record_current_exception() noexcept;
+void append_trace(failure_record& record, std::source_location place) noexcept;
+// Remembers `record` as passing through this thread and throws its exception.
+[[noreturn]] void rethrow_record(const ref<failure_record>& record);
+
+// Begins the end of a frame at its final suspend point (its result is set).
+void finish_frame_slow(frame& ended) noexcept;
+
+// A frame that has nothing to close and whose awaiter is still on the stack: nothing to do but to say so.
+inline void finish_frame(frame& ended) noexcept {
+  if (ended.cleanups == nullptr && ended.state == progress::nested && ended.parent != nullptr) [[likely]] {
+    ended.state = progress::done;
+    return;
+  }
+  finish_frame_slow(ended);
+}
+
+[[nodiscard]] inline bool stack_is_deep(const runtime& rt) noexcept {
+#if defined(__GNUC__)
+  return static_cast<char*>(__builtin_frame_address(0)) < rt.stack_limit;
+#else
+  volatile char here = 0;
+  return const_cast<char*>(&here) < rt.stack_limit;
+#endif
+}
+
+// A child failed while its awaiter was on the stack: traces it. True: the failure ends the awaiting frame as well.
+[[nodiscard]] bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept;
+
+// Starts (or goes on with) `child` on behalf of `parent`. True: the parent stays suspended. False: the child is done, its
+// frame is destroyed (unless it is an open resource), and the outcome can be read.
+inline bool await_frame(frame& parent, frame& child, outcome_base& result, delivery how) noexcept {
+  runtime& rt = *this_runtime;
+  child.parent = &parent;
+  child.result = &result;
+  child.how = how;
+  if (stack_is_deep(rt)) [[unlikely]] {
+    child.state = progress::waiting;
+    rt.next(step::resume, child);
+    return true;
+  }
+  child.state = progress::nested;
+  child.handle.resume();
+  if (child.state != progress::done) {
+    child.state = progress::waiting;
+    return true;
+  }
+  if (child.at_yield && !child.body_ended) return false;
+  child.handle.destroy();
+  if (result.how() != ending::value) [[unlikely]] return pass_on_failure(parent, result, how);
+  return false;
+}
+
+// Puts the running task to sleep at `leaf`, with `op` under way. False: a cancellation acts here, the operation must not
+// start.
+[[nodiscard]] inline bool begin_wait(frame& leaf, operation& op) noexcept {
+  runtime& rt = *this_runtime;
+  node& task = *rt.current;
+  if (task.current->effective) [[unlikely]] {
+    unwind_cancelled(rt, leaf);
+    return false;
+  }
+  task.leaf = &leaf;
+  task.waits_for = &op;
+  task.state = node_state::waiting;
+  return true;
+}
+
+}  // namespace belay::detail

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The base of the errors that Belay throws, and of yours if you like: kind, code, message, place, what it replaced.
+
+#include <belay/core/failure.hpp>
+#include <memory>
+#include <source_location>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace belay {
+
+/// What should the caller do?
+enum class error_kind : unsigned char {
+  invalid,          ///< fix the call
+  not_found,        ///< it does not exist
+  conflict,         ///< it clashes with the present state: look again
+  denied,           ///< not allowed
+  unauthenticated,  ///< say who you are
+  unavailable,      ///< retry later
+  overloaded,       ///< retry later, and back off
+  timed_out,        ///< a deadline passed
+  child_cancelled,  ///< a task that was awaited had been cancelled by somebody else
+  data_format,      ///< what came in cannot be read
+  internal,         ///< a bug: report it
+};
+
+[[nodiscard]] std::string_view to_string(error_kind kind) noexcept;
+
+/// An error with kind, stable code, message and the place that made it. Built inside a `catch` handler it records
+/// the exception that it replaces (`cause()`). Copies are cheap and never throw. Foreign exception types work in
+/// Belay just as well; this one only says more.
+class error : public std::runtime_error {
+ public:
+  explicit error(std::string message, std::source_location where = std::source_location::current());
+  error(error_kind kind, std::string code, std::string message,
+        std::source_location where = std::source_location::current());
+
+  [[nodiscard]] error_kind kind() const noexcept;
+  /// Stable, machine-readable: `email_taken`. Empty when none was given.
+  [[nodiscard]] std::string_view code() const noexcept;
+  [[nodiscard]] std::source_location where() const noexcept;
+  /// What this error replaced, if it was built inside a `catch` handler.
+  [[nodiscard]] failure cause() const;
+
+ private:
+  struct details;
+  std::shared_ptr<const details> details_;
+};
+
+/// The limit of `with_timeout` or `shielded` passed before the operation finished. An ordinary error, no cancellation.
+class timeout_error : public error {
+ public:
+  explicit timeout_error(std::string message, std::source_location where = std::source_location::current())
+      : error(error_kind::timed_out, "timed_out", std::move(message), where) {}
+};
+
+/// A task that was awaited through its handle had been cancelled by somebody else. The awaiter itself was not.
+class child_cancelled : public error {
+ public:
+  explicit child_cancelled(std::string message, std::source_location where = std::source_location::current())
+      : error(error_kind::child_cancelled, "child_cancelled", std::move(message), where) {}
+};
+
+/// The library was used wrongly; says which call, and what to do instead. The state is unharmed.
+class misuse_error : public error {
+ public:
+  explicit misuse_error(std::string message, std::source_location where = std::source_location::current())
+      : error(error_kind::internal, "misuse", std::move(message), where) {}
+};
+
+}  // namespace belay

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A flag that tasks can wait for.
+
+#include <belay/core/detail/wait_list.hpp>
+
+namespace belay {
+
+/// Not set at first. Thread: the loop's only.
+class event {
+ public:
+  /// Wakes all who wait; later waits return at once. Idempotent.
+  void set() noexcept;
+  void reset() noexcept { set_ = false; }
+  [[nodiscard]] bool is_set() const noexcept { return set_; }
+
+  class awaiter final : public detail::list_wait {
+   public:
+    explicit awaiter(event& on) noexcept : list_wait(on.waiters_), on_(&on) {}
+    // A cancellation that was requested before acts even if the event is set.
+    [[nodiscard]] bool await_ready() const noexcept { return on_->set_ && !cancel_pending(); }
+    void await_resume() const noexcept {}
+
+   private:
+    void start() override {
+      if (on_->set_) {
+        complete();
+      } else {
+        enqueue();
+      }
+    }
+    event* on_;
+  };
+  /// Waits until the event is set. Cancellation: stops waiting; nothing is lost.
+  [[nodiscard]] awaiter wait() noexcept { return awaiter(*this); }
+
+ private:
+  bool set_ = false;
+  detail::wait_list waiters_;
+};
+
+}  // namespace belay

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What happened: an exception together with its async trace, what else failed, what it replaced, and notes.
+
+#include <belay/core/detail/failure_record.hpp>
+#include <exception>
+#include <functional>
+#include <source_location>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace belay {
+
+/// A failure with its story, beside the C++ exception that `catch` sees. A cheap handle to one shared record.
+///
+/// Every failure has exactly one fate: *handled* (rethrown into code that caught it, or looked at through an
+/// `outcome`), *propagated* (to the awaiter, or attached to the first failure of its group), or *reported* to the
+/// failure sink, once, when the last handle to an unobserved failure goes away.
+///
+/// Thread: handles may be copied and dropped on any thread; changing one record (`attach`, `note`) is for one
+///         thread at a time.
+class failure {
+ public:
+  /// No failure.
+  failure() noexcept = default;
+
+  /// A record for `exception`, with no trace yet. When `exception` is one that is being rethrown through tasks on
+  /// this thread just now, its existing record.
+  static failure of(std::exception_ptr exception);
+
+  explicit operator bool() const noexcept { return static_cast<bool>(record_); }
+
+  /// The exception object; the same for every awaiter (type and identity are never changed by the library).
+  [[nodiscard]] const std::exception_ptr& exception() const noexcept;
+
+  /// Where it passed: one place per awaiting frame, innermost first. Kept in release builds.
+  [[nodiscard]] std::span<const std::source_location> trace() const noexcept;
+
+  /// What else failed: siblings, cleanup. Looking at them marks them observed.
+  [[nodiscard]] std::span<const failure> attached() const noexcept;
+
+  /// What this failure replaced: the exception that was being handled when this one was built.
+  [[nodiscard]] failure cause() const;
+
+  [[nodiscard]] std::span<const std::string> notes() const noexcept;
+
+  /// `what()` of the exception; for foreign types, their name. Never throws on odd exceptions.
+  [[nodiscard]] std::string message() const;
+  /// Demangled type name of the exception object.
+  [[nodiscard]] std::string type_name() const;
+
+  /// Adds `other` beside this failure. The same exception twice is kept once.
+  void attach(failure other);
+  /// Adds a line of context ("while loading user 42") without changing type or identity.
+  void note(std::string text);
+
+  /// The exception as `E`, here, in the attached failures or the causes (depth first); null when there is none.
+  /// The object lives as long as this failure.
+  template <class E>
+  [[nodiscard]] const E* find() const;
+
+  /// Calls `visit(const E&)` for each exception of type `E` in this failure, the attached ones and the causes.
+  template <class E, class Visit>
+  void for_each(Visit&& visit) const;
+
+  /// This failure and everything attached or caused, as one list.
+  [[nodiscard]] std::vector<failure> flatten() const;
+
+  /// Throws the exception; a task that lets it pass continues this record (trace, attached, notes).
+  [[noreturn]] void rethrow() const;
+
+  /// Somebody looked: it will not be reported as lost.
+  void observe() const noexcept;
+  [[nodiscard]] bool observed() const noexcept;
+
+  friend bool operator==(const failure& a, const failure& b) noexcept {
+    return a.record_.get() == b.record_.get();
+  }
+
+  explicit failure(detail::ref<detail::failure_record> record) noexcept : record_(std::move(record)) {}
+  [[nodiscard]] const detail::ref<detail::failure_record>& record() const noexcept { return record_; }
+  [[nodiscard]] detail::ref<detail::failure_record> take_record() noexcept { return std::move(record_); }
+
+ private:
+  detail::ref<detail::failure_record> record_;
+};
+
+/// Inside a `catch` handler: the failure being handled, with its trace. Marks it observed. Outside: no failure.
+[[nodiscard]] failure current_failure();
+
+/// One screen of text: message, async trace, attached failures, causes, notes. Marks all of them observed.
+[[nodiscard]] std::string describe(const failure& what);
+
+/// Gets every failure that nobody observed, exactly once. Must not throw; a sink that does is answered by a line on
+/// stderr. The default sink writes `describe(what)` to stderr.
+using failure_sink = std::function<void(const failure& what)>;
+
+namespace detail {
+
+/// Reports to the sink of this thread's loop; to stderr where there is none.
+void report_lost(const failure& what) noexcept;
+
+template <class E>
+const E* exception_as(const std::exception_ptr& exception) noexcept {
+  if (!exception) return nullptr;
+  try {
+    std::rethrow_exception(exception);
+  } catch (const E& found) {
+    return &found;
+  } catch (...) {
+    return nullptr;  // another type: that is the answer
+  }
+}
+
+}  // namespace detail
+
+template <class E>
+const E* failure::find() const {
+  for (const failure& one : flatten()) {
+    if (const E* found = detail::exception_as<E>(one.exception())) {
+      one.observe();
+      return found;
+    }
+  }
+  return nullptr;
+}
+
+template <class E, class Visit>
+void failure::for_each(Visit&& visit) const {
+  for (const failure& one : flatten()) {
+    if (const E* found = detail::exception_as<E>(one.exception())) {
+      one.observe();
+      visit(*found);
+    }
+  }
+}
+
+}  // namespace belay

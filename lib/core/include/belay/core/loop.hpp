@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The event loop: runs tasks on one thread, with an injected clock.
+
+#include <belay/core/detail/group_core.hpp>
+#include <belay/core/failure.hpp>
+#include <belay/core/reactor.hpp>
+#include <belay/core/task.hpp>
+#include <belay/core/time.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <source_location>
+#include <utility>
+
+namespace belay {
+
+struct loop_options {
+  /// Where time comes from; null: the machine's monotonic clock. Must outlive the loop.
+  belay::clock* clock = nullptr;
+  /// Gets failures that nobody observed; empty: they are written to stderr.
+  failure_sink on_lost_failure;
+  /// How long a cleanup (closing a resource, `finally`) may take before it is cancelled itself.
+  duration cleanup_limit = std::chrono::seconds(10);
+  /// The most threads that `to_thread` uses at the same time, at least 1. They are started when needed.
+  unsigned blocking_threads = 16;
+};
+
+struct loop_statistics {
+  std::size_t live_tasks = 0;
+  std::size_t timers = 0;
+  std::size_t blocking_jobs = 0;    ///< `to_thread` calls under way or queued
+  std::uint64_t lost_failures = 0;  ///< reported to the sink since the loop was made
+};
+
+/// All tasks were waiting and nothing could ever wake them. Only a loop with a virtual clock can know that.
+class deadlock_error : public error {
+ public:
+  explicit deadlock_error(std::string message, std::source_location where = std::source_location::current())
+      : error(error_kind::internal, "deadlock", std::move(message), where) {}
+};
+
+/// One thread's loop. Most programs use `belay::run`, which makes one, and prints what went wrong.
+class loop {
+ public:
+  /// Errors: `misuse_error` for options out of range.
+  explicit loop(loop_options options = {});
+  loop(const loop&) = delete;
+  loop& operator=(const loop&) = delete;
+  /// Joins the threads of `to_thread`; they have no work left.
+  ~loop();
+
+  /// Runs `main` and everything that it starts, to the end.
+  ///
+  /// Result:        the value of `main`.
+  /// Errors:        what `main` throws, the same object, after all cleanup. `deadlock_error`; `misuse_error` when called
+  ///                from inside a running loop of this thread.
+  template <class T>
+  T run(task<T> main, std::source_location where = std::source_location::current()) {
+    main_task<T> root;
+    root.result = &root.value;
+    run_root(root, detail::task_access::release(main), where);
+    if constexpr (std::is_void_v<T>) {
+      root.value.value(where);
+    } else {
+      return std::move(root.value).value(where);
+    }
+  }
+
+  /// Has `fn` called on the loop's thread, soon. From any thread, in order for each caller.
+  /// Errors: `misuse_error` when the loop is not running (any more). What `fn` throws goes to the failure sink.
+  void post(std::function<void()> fn);
+
+  [[nodiscard]] time_point now() noexcept;
+  [[nodiscard]] loop_statistics statistics() const noexcept;
+  [[nodiscard]] duration cleanup_limit() const noexcept;
+
+  /// The loop that runs on this thread; null when none does.
+  [[nodiscard]] static loop* current() noexcept;
+
+  // For the layers: what waits for the outside world instead of the loop.
+  [[nodiscard]] int wake_fd() const noexcept;  // readable when the loop shall wake up
+  [[nodiscard]] reactor* installed_reactor() const noexcept;
+  void install(std::unique_ptr<reactor> waits) noexcept;
+
+  struct inbox_item {
+    inbox_item* next = nullptr;
+    void (*run)(inbox_item&) noexcept = nullptr;
+  };
+  // From any thread, without allocation. The loop must be running, and stay so until the item has run.
+  void post_item(inbox_item& item) noexcept;
+
+  struct state;
+  [[nodiscard]] state& internals() noexcept { return *state_; }
+
+ private:
+  template <class T>
+  struct main_task : detail::node {
+    outcome<T> value;
+  };
+  void run_root(detail::node& root, detail::frame& body, std::source_location where);
+
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace belay

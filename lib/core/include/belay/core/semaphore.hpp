@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A number of permits, handed out in order.
+
+#include <belay/core/detail/wait_list.hpp>
+#include <cstddef>
+#include <utility>
+
+namespace belay {
+
+class semaphore;
+
+/// One permit; given back when it is destroyed.
+class [[nodiscard]] permit {
+ public:
+  permit() noexcept = default;
+  permit(permit&& other) noexcept : from_(std::exchange(other.from_, nullptr)) {}
+  permit& operator=(permit&& other) noexcept {
+    std::swap(from_, other.from_);
+    return *this;
+  }
+  ~permit() { release(); }
+  /// Gives it back now. Idempotent.
+  void release() noexcept;
+  explicit operator bool() const noexcept { return from_ != nullptr; }
+
+ private:
+  friend class semaphore;
+  explicit permit(semaphore& from) noexcept : from_(&from) {}
+  semaphore* from_ = nullptr;
+};
+
+/// Fair: first come, first served. Must outlive its permits. Thread: the loop's only.
+class semaphore {
+ public:
+  /// Errors: `misuse_error` for zero permits.
+  explicit semaphore(std::size_t permits);
+  semaphore(const semaphore&) = delete;
+  semaphore& operator=(const semaphore&) = delete;
+
+  class awaiter final : public detail::list_wait {
+   public:
+    explicit awaiter(semaphore& from) noexcept : list_wait(from.waiters_), from_(&from) {}
+    awaiter(const awaiter&) = delete;
+    awaiter& operator=(const awaiter&) = delete;
+    // A permit that was handed over to a task that is unwound before it goes on is passed to the next in line.
+    ~awaiter() {
+      if (granted_) from_->give_back();
+    }
+    permit await_resume() noexcept {
+      granted_ = false;
+      return permit(*from_);
+    }
+
+   private:
+    friend class semaphore;
+    void start() override {
+      if (from_->free_ > 0 && from_->waiters_.empty()) {
+        --from_->free_;
+        granted_ = true;
+        complete();
+      } else {
+        enqueue();
+      }
+    }
+    semaphore* from_;
+    bool granted_ = false;
+  };
+
+  /// Waits for a permit. Cancellation: no permit is taken; those behind in the line move up.
+  [[nodiscard]] awaiter acquire() noexcept { return awaiter(*this); }
+
+  [[nodiscard]] std::size_t free() const noexcept { return free_; }
+  [[nodiscard]] std::size_t waiting() const noexcept { return waiters_.size(); }
+
+ private:
+  friend class permit;
+  void give_back() noexcept;
+
+  std::size_t free_;
+  detail::wait_list waiters_;
+};
+
+}  // namespace belay

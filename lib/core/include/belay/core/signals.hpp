@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Process signals as something to wait for.
+
+#include <belay/core/detail/wait_list.hpp>
+#include <csignal>
+#include <deque>
+#include <initializer_list>
+#include <vector>
+
+namespace belay {
+
+/// While it lives, the signals named come here instead of their old handlers; those are put back afterwards.
+/// One at a time in a process; the main thread's loop is woken at once even from a long wait.
+class signal_watch {
+ public:
+  /// Errors: `misuse_error` when there is one already, or outside of a running loop.
+  explicit signal_watch(std::initializer_list<int> signals);
+  signal_watch(const signal_watch&) = delete;
+  signal_watch& operator=(const signal_watch&) = delete;
+  ~signal_watch();
+
+  class awaiter final : public detail::list_wait {
+   public:
+    explicit awaiter(signal_watch& on) noexcept : list_wait(on.waiters_), on_(&on) {}
+    /// The signal's number. Repeated ones come as often as they were seen.
+    int await_resume() noexcept;
+
+   private:
+    void start() override {
+      if (!on_->seen_.empty()) {
+        complete();
+      } else {
+        enqueue();
+      }
+    }
+    signal_watch* on_;
+  };
+  /// Waits for the next signal. Cancellation: none is lost.
+  [[nodiscard]] awaiter next() noexcept { return awaiter(*this); }
+
+  // Called by the loop when it was woken by a signal handler.
+  void collect();
+
+ private:
+  struct saved {
+    int number;
+    struct sigaction before;
+  };
+  std::vector<saved> saved_;
+  std::deque<int> seen_;
+  detail::wait_list waiters_;
+};
+
+}  // namespace belay

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Waiting for time, and giving others a turn.
+
+#include <belay/core/operation.hpp>
+#include <belay/core/time.hpp>
+
+namespace belay {
+
+/// The time of the running loop's clock. Outside of a loop: that of the machine's monotonic clock.
+[[nodiscard]] time_point now() noexcept;
+
+namespace detail {
+
+class sleep_awaiter : private timer_node {
+ public:
+  using belay_awaiter_tag = void;
+  explicit sleep_awaiter(time_point until) noexcept;
+  sleep_awaiter(const sleep_awaiter&) = delete;
+  sleep_awaiter& operator=(const sleep_awaiter&) = delete;
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiting) noexcept {
+    wait(waiting.promise());
+    return true;
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  class timer_operation final : public operation {
+   public:
+    timer_node* timer = nullptr;
+    void finish() noexcept { complete(); }
+    void wait(frame& leaf) noexcept;
+
+   private:
+    void start() override {}
+    bool abort() noexcept override;
+  };
+  void wait(frame& leaf) noexcept;
+  static void fired(timer_node& timer) noexcept;
+
+  timer_operation op_;
+};
+
+class yield_awaiter {
+ public:
+  using belay_awaiter_tag = void;
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> waiting) const noexcept {
+    runtime& rt = *this_runtime;
+    node& task = *rt.current;
+    frame& leaf = waiting.promise();
+    if (task.current->effective) [[unlikely]] return unwind_cancelled(rt, leaf);
+    task.leaf = &leaf;
+    task.state = node_state::ready;
+    rt.push_ready(task);
+  }
+  void await_resume() const noexcept {}
+};
+
+class checkpoint_awaiter {
+ public:
+  using belay_awaiter_tag = void;
+  // Fires timers that are due first, so that a deadline that passed during a computation acts here.
+  [[nodiscard]] bool await_ready() const noexcept { return !cancel_due(); }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> waiting) const noexcept {
+    unwind_cancelled(*this_runtime, waiting.promise());
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  static bool cancel_due() noexcept;
+};
+
+}  // namespace detail
+
+/// Waits at least `length` on the loop's clock; zero or less: gives others a turn.
+/// Cancellation: wakes at once; the timer is gone.
+[[nodiscard]] inline detail::sleep_awaiter sleep_for(duration length) noexcept {
+  return detail::sleep_awaiter(saturating_add(now(), length));
+}
+
+/// Waits until the loop's clock shows `when` or later. In the past: gives others a turn.
+[[nodiscard]] inline detail::sleep_awaiter sleep_until(time_point when) noexcept {
+  return detail::sleep_awaiter(when);
+}
+
+/// Lets every other task that is ready run once. Cancellation: acts here when it was requested before.
+[[nodiscard]] inline detail::yield_awaiter yield() noexcept { return {}; }
+
+/// A place where a cancellation or a passed deadline acts, for long computations. Does not give up the turn.
+[[nodiscard]] inline detail::checkpoint_awaiter checkpoint() noexcept { return {}; }
+
+/// Is a cancellation waiting to act on this task at its next await? For long computations without awaits.
+[[nodiscard]] bool cancel_requested() noexcept;
+
+}  // namespace belay

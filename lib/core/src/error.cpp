@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The error base, outcomes, and the record of cancellations.
+
+#include <belay/core/cancel.hpp>
+#include <belay/core/error.hpp>
+#include <belay/core/detail/runtime.hpp>
+#include <belay/core/outcome.hpp>
+
+namespace belay {
+
+struct error::details {
+  error_kind kind;
+  std::string code;
+  std::source_location where;
+  failure replaced;
+};
+
+error::error(std::string message, std::source_location where)
+    : error(error_kind::internal, {}, std::move(message), where) {}
+
+error::error(error_kind kind, std::string code, std::string message, std::source_location where)
+    : std::runtime_error(message),
+      details_(std::make_shared<details>(details{kind, std::move(code), where, current_failure()})) {}
+
+error_kind error::kind() const noexcept { return details_->kind; }
+std::string_view error::code() const noexcept { return details_->code; }
+std::source_location error::where() const noexcept { return details_->where; }
+failure error::cause() const { return details_->replaced; }
+
+std::string_view to_string(error_kind kind) noexcept {
+  switch (kind) {
+    case error_kind::invalid: return "invalid";
+    case error_kind::not_found: return "not_found";
+    case error_kind::conflict: return "conflict";
+    case error_kind::denied: return "denied";
+    case error_kind::unauthenticated: return "unauthenticated";
+    case error_kind::unavailable: return "unavailable";
+    case error_kind::overloaded: return "overloaded";
+    case error_kind::timed_out: return "timed_out";
+    case error_kind::child_cancelled: return "child_cancelled";
+    case error_kind::data_format: return "data_format";
+    case error_kind::internal: return "internal";
+  }
+  return "internal";
+}
+
+std::string_view to_string(cancel_reason reason) noexcept {
+  switch (reason) {
+    case cancel_reason::caller: return "asked by the caller";
+    case cancel_reason::deadline: return "deadline passed";
+    case cancel_reason::sibling_failed: return "sibling failed";
+    case cancel_reason::race_lost: return "another was first";
+    case cancel_reason::shutdown: return "shutdown";
+    case cancel_reason::disconnect: return "client disconnected";
+    case cancel_reason::overload: return "overload";
+  }
+  return "unknown";
+}
+
+cancel_record cancel_record::make(cancel_reason reason, std::string who, std::source_location where, failure cause) {
+  auto made = detail::ref<data>::adopt(new data);
+  made->reason = reason;
+  made->who = std::move(who);
+  made->where = where;
+  made->cause = std::move(cause);
+  return cancel_record(std::move(made));
+}
+
+std::string describe(const cancel_record& what) {
+  if (!what) return "not cancelled";
+  std::string_view file = what.where().file_name();
+  if (const auto slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
+  std::string text = "cancelled by ";
+  text.append(what.who()).append(" at ").append(file).append(":").append(std::to_string(what.where().line()));
+  text.append(": ").append(to_string(what.reason()));
+  if (what.cause()) text.append(" (").append(what.cause().message()).append(")");
+  return text;
+}
+
+exit_status exit_status::of(const detail::outcome_base& how) noexcept {
+  exit_status status;
+  if (how.how() == detail::ending::failed) status.failure_ = how.failed_with();
+  if (how.how() == detail::ending::cancelled) status.cancelled_ = how.cancelled_by();
+  return status;
+}
+
+namespace detail {
+
+void outcome_base::set_failed(ref<failure_record> record) noexcept {
+  detail_ = ref<refcounted>::adopt(record.detach());
+  how_ = ending::failed;
+}
+
+void outcome_base::set_cancelled(ref<cancel_record::data> record) noexcept {
+  detail_ = ref<refcounted>::adopt(record.detach());
+  how_ = ending::cancelled;
+}
+
+failure outcome_base::failed_with() const noexcept {
+  if (how_ != ending::failed) return {};
+  return failure(ref<failure_record>::share(static_cast<failure_record*>(detail_.get())));
+}
+
+cancel_record outcome_base::cancelled_by() const noexcept {
+  if (how_ != ending::cancelled || !detail_) return {};
+  return cancel_record(ref<cancel_record::data>::share(static_cast<cancel_record::data*>(detail_.get())));
+}
+
+void outcome_base::throw_trouble(std::source_location where) const {
+  if (how_ == ending::failed) rethrow_record(failed_with().take_record());
+  if (how_ == ending::cancelled) throw child_cancelled("the awaited task was " + describe(cancelled_by()), where);
+  throw misuse_error("outcome::value: there is no outcome yet (or it was moved from)", where);
+}
+
+}  // namespace detail
+}  // namespace belay

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Failure records: their story, their fate, and their rendering as text.
+
+#include <belay/core/cancel.hpp>
+#include <belay/core/detail/runtime.hpp>
+#include <belay/core/error.hpp>
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace belay {
+
+namespace detail {
+
+failure_record::failure_record(std::exception_ptr what) noexcept : exception(std::move(what)) {}
+failure_record::~failure_record() = default;
+
+void failure_record::last_release() noexcept {
+  if (!observed.exchange(true)) {
+    // Nobody looked: the sink gets it, as the last owner.
+    retain();
+    report_lost(failure(ref<failure_record>::adopt(this)));
+    return;
+  }
+  // Attached failures may be many, and have attached ones themselves: taken apart one by one, not recursively.
+  std::vector<failure> rest = std::move(attached);
+  while (!rest.empty()) {
+    failure one = std::move(rest.back());
+    rest.pop_back();
+    if (one) {
+      std::vector<failure>& deeper = one.record()->attached;
+      if (one.observed() && !deeper.empty()) {
+        std::move(deeper.begin(), deeper.end(), std::back_inserter(rest));
+        deeper.clear();
+      }
+    }
+  }
+  delete this;
+}
+
+ref<failure_record> record_current_exception() noexcept {
+  std::exception_ptr now = std::current_exception();
+  runtime* rt = this_runtime;
+  if (rt != nullptr && rt->last_failure && rt->last_failure->exception == now) return rt->last_failure;
+  return ref<failure_record>::adopt(new failure_record(std::move(now)));
+}
+
+void append_trace(failure_record& record, std::source_location place) noexcept {
+  constexpr std::size_t most_rows = 256;  // a runaway recursion must not fill the memory with its trace
+  if (place.line() == 0 || record.trace.size() >= most_rows) return;
+  if (record.trace.empty()) record.trace.reserve(16);
+  record.trace.push_back(place);
+}
+
+void rethrow_record(const ref<failure_record>& record) {
+  record->observed.store(true, std::memory_order_relaxed);
+  if (this_runtime != nullptr) this_runtime->last_failure = record;
+  std::rethrow_exception(record->exception);
+}
+
+}  // namespace detail
+
+failure failure::of(std::exception_ptr exception) {
+  if (!exception) return {};
+  detail::runtime* rt = detail::this_runtime;
+  if (rt != nullptr && rt->last_failure && rt->last_failure->exception == exception) {
+    return failure(rt->last_failure);
+  }
+  return failure(detail::ref<detail::failure_record>::adopt(new detail::failure_record(std::move(exception))));
+}
+
+failure current_failure() {
+  failure found = failure::of(std::current_exception());
+  if (found) found.observe();
+  return found;
+}
+
+const std::exception_ptr& failure::exception() const noexcept {
+  static const std::exception_ptr none;
+  return record_ ? record_->exception : none;
+}
+
+std::span<const std::source_location> failure::trace() const noexcept {
+  if (!record_) return {};
+  return record_->trace;
+}
+
+std::span<const failure> failure::attached() const noexcept {
+  if (!record_) return {};
+  for (const failure& one : record_->attached) one.observe();
+  return record_->attached;
+}
+
+failure failure::cause() const {
+  if (const auto* typed = detail::exception_as<error>(exception())) return typed->cause();
+  return {};
+}
+
+std::span<const std::string> failure::notes() const noexcept {
+  if (!record_) return {};
+  return record_->notes;
+}
+
+void failure::attach(failure other) {
+  if (!other || !record_ || other.record_.get() == record_.get()) return;
+  if (other.exception() == exception()) {
+    other.observe();  // the same exception by another way
+    return;
+  }
+  for (const failure& known : record_->attached) {
+    if (known == other) return;
+  }
+  record_->attached.push_back(std::move(other));
+}
+
+void failure::note(std::string text) {
+  if (record_) record_->notes.push_back(std::move(text));
+}
+
+void failure::rethrow() const {
+  if (!record_) throw misuse_error("failure::rethrow on an empty failure");
+  detail::rethrow_record(record_);
+}
+
+void failure::observe() const noexcept {
+  if (record_) record_->observed.store(true, std::memory_order_relaxed);
+}
+
+bool failure::observed() const noexcept { return !record_ || record_->observed.load(std::memory_order_relaxed); }
+
+std::vector<failure> failure::flatten() const {
+  std::vector<failure> all;
+  std::vector<failure> to_visit{*this};
+  while (!to_visit.empty()) {
+    failure one = std::move(to_visit.back());
+    to_visit.pop_back();
+    if (!one || std::find(all.begin(), all.end(), one) != all.end()) continue;
+    if (failure below = one.cause()) to_visit.push_back(std::move(below));
+    const auto& beside = one.record_->attached;
+    to_visit.insert(to_visit.end(), beside.rbegin(), beside.rend());
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+std::string failure::message() const {
+  if (!record_) return {};
+  try {
+    std::rethrow_exception(record_->exception);
+  } catch (const std::exception& e) {
+    const char* text = e.what();
+    return text != nullptr ? text : "(no message)";
+  } catch (const std::string& text) {
+    return text;
+  } catch (const char* text) {
+    return text != nullptr ? text : "(no message)";
+  } catch (...) {
+    return "an exception of a type without a message";  // the type's name is given beside it
+  }
+}
+
+std::string failure::type_name() const {
+  if (!record_) return {};
+  const std::type_info* type = record_->exception.__cxa_exception_type();
+  if (type == nullptr) return "(unknown type)";
+  int status = 0;
+  char* readable = abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
+  std::string name = status == 0 && readable != nullptr ? readable : type->name();
+  std::free(readable);
+  return name;
+}
+
+namespace {
+
+std::string_view base_name(std::string_view path) {
+  const auto slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+void add_place(std::string& text, std::string_view what, const std::source_location& place) {
+  text.append(what).append(base_name(place.file_name())).append(":").append(std::to_string(place.line()));
+  text.append("  ").append(place.function_name()).append("\n");
+}
+
+void render(const failure& what, std::string& text, std::string indent, int depth) {
+  constexpr int deepest = 8;
+  constexpr std::size_t widest = 16;
+  text.append(what.type_name()).append(": ").append(what.message()).append("\n");
+  if (const auto* typed = detail::exception_as<error>(what.exception()); typed != nullptr && typed->where().line() != 0) {
+    add_place(text, indent + "  made at    ", typed->where());
+  }
+  for (const std::source_location& place : what.trace()) add_place(text, indent + "  awaited at ", place);
+  for (const std::string& note : what.notes()) text.append(indent).append("  note: ").append(note).append("\n");
+  what.observe();
+  if (depth == deepest) return;
+  std::size_t shown = 0;
+  for (const failure& one : what.attached()) {
+    if (++shown > widest) {
+      text.append(indent).append("  ... and ").append(std::to_string(what.attached().size() - widest));
+      text.append(" more\n");
+      break;
+    }
+    text.append(indent).append("  also: ");
+    render(one, text, indent + "    ", depth + 1);
+  }
+  if (failure below = what.cause()) {
+    text.append(indent).append("  replaced: ");
+    render(below, text, indent + "    ", depth + 1);
+  }
+}
+
+}  // namespace
+
+std::string describe(const failure& what) {
+  if (!what) return "no failure";
+  std::string text;
+  render(what, text, "", 0);
+  text.pop_back();
+  return text;
+}
+
+}  // namespace belay

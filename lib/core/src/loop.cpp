@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+// The event loop.
+
+#include <belay/core/detail/cleanup.hpp>
+#include <belay/core/loop.hpp>
+#include <belay/core/signals.hpp>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "loop_state.hpp"
+
+namespace belay {
+
+namespace {
+
+// Waits for nothing but the wake-up descriptor.
+class idle_reactor final : public reactor {
+ public:
+  explicit idle_reactor(int wake_fd) noexcept : wake_fd_(wake_fd) {}
+  void wait(duration limit) override {
+    pollfd waits{wake_fd_, POLLIN, 0};
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(limit);
+    timespec bound{};
+    bound.tv_sec = seconds.count();
+    bound.tv_nsec = static_cast<long>((limit - seconds).count());
+    if (::ppoll(&waits, 1, limit == duration::max() ? nullptr : &bound, nullptr) < 0 && errno != EINTR) {
+      throw std::system_error(errno, std::system_category(), "ppoll");
+    }
+  }
+
+ private:
+  int wake_fd_;
+};
+
+// Where nesting must stop: a quarter of a megabyte below here, or half of what the thread's stack still has.
+char* stack_limit_from_here() noexcept {
+  char* here = static_cast<char*>(__builtin_frame_address(0));
+  std::size_t room = 256u * 1024u;
+  pthread_attr_t attributes;
+  if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+    void* lowest = nullptr;
+    std::size_t size = 0;
+    if (pthread_attr_getstack(&attributes, &lowest, &size) == 0) {
+      const auto left = static_cast<std::size_t>(here - static_cast<char*>(lowest));
+      room = std::min(room, left / 2);
+    }
+    pthread_attr_destroy(&attributes);
+  }
+  return here - room;
+}
+
+std::uint64_t ticks(time_point when) noexcept { return static_cast<std::uint64_t>(when.time_since_epoch().count()); }
+
+}  // namespace
+
+loop::loop(loop_options options) : state_(std::make_unique<state>()) {
+  if (options.cleanup_limit <= duration::zero()) {
+    throw misuse_error("loop_options::cleanup_limit must be more than zero: cleanup could never run");
+  }
+  if (options.blocking_threads == 0) throw misuse_error("loop_options::blocking_threads must be at least 1");
+  state& s = *state_;
+  s.options = std::move(options);
+  s.self = this;
+  s.rt.timers = &s.timers;
+  s.rt.loop = this;
+  s.rt.time = s.options.clock != nullptr ? s.options.clock : &steady_clock();
+  s.wake_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (s.wake_fd < 0) throw std::system_error(errno, std::system_category(), "eventfd, to wake the loop");
+  s.waits = std::make_unique<idle_reactor>(s.wake_fd);
+}
+
+loop::~loop() {
+  state_->threads.reset();
+  state_->waits.reset();
+  ::close(state_->wake_fd);
+  if (detail::this_runtime == nullptr) detail::frame_pool::trim();
+}
+
+time_point loop::now() noexcept { return state_->rt.time->now(); }
+duration loop::cleanup_limit() const noexcept { return state_->options.cleanup_limit; }
+reactor* loop::installed_reactor() const noexcept { return state_->waits.get(); }
+void loop::install(std::unique_ptr<reactor> waits) noexcept { state_->waits = std::move(waits); }
+int loop::wake_fd() const noexcept { return state_->wake_fd; }
+
+loop* loop::current() noexcept { return detail::this_runtime != nullptr ? detail::this_runtime->loop : nullptr; }
+
+loop_statistics loop::statistics() const noexcept {
+  loop_statistics now;
+  now.live_tasks = state_->rt.live_nodes;
+  now.timers = state_->timers.size();
+  now.blocking_jobs = state_->threads ? state_->threads->jobs() : 0;
+  now.lost_failures = state_->lost_failures;
+  return now;
+}
+
+void loop::run_root(detail::node& root, detail::frame& body, std::source_location where) {
+  state& s = *state_;
+  if (detail::this_runtime != nullptr) {
+    body.handle.destroy();
+    throw misuse_error("loop::run was called inside of a running loop; co_await the task instead", where);
+  }
+  detail::prepare_node(root, body, std::source_location());
+  s.root = &root;
+  s.deadlocked = false;
+  ++s.rt.live_nodes;
+  s.rt.push_ready(root);
+  detail::this_runtime = &s.rt;
+  s.rt.stack_limit = stack_limit_from_here();
+  s.running.store(true);
+  struct leave {
+    state& s;
+    ~leave() {
+      s.running.store(false);
+      s.run_inbox();  // nothing that was accepted is dropped
+      s.root = nullptr;
+      detail::this_runtime = nullptr;
+    }
+  } leave_at_end{s};
+  s.run_until_ended(root);
+  if (root.result->how() == detail::ending::cancelled) {
+    if (s.deadlocked) {
+      throw deadlock_error("every task was waiting and nothing could wake them (no timer, no thread, no I/O); the "
+                           "main task was cancelled", where);
+    }
+  }
+}
+
+void loop::state::run_until_ended(detail::node& main_node) {
+  constexpr unsigned tasks_between_looks = 256;  // at the clock and at I/O, while tasks keep the loop busy
+  unsigned since_look = 0;
+  while (main_node.state != detail::node_state::ended) {
+    if (inbox.load(std::memory_order_relaxed) != nullptr) run_inbox();
+    if (detail::node* task = rt.ready_head; task != nullptr) [[likely]] {
+      rt.ready_head = task->next_ready;
+      if (rt.ready_head == nullptr) rt.ready_tail = nullptr;
+      --rt.ready_count;
+      detail::run_node(rt, *task);
+      if (++since_look < tasks_between_looks) [[likely]] continue;
+      since_look = 0;
+      if (timers.size() != 0) fire_timers();
+      waits->wait(duration::zero());
+      collect_signals();
+      continue;
+    }
+    since_look = 0;
+    if (timers.size() != 0) fire_timers();
+    if (rt.ready_head == nullptr && inbox.load(std::memory_order_acquire) == nullptr) wait_for_work();
+  }
+}
+
+void loop::state::fire_timers() noexcept {
+  const std::uint64_t now = ticks(rt.time->now());
+  while (detail::timer_node* timer = timers.pop_due(now)) timer->fire(*timer);
+}
+
+void loop::state::run_inbox() noexcept {
+  inbox_item* newest = inbox.exchange(nullptr, std::memory_order_acquire);
+  inbox_item* oldest = nullptr;
+  while (newest != nullptr) {
+    inbox_item* next = newest->next;
+    newest->next = oldest;
+    oldest = newest;
+    newest = next;
+  }
+  while (oldest != nullptr) {
+    inbox_item* next = oldest->next;
+    oldest->run(*oldest);  // may destroy it
+    oldest = next;
+  }
+}
+
+void loop::state::wait_for_work() {
+  const std::uint64_t due = timers.next_due();
+  const bool threads_busy = threads && threads->jobs() != 0;
+  const bool timer_waits = due != UINT64_MAX;
+  if (!threads_busy) {
+    if (timer_waits && rt.time->jump_to(time_point(duration(due)))) {
+      waits->wait(duration::zero());
+      return;
+    }
+    if (!timer_waits && rt.time->jump_to(time_point::max())) {
+      // Virtual time: nothing will happen by itself any more, except I/O and what other threads post.
+      waits->wait(std::chrono::milliseconds(0));
+      if (rt.ready_head != nullptr || inbox.load() != nullptr) return;
+      if (dynamic_cast<idle_reactor*>(waits.get()) != nullptr) return report_deadlock();
+      waits->wait(std::chrono::milliseconds(10));
+      return;
+    }
+  }
+  duration limit = duration::max();
+  if (timer_waits) {
+    const std::uint64_t now = ticks(rt.time->now());
+    limit = due <= now ? duration::zero() : duration(static_cast<duration::rep>(due - now));
+  }
+  // Announce the sleep, then look again: whoever posts either sees `asleep` and wakes us, or we see its item.
+  asleep.store(true, std::memory_order_seq_cst);
+  if (inbox.load(std::memory_order_seq_cst) == nullptr) waits->wait(limit);
+  asleep.store(false, std::memory_order_relaxed);
+  collect_signals();
+}
+
+void loop::state::collect_signals() noexcept {
+  std::uint64_t count = 0;
+  if (::read(wake_fd, &count, sizeof count) > 0 && signals != nullptr) signals->collect();
+}
+
+void loop::state::report_deadlock() noexcept {
+  if (deadlocked) {
+    std::fputs("belay: the loop is stuck: after a deadlock its main task does not end although it was cancelled\n", stderr);
+    std::abort();
+  }
+  deadlocked = true;
+  detail::cancel_scope(root->base, cancel_record::make(cancel_reason::shutdown, "loop (deadlock)", root->spawned_at));
+  if (rt.ready_head == nullptr) report_deadlock();
+}
+
+void loop::state::wake() noexcept {
+  const std::uint64_t one = 1;
+  // The counter cannot overflow; a full one wakes as well.
+  [[maybe_unused]] const auto written = ::write(wake_fd, &one, sizeof one);
+}
+
+void loop::post_item(inbox_item& item) noexcept {
+  state& s = *state_;
+  inbox_item* head = s.inbox.load(std::memory_order_relaxed);
+  do {
+    item.next = head;
+  } while (!s.inbox.compare_exchange_weak(head, &item, std::memory_order_seq_cst, std::memory_order_relaxed));
+  // The item may have run and be gone from here on; the loop itself waits for its threads before it goes.
+  if (s.asleep.load(std::memory_order_seq_cst)) s.wake();
+}
+
+void loop::post(std::function<void()> fn) {
+  struct call : inbox_item {
+    std::function<void()> fn;
+  };
+  if (!state_->running.load()) {
+    throw misuse_error("loop::post: the loop is not running (any more); nothing would call the function");
+  }
+  auto* item = new call;
+  item->fn = std::move(fn);
+  item->run = [](inbox_item& posted) noexcept {
+    const std::unique_ptr<call> mine(static_cast<call*>(&posted));
+    try {
+      mine->fn();
+    } catch (...) {
+      detail::report_lost(failure::of(std::current_exception()));
+    }
+  };
+  post_item(*item);
+}
+
+namespace detail {
+
+duration cleanup_limit() noexcept { return this_runtime->loop->cleanup_limit(); }
+
+void report_lost(const failure& what) noexcept {
+  what.observe();
+  belay::loop* here = belay::loop::current();
+  try {
+    if (here != nullptr) {
+      auto& s = here->internals();
+      ++s.lost_failures;
+      if (s.options.on_lost_failure) {
+        s.options.on_lost_failure(what);
+        for (const failure& one : what.flatten()) one.observe();
+        return;
+      }
+    }
+    const std::string text = "belay: an error that nobody looked at: " + describe(what) + "\n";
+    std::fputs(text.c_str(), stderr);
+  } catch (...) {
+    // The last resort: the sink itself failed. Not swallowed: said where it can still be seen.
+    std::fputs("belay: the failure sink threw an exception while it reported a lost error\n", stderr);
+  }
+}
+
+}  // namespace detail
+}  // namespace belay

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a loop holds.
+
+#include <belay/core/detail/timer_wheel.hpp>
+#include <belay/core/loop.hpp>
+#include <atomic>
+#include <memory>
+
+#include "thread_pool.hpp"
+
+namespace belay {
+
+class signal_watch;
+
+struct loop::state {
+  loop_options options;
+  loop* self = nullptr;
+  detail::timer_wheel timers;
+  detail::runtime rt;
+  std::unique_ptr<reactor> waits;
+  std::unique_ptr<detail::thread_pool> threads;
+  int wake_fd = -1;
+
+  // From other threads: a stack of items, newest first, and whether the loop must be woken for them.
+  std::atomic<inbox_item*> inbox{nullptr};
+  std::atomic<bool> asleep{false};
+  std::atomic<bool> running{false};
+
+  signal_watch* signals = nullptr;
+  detail::node* root = nullptr;
+  bool deadlocked = false;
+  std::uint64_t lost_failures = 0;
+
+  detail::thread_pool& pool() {
+    if (!threads) threads = std::make_unique<detail::thread_pool>(options.blocking_threads);
+    return *threads;
+  }
+
+  void run_until_ended(detail::node& root);
+  void run_inbox() noexcept;
+  void fire_timers() noexcept;
+  void wait_for_work();
+  void collect_signals() noexcept;
+  void wake() noexcept;
+  void report_deadlock() noexcept;
+};
+
+}  // namespace belay

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// belay::run: signals and exit codes around a loop.
+
+#include <belay/core/group.hpp>
+#include <belay/core/run.hpp>
+#include <belay/core/signals.hpp>
+#include <belay/core/sleep.hpp>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+
+namespace belay {
+
+namespace {
+
+// What a signal does to the program: its scope is cancelled, and the exit code remembers why.
+struct program_scope {
+  detail::scope scope;
+  int ended_by = 0;
+
+  void end(int signal) noexcept {
+    if (!scope.requested) ended_by = signal;
+    detail::cancel_scope(scope, cancel_record::make(cancel_reason::shutdown, signal == SIGINT ? "SIGINT" : "SIGTERM",
+                                                    std::source_location::current()));
+  }
+};
+
+// After a second SIGINT the end comes, whatever hangs.
+task<> end_process_after(duration limit) {
+  co_await sleep_for(limit);
+  std::fputs("belay: cleanup did not end in time after the second SIGINT; leaving at once\n", stderr);
+  ::_exit(128 + SIGINT);
+}
+
+task<> watch_signals(program_scope& program, duration force_after, group& watchers) {
+  signal_watch signals{SIGINT, SIGTERM};
+  for (int interrupts = 0;;) {
+    const int number = co_await signals.next();
+    program.end(number);
+    if (number != SIGINT) continue;
+    ++interrupts;
+    if (interrupts == 2) watchers.spawn(end_process_after, force_after);
+    if (interrupts > 2) ::_exit(128 + SIGINT);
+  }
+}
+
+int report(const failure& what) {
+  const std::string text = "error: " + describe(what) + "\n";
+  std::fputs(text.c_str(), stderr);
+  return 1;
+}
+
+task<int> run_program(task<int> main, program_scope& program) {
+  outcome<int> how = co_await detail::intercept_in(program.scope, std::move(main));
+  if (how.succeeded()) co_return how.take();
+  if (how.failed()) co_return report(how.failure());
+  co_return 128 + program.ended_by;
+}
+
+task<int> run_watched(task<int> main, duration force_after) {
+  program_scope program;
+  co_return co_await with_group([&](group& watchers) -> task<int> {
+    watchers.spawn(watch_signals, std::ref(program), force_after, std::ref(watchers));
+    co_await yield();  // the handlers are in place before the program's first line
+    const int code = co_await run_program(std::move(main), program);
+    watchers.cancel(cancel_reason::shutdown);
+    co_return code;
+  });
+}
+
+task<int> with_exit_code(task<> main) {
+  co_await or_fail(std::move(main));
+  co_return 0;
+}
+
+}  // namespace
+
+int run(task<int> main, run_options options, std::source_location where) {
+  loop own(std::move(options.loop));
+  try {
+    if (options.signals) return own.run(run_watched(std::move(main), options.force_after), where);
+    program_scope never_ended;
+    return own.run(run_program(std::move(main), never_ended), where);
+  } catch (const misuse_error&) {
+    throw;
+  } catch (const std::exception&) {
+    return report(current_failure());
+  }
+}
+
+int run(task<> main, run_options options, std::source_location where) {
+  return run(with_exit_code(std::move(main)), std::move(options), where);
+}
+
+}  // namespace belay

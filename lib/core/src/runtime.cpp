@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop's step: resuming, ending and unwinding frames, and the cancellation of scopes.
+
+#include <belay/core/child.hpp>
+#include <belay/core/detail/cleanup.hpp>
+#include <belay/core/detail/group_core.hpp>
+#include <belay/core/detail/runtime.hpp>
+#include <belay/core/managed.hpp>
+#include <belay/core/operation.hpp>
+#include <belay/core/sleep.hpp>
+#include <cstdio>
+#include <cstdlib>
+
+namespace belay::detail {
+
+constinit thread_local runtime* this_runtime = nullptr;
+
+runtime& require_runtime(const char* what) {
+  if (this_runtime == nullptr) {
+    throw misuse_error(std::string(what) + " was called outside of a running loop; call it from a task");
+  }
+  return *this_runtime;
+}
+
+void abort_on_empty_task(std::source_location here) noexcept {
+  std::fprintf(stderr, "belay: co_await at %s:%u of a task that was already awaited, spawned or moved from\n",
+               here.file_name(), static_cast<unsigned>(here.line()));
+  std::abort();
+}
+
+namespace {
+
+// Closes what an ending frame opened with `use`, newest first. Its own errors go into the frame's outcome.
+task<void> close_resources(frame& ending) {
+  while (ending.cleanups != nullptr) {
+    resource_frame& resource = *ending.cleanups;
+    ending.cleanups = resource.next_cleanup;
+    void (*const drop_value)(outcome_base&) noexcept = resource.drop_value;
+    outcome_base& how = *ending.result;
+    deadline_scope shield("cleanup limit", cleanup_limit(), ending.site);
+    shield.shielded = true;
+    shield.arm();
+    outcome<void> closed = co_await close_awaiter(resource, exit_status::of(how), shield);
+    shield.disarm();
+    merge_cleanup(how, closed, shield, [&] { drop_value(how); });
+  }
+}
+
+// The end of a task: its outcome is in place, its frames are gone.
+void end_node(runtime& rt, node& task) noexcept {
+  task.state = node_state::ended;
+  task.leaf = nullptr;
+  task.base.detach();
+  --rt.live_nodes;
+  if (task.group != nullptr) task.group->child_ended(task);  // may destroy the node
+}
+
+// The outcome of `ended` is set. Closes what it opened, destroys it, and tells its awaiter; goes on outwards as long as
+// awaiting frames are ended by it too. Iterative, so that the depth of a chain does not matter.
+void settle(runtime& rt, frame& first) noexcept {
+  frame* ended = &first;
+  for (;;) {
+    if (ended->cleanups != nullptr) {
+      static thread_local outcome<void> unused;
+      task<void> closing = close_resources(*ended);
+      frame& driver = task_access::release(closing);
+      driver.parent = ended;
+      driver.result = &unused;
+      driver.closes_parent = true;
+      driver.state = progress::waiting;
+      rt.next(step::resume, driver);
+      return;
+    }
+    frame* const awaiter = ended->parent;
+    outcome_base& result = *ended->result;  // part of the awaiter's frame, or of the node
+    const delivery how = ended->how;
+    const bool was_driver = ended->closes_parent;
+    ended->handle.destroy();
+    if (was_driver) {
+      ended = awaiter;
+      continue;
+    }
+    if (awaiter == nullptr) return end_node(rt, *rt.current);
+    const ending kind = result.how();
+    if (kind == ending::failed) append_trace(*result.failed_with().record(), awaiter->site);
+    const bool goes_on = (kind == ending::failed && how == delivery::forward) ||
+                         (kind == ending::cancelled && how != delivery::intercept);
+    if (!goes_on) return rt.next(step::resume, *awaiter);
+    awaiter->result->take_trouble(result);
+    ended = awaiter;
+  }
+}
+
+}  // namespace
+
+void run_node(runtime& rt, node& task) noexcept {
+  rt.current = &task;
+  frame& leaf = *task.leaf;
+  if (task.unwind_on_run) [[unlikely]] {
+    task.unwind_on_run = false;
+    task.state = node_state::running;
+    unwind_cancelled(rt, leaf);
+  } else if (task.state == node_state::fresh && task.cancel_pending()) [[unlikely]] {
+    // Cancelled before its first step: the body does not run.
+    task.state = node_state::running;
+    unwind_cancelled(rt, leaf);
+  } else {
+    task.state = node_state::running;
+    leaf.handle.resume();
+  }
+  while (rt.next_step != step::none) {
+    frame& target = *rt.next_frame;
+    if (std::exchange(rt.next_step, step::none) == step::resume) {
+      target.handle.resume();
+    } else {
+      settle(rt, target);
+    }
+  }
+  rt.current = nullptr;
+  if (rt.last_failure) [[unlikely]] rt.last_failure = nullptr;
+}
+
+void finish_frame_slow(frame& ended) noexcept {
+  // A parent that is still on the stack sees that the child is not done, and waits.
+  this_runtime->next(step::settle, ended);
+}
+
+bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept {
+  if (result.how() == ending::failed) append_trace(*result.failed_with().record(), parent.site);
+  if (how != delivery::forward) return false;
+  parent.result->take_trouble(result);
+  this_runtime->next(step::settle, parent);
+  return true;
+}
+
+void unwind_cancelled(runtime& rt, frame& from) noexcept {
+  from.result->set_cancelled(effective_record(*rt.current->current).shared());
+  rt.next(step::settle, from);
+}
+
+void unwind_failed(runtime& rt, frame& from, ref<failure_record> record) noexcept {
+  append_trace(*record, from.site);
+  from.result->set_failed(std::move(record));
+  rt.next(step::settle, from);
+}
+
+void resource_opened(resource_frame& resource) noexcept {
+  resource.at_yield = true;
+  if (resource.state == progress::nested) {
+    resource.state = progress::done;
+  } else {
+    this_runtime->next(step::resume, *resource.parent);
+  }
+}
+
+// ---- scopes
+
+namespace {
+
+void wake_for_cancellation(node& task) noexcept {
+  if (task.state != node_state::waiting || task.blocked_abort) return;  // acts at the next suspension
+  task.state = node_state::aborting;
+  operation& op = *task.waits_for;
+  if (op.abort_now()) {
+    task.waits_for = nullptr;
+    task.unwind_on_run = true;
+    task.state = node_state::ready;
+    this_runtime->push_ready(task);
+  }
+}
+
+}  // namespace
+
+void cancel_scope(scope& target, const cancel_record& record) noexcept {
+  if (target.requested) return;
+  target.requested = true;
+  target.record = record;
+  if (target.effective) return;
+  // Preorder over the subtree, without recursion, leaving out shields and what is cancelled already.
+  scope* walk = &target;
+  for (;;) {
+    walk->effective = true;
+    scope* down = nullptr;
+    for (scope* child = walk->first_child; child != nullptr; child = child->next) {
+      if (!child->shielded && !child->effective) {
+        down = child;
+        break;
+      }
+    }
+    if (walk->owner != nullptr && walk->owner->current == walk) wake_for_cancellation(*walk->owner);
+    while (down == nullptr) {
+      if (walk == &target) return;
+      for (scope* sibling = walk->next; sibling != nullptr && down == nullptr; sibling = sibling->next) {
+        if (!sibling->shielded && !sibling->effective) down = sibling;
+      }
+      if (down == nullptr) walk = walk->parent;
+    }
+    walk = down;
+  }
+}
+
+cancel_record effective_record(const scope& from) noexcept {
+  const scope* outermost = nullptr;
+  for (const scope* walk = &from; walk != nullptr; walk = walk->parent) {
+    if (walk->requested) outermost = walk;
+    if (walk->shielded) break;
+  }
+  return outermost != nullptr ? outermost->record : cancel_record();
+}
+
+// ---- nodes, children, groups
+
+void prepare_node(node& made, frame& root, std::source_location where) noexcept {
+  made.leaf = &root;
+  made.spawned_at = where;
+  root.result = made.result;
+  root.parent = nullptr;
+  root.how = delivery::intercept;
+  root.state = progress::waiting;
+}
+
+void drop_handle(node& of) noexcept {
+  of.has_handle = false;
+  if (of.state == node_state::ended) of.destroy(of);
+}
+
+void throw_misuse_empty_child(const char* call, std::source_location where) {
+  throw misuse_error(std::string(call) + ": there is no finished task behind this handle (moved from, or not awaited yet)",
+                     where);
+}
+
+bool child_wait::await_ready() const noexcept {
+  return on_->state == node_state::ended && !this_runtime->current->cancel_pending();
+}
+
+void child_wait::start() {
+  if (on_ == this_runtime->current) {
+    throw misuse_error("co_await child: a task cannot wait for itself to end");
+  }
+  if (on_->state == node_state::ended) return complete();
+  next_ = on_->awaiters;
+  if (next_ != nullptr) next_->link_ = &next_;
+  on_->awaiters = this;
+  link_ = &on_->awaiters;
+}
+
+bool child_wait::abort() noexcept {
+  unlink();
+  return true;
+}
+
+void child_wait::unlink() noexcept {
+  *link_ = next_;
+  if (next_ != nullptr) next_->link_ = link_;
+  link_ = nullptr;
+}
+
+void child_wait::child_ended() noexcept {
+  unlink();
+  complete();
+}
+
+group_core::~group_core() {
+  // Only children that never ran can be left: a combinator failed while it made the others.
+  while (scope_.first_child != nullptr) {
+    node& task = *scope_.first_child->owner;
+    if (task.state != node_state::fresh) {
+      std::fputs("belay: a group was destroyed while its tasks were running\n", stderr);
+      std::abort();
+    }
+    runtime& rt = *this_runtime;
+    node** walk = &rt.ready_head;
+    node* before = nullptr;
+    while (*walk != &task) {
+      before = *walk;
+      walk = &(*walk)->next_ready;
+    }
+    *walk = task.next_ready;
+    if (rt.ready_tail == &task) rt.ready_tail = before;
+    --rt.ready_count;
+    --rt.live_nodes;
+    task.base.detach();
+    task.leaf->handle.destroy();
+    task.state = node_state::ended;
+    if (!task.has_handle) task.destroy(task);
+  }
+}
+
+void group_core::open(std::source_location where, const char* kind) noexcept {
+  where_ = where;
+  kind_ = kind;
+  open_ = true;
+}
+
+void group_core::attach_scope() noexcept {
+  node& task = *this_runtime->current;
+  scope_.owner = &task;
+  scope_.attach_to(task.current);
+}
+
+void group_core::close() noexcept {
+  scope_.detach();
+  open_ = false;
+}
+
+void group_core::adopt(node& task) noexcept {
+  runtime& rt = *this_runtime;
+  task.group = this;
+  task.base.attach_to(&scope_);
+  ++live_;
+  ++rt.live_nodes;
+  rt.push_ready(task);
+}
+
+void group_core::child_ended(node& task) noexcept {
+  while (task.awaiters != nullptr) task.awaiters->child_ended();
+  outcome_base& result = *task.result;
+  if (result.how() == ending::failed) [[unlikely]] {
+    const failure what = result.failed_with();
+    append_trace(*what.record(), task.spawned_at);
+    add_failure(what);
+  }
+  --live_;
+  if (live_ == 0 && joiner_ != nullptr) joiner_->all_ended();
+  if (!task.has_handle) task.destroy(task);
+}
+
+void group_core::add_failure(failure what) noexcept {
+  if (!first_) {
+    first_ = what;
+    request_cancel(cancel_reason::sibling_failed, where_, std::move(what));
+  } else {
+    first_.attach(std::move(what));
+  }
+}
+
+void group_core::request_cancel(cancel_reason reason, std::source_location where, failure cause) noexcept {
+  if (!scope_.requested) cancel_scope(scope_, cancel_record::make(reason, kind_, where, std::move(cause)));
+}
+
+bool group_core::conclude_cancelled(outcome_base& how, bool result_is_void) noexcept {
+  const scope& outside = *this_runtime->current->current;
+  if (outside.effective) {
+    how.set_cancelled(effective_record(outside).shared());
+    return false;
+  }
+  if (result_is_void) return true;
+  how.set_failed(failure::of(std::make_exception_ptr(
+                                 child_cancelled(describe(scope_.record) + "; its body gave no value", where_)))
+                     .take_record());
+  return false;
+}
+
+// ---- cleanup
+
+ref<failure_record> never_yielded() noexcept {
+  return failure::of(std::make_exception_ptr(misuse_error("a managed resource ended without co_yield: it must hand out "
+                                                          "its resource once")))
+      .take_record();
+}
+
+void throw_yielded_twice() { throw misuse_error("a managed resource used co_yield a second time, while closing"); }
+
+void merge_cleanup_outcome(outcome_base& how, outcome<void>& closed, const deadline_scope& shield,
+                           const std::function<void()>& drop_value) {
+  failure trouble;
+  if (closed.cancelled()) {
+    trouble = failure::of(std::make_exception_ptr(timeout_error("cleanup: " + shield.message(), shield.where())));
+  } else {
+    trouble = closed.failed_with();
+  }
+  switch (how.how()) {
+    case ending::failed: how.failed_with().attach(std::move(trouble)); return;
+    case ending::cancelled: trouble.note("during cleanup after: " + describe(how.cancelled_by())); break;
+    case ending::value: drop_value(); break;
+    case ending::pending: break;
+  }
+  how.set_failed(trouble.take_record());
+}
+
+// ---- deadlines
+
+void deadline_scope::arm() noexcept {
+  runtime& rt = *this_runtime;
+  deadline_ = saturating_add(rt.time->now(), limit_);
+  if (deadline_ == time_point::max()) return;
+  due = static_cast<std::uint64_t>(deadline_.time_since_epoch().count());
+  fire = &deadline_scope::fired;
+  rt.timers->insert(*this);
+}
+
+void deadline_scope::disarm() noexcept {
+  if (linked()) this_runtime->timers->remove(*this);
+}
+
+void deadline_scope::fired(timer_node& timer) noexcept {
+  auto& self = static_cast<deadline_scope&>(timer);
+  if (self.owner != nullptr && self.owner->leaf != nullptr) {
+    self.awaiting_ = self.owner->leaf->site;
+    self.caught_waiting_ = true;
+  }
+  cancel_scope(self, cancel_record::make(cancel_reason::deadline, self.kind_, self.where_));
+}
+
+}  // namespace belay::detail
+
+namespace belay {
+
+bool operation::begin() {
+  try {
+    start();
+    return true;
+  } catch (...) {
+    task_->waits_for = nullptr;
+    task_->state = detail::node_state::running;
+    throw;
+  }
+}
+
+void operation::complete() noexcept {
+  detail::node& task = *task_;
+  task.waits_for = nullptr;
+  task.blocked_abort = false;
+  task.state = detail::node_state::ready;
+  detail::this_runtime->push_ready(task);
+}
+
+void operation::complete_cancelled() noexcept {
+  task_->unwind_on_run = true;
+  complete();
+}
+
+}  // namespace belay

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Signals: the handler only counts and wakes; the loop does the rest.
+
+#include <belay/core/signals.hpp>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <system_error>
+
+#include "loop_state.hpp"
+
+namespace belay {
+
+namespace {
+
+constexpr int most_signals = 65;
+std::array<std::atomic<int>, most_signals> counts;  // lock-free: safe in a signal handler
+std::atomic<int> wake_descriptor{-1};
+static_assert(std::atomic<int>::is_always_lock_free);
+
+void on_signal(int number) {
+  const int saved = errno;
+  counts[static_cast<std::size_t>(number)].fetch_add(1);
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(wake_descriptor.load(), &one, sizeof one);
+  errno = saved;
+}
+
+}  // namespace
+
+signal_watch::signal_watch(std::initializer_list<int> signals) {
+  detail::runtime& rt = detail::require_runtime("signal_watch");
+  loop::state& s = rt.loop->internals();
+  int none = -1;
+  if (!wake_descriptor.compare_exchange_strong(none, s.wake_fd)) {
+    throw misuse_error("signal_watch: there is one in this process already; share it");
+  }
+  s.signals = this;
+  for (const int number : signals) {
+    struct sigaction action {};
+    action.sa_handler = &on_signal;
+    action.sa_flags = SA_RESTART;
+    sigfillset(&action.sa_mask);
+    saved before{number, {}};
+    counts[static_cast<std::size_t>(number)].store(0);
+    if (::sigaction(number, &action, &before.before) != 0) {
+      throw std::system_error(errno, std::system_category(), "sigaction for signal " + std::to_string(number));
+    }
+    saved_.push_back(before);
+  }
+}
+
+signal_watch::~signal_watch() {
+  for (const saved& one : saved_) ::sigaction(one.number, &one.before, nullptr);
+  wake_descriptor.store(-1);
+  detail::this_runtime->loop->internals().signals = nullptr;
+}
+
+void signal_watch::collect() {
+  for (const saved& one : saved_) {
+    int seen = counts[static_cast<std::size_t>(one.number)].exchange(0);
+    while (seen-- > 0) seen_.push_back(one.number);
+  }
+  if (!seen_.empty() && !waiters_.empty()) waiters_.front()->wake();
+}
+
+int signal_watch::awaiter::await_resume() noexcept {
+  const int number = on_->seen_.front();
+  on_->seen_.pop_front();
+  return number;
+}
+
+}  // namespace belay

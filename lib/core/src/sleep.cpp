@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Timers as operations, deadlines, and the pending cancellation of the running task.
+
+#include <belay/core/detail/cleanup.hpp>
+#include <belay/core/sleep.hpp>
+#include <belay/core/timeout.hpp>
+
+namespace belay {
+
+time_point now() noexcept {
+  return detail::this_runtime != nullptr ? detail::this_runtime->time->now() : steady_clock().now();
+}
+
+bool cancel_requested() noexcept {
+  detail::runtime* rt = detail::this_runtime;
+  return rt != nullptr && rt->current != nullptr && rt->current->cancel_pending();
+}
+
+time_point current_deadline() noexcept {
+  detail::runtime* rt = detail::this_runtime;
+  if (rt == nullptr || rt->current == nullptr) return time_point::max();
+  if (rt->current->cancel_pending()) return time_point::min();
+  time_point earliest = time_point::max();
+  for (const detail::scope* walk = rt->current->current; walk != nullptr; walk = walk->parent) {
+    if (walk->has_deadline) {
+      earliest = std::min(earliest, static_cast<const detail::deadline_scope*>(walk)->deadline());
+    }
+    if (walk->shielded) break;
+  }
+  return earliest;
+}
+
+namespace {
+
+class system_clock_source final : public clock {
+ public:
+  time_point now() noexcept override {
+    return std::chrono::time_point_cast<duration>(std::chrono::steady_clock::now());
+  }
+};
+
+}  // namespace
+
+clock& steady_clock() noexcept {
+  static system_clock_source machine;
+  return machine;
+}
+
+namespace detail {
+
+sleep_awaiter::sleep_awaiter(time_point until) noexcept {
+  const auto ticks = until.time_since_epoch().count();
+  due = ticks < 0 ? 0 : static_cast<std::uint64_t>(ticks);
+}
+
+void sleep_awaiter::wait(frame& leaf) noexcept {
+  fire = &sleep_awaiter::fired;
+  op_.timer = this;
+  op_.wait(leaf);
+}
+
+void sleep_awaiter::timer_operation::wait(frame& leaf) noexcept {
+  if (!begin_at(leaf)) return;
+  this_runtime->timers->insert(*timer);
+}
+
+bool sleep_awaiter::timer_operation::abort() noexcept {
+  this_runtime->timers->remove(*timer);
+  return true;
+}
+
+void sleep_awaiter::fired(timer_node& timer) noexcept { static_cast<sleep_awaiter&>(timer).op_.finish(); }
+
+bool checkpoint_awaiter::cancel_due() noexcept {
+  runtime& rt = *this_runtime;
+  const auto now = static_cast<std::uint64_t>(rt.time->now().time_since_epoch().count());
+  while (timer_node* timer = rt.timers->pop_due(now)) timer->fire(*timer);
+  return rt.current->cancel_pending();
+}
+
+std::string deadline_scope::message() const {
+  using namespace std::chrono;
+  std::string text;
+  const auto limit = limit_;
+  if (limit >= seconds(10)) {
+    text = std::to_string(duration_cast<seconds>(limit).count()) + " s";
+  } else if (limit >= milliseconds(1)) {
+    text = std::to_string(duration_cast<milliseconds>(limit).count()) + " ms";
+  } else {
+    text = std::to_string(duration_cast<microseconds>(limit).count()) + " us";
+  }
+  const auto place = [](const std::source_location& where) {
+    std::string_view file = where.file_name();
+    if (const auto slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
+    return std::string(file) + ":" + std::to_string(where.line());
+  };
+  text = "timed out after " + text + ", set by " + kind_ + " at " + place(where_);
+  if (caught_waiting_ && awaiting_.line() != 0) text += ", while awaiting at " + place(awaiting_);
+  return text;
+}
+
+}  // namespace detail
+}  // namespace belay

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A loop for tests: virtual time, and a record of the errors that nobody looked at.
+
+#include <belay/core/loop.hpp>
+#include <belay/testing/virtual_clock.hpp>
+#include <source_location>
+#include <string>
+#include <vector>
+
+namespace belay::testing {
+
+/// Ten seconds of waiting cost nothing here:
+///
+///     belay::testing::test_loop loop;
+///     CHECK_THROWS_AS(loop.run(belay::with_timeout(2s, slow())), belay::timeout_error);
+///     CHECK(loop.elapsed() == 2s);
+///     CHECK(loop.nothing_left());
+class test_loop {
+ public:
+  /// `options.clock` and `options.on_lost_failure` are replaced.
+  explicit test_loop(loop_options options = {});
+
+  /// As `loop::run`. Deadlocks are found: `deadlock_error`.
+  template <class T>
+  T run(task<T> main, std::source_location where = std::source_location::current()) {
+    return loop_.run(std::move(main), where);
+  }
+
+  [[nodiscard]] duration elapsed() const noexcept { return clock_.elapsed(); }
+  [[nodiscard]] std::size_t live_tasks() const noexcept { return loop_.statistics().live_tasks; }
+  /// No task, no timer, no thread job.
+  [[nodiscard]] bool nothing_left() const noexcept;
+  /// The failures that nobody observed, described, in order.
+  [[nodiscard]] const std::vector<std::string>& lost_errors() const noexcept { return lost_; }
+
+  [[nodiscard]] virtual_clock& clock() noexcept { return clock_; }
+  [[nodiscard]] belay::loop& loop() noexcept { return loop_; }
+
+ private:
+  virtual_clock clock_;
+  std::vector<std::string> lost_;
+  belay::loop loop_;
+};
+
+}  // namespace belay::testing
