@@ -61,7 +61,7 @@ class loop {
     root.result = &root.value;
     run_root(root, detail::task_access::release(main), where);
     if constexpr (std::is_void_v<T>) {
-      root.value.value(where);
+      static_cast<void>(root.value.value(where));
     } else {
       return std::move(root.value).value(where);
     }

@@ -51,6 +51,9 @@ class operation {
   /// It did not happen, because of `abort`.
   void complete_cancelled() noexcept;
 
+  /// `abort` was called and has not been answered yet.
+  [[nodiscard]] bool being_aborted() const noexcept { return task_->state == detail::node_state::aborting; }
+
   // Puts the task to sleep in this operation; false: it is cancelled, do not start.
   [[nodiscard]] bool begin_at(detail::frame& leaf) noexcept {
     if (!detail::begin_wait(leaf, *this)) return false;
