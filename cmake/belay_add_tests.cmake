@@ -37,6 +37,12 @@ function(belay_add_tests layer)
     $<TARGET_NAME_IF_EXISTS:belay::testing>
     ${arg_LINK})
 
+  # All test binaries of a layer, whatever their labels: what `./test <layer>` builds.
+  if(NOT TARGET belay_${layer}_all_tests)
+    add_custom_target(belay_${layer}_all_tests)
+  endif()
+  add_dependencies(belay_${layer}_all_tests ${target})
+
   set(list_file "${CMAKE_CURRENT_BINARY_DIR}/${target}.cmake")
   add_custom_command(TARGET ${target} POST_BUILD
     COMMAND "${CMAKE_COMMAND}"

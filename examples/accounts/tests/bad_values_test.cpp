@@ -145,7 +145,7 @@ TEST_CASE("ids in paths: only integers from 1 to 2^63-1") {
   client connection = app.connect();
   for (const std::string& id : bad_ids) {
     CAPTURE(id.substr(0, 80));
-    for (const std::string target : {"/users/" + id, "/users/" + id + "/dashboard", "/accounts/" + id}) {
+    for (const std::string& target : {"/users/" + id, "/users/" + id + "/dashboard", "/accounts/" + id}) {
       const auto answer = connection.get(target);
       check_invalid(answer, target, {"/path/id"});
       CHECK(!answer.header("X-Evil"));

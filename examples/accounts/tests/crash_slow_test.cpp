@@ -16,7 +16,7 @@ TEST_CASE("kill -9 under load, three times: every confirmed transfer is there an
     CHECK(clients.wait_for_confirmed(200, milliseconds{60'000}));
     app.kill();
     const auto result = clients.finish();
-    CHECK(result.lost == 20);
+    CHECK(result.lost + static_cast<std::int64_t>(result.wrong.size()) == 20);
     CHECK(result.confirmed.size() >= 200);
     all.confirmed.insert(all.confirmed.end(), result.confirmed.begin(), result.confirmed.end());
     for (const auto& wrong : result.wrong) {
@@ -58,7 +58,7 @@ TEST_CASE("kill -9 while transfers wait for the lock: none of them happened") {
   const auto to = app.add_account();
   std::vector<client> waiting;
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     for (int i = 0; i < 5; ++i) {
       waiting.push_back(app.connect());
       waiting.back().send(make_post("/transfers", json_transfer(from, to, 1)));

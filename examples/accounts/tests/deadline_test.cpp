@@ -28,7 +28,7 @@ TEST_CASE("Belay-Deadline-Ms: when it passes 504 comes at once, and the transfer
   const auto from = app.add_account_with(100);
   const auto to = app.add_account();
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     const auto before = clock::now();
     const auto answer = app.transfer(from, to, 40, deadline("100"));
     const auto took = clock::now() - before;
@@ -49,7 +49,7 @@ TEST_CASE("Belay-Deadline-Ms: holds for users, accounts and deposits as well") {
   const auto account = app.add_account();
   const std::string deposits = "/accounts/" + std::to_string(account) + "/deposits";
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     const auto late = deadline("60");
     check_problem(app.post("/users", json_user("late@example.com"), late), 504, "deadline_exceeded",
                   "/users");
@@ -70,7 +70,7 @@ TEST_CASE("Belay-Deadline-Ms: one late request of many on a connection ends noth
   client patient = app.connect();
   client hasty = app.connect();
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     patient.send(make_post("/transfers", json_transfer(from, to, 10)));
     CHECK(app.wait_for_requests(1));
     check_problem(hasty.post("/transfers", json_transfer(from, to, 20), deadline("60")), 504,
@@ -87,7 +87,7 @@ TEST_CASE("Belay-Deadline-Ms: after a 504 the same Idempotency-Key executes once
   const auto from = app.add_account_with(100);
   const auto to = app.add_account();
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     const fields late{{"Belay-Deadline-Ms", "60"}, {"Idempotency-Key", "retry"}};
     check_problem(app.transfer(from, to, 10, late), 504, "deadline_exceeded", "/transfers");
   }

@@ -12,7 +12,7 @@ TEST_CASE("disconnect while the request waits: it is cancelled while the lock is
   const auto to = app.add_account();
   for (const bool reset : {false, true}) {
     CAPTURE(reset);
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     client connection = app.connect();
     connection.send(make_post("/transfers", json_transfer(from, to, 40)));
     REQUIRE(app.wait_for_requests(1));
@@ -31,7 +31,7 @@ TEST_CASE("disconnect of one: the others that wait are served") {
   const auto to = app.add_account();
   client stays = app.connect();
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     stays.send(make_post("/transfers", json_transfer(from, to, 1)));
     REQUIRE(app.wait_for_requests(1));
     for (int i = 0; i < 10; ++i) {
@@ -51,7 +51,7 @@ TEST_CASE("disconnect with further requests in the pipe: none of them happens") 
   const auto from = app.add_account_with(100);
   const auto to = app.add_account();
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     client connection = app.connect();
     const std::string one = make_post("/transfers", json_transfer(from, to, 1));
     connection.send(one + one + one);

@@ -35,7 +35,7 @@ TEST_CASE("SIGTERM with requests waiting for the database: all are answered once
   const auto to = app.add_account();
   std::vector<client> waiting;
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     for (int i = 0; i < 30; ++i) {
       waiting.push_back(app.connect());
       waiting.back().send(make_post("/transfers", json_transfer(from, to, 1)));

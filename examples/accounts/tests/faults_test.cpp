@@ -51,8 +51,8 @@ TEST_CASE("a failure in the middle of a transfer: 500, and neither account has c
     check_internal(app, app.transfer(from, to, 10), "/transfers");
   }
   // The update of the receiver alone: the sender's was already done.
-  for (const std::string when : {"AFTER UPDATE ON accounts WHEN new.id = " + std::to_string(to),
-                                 "AFTER UPDATE ON accounts WHEN new.id = " + std::to_string(from)}) {
+  for (const std::string& when : {"AFTER UPDATE ON accounts WHEN new.id = " + std::to_string(to),
+                                  "AFTER UPDATE ON accounts WHEN new.id = " + std::to_string(from)}) {
     const fault broken(app, when);
     check_internal(app, app.transfer(from, to, 10, {{"Idempotency-Key", "again"}}), "/transfers");
   }

@@ -26,10 +26,9 @@ TEST_CASE("/health/ready: counts what waits for the database, and goes back to n
   bank app;
   const auto from = app.add_account_with(100);
   const auto to = app.add_account();
-  REQUIRE(app.wait_for_idle());
   client waiting = app.connect();
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     waiting.send(make_post("/transfers", json_transfer(from, to, 10)));
     CHECK(app.wait_for_requests(1));
     CHECK(app.wait_for_in_use("connections", 1, milliseconds{2'000}));
@@ -45,7 +44,7 @@ TEST_CASE("a held write lock: delays writes only, the loop never blocks") {
   const auto to = app.add_account();
   std::vector<client> waiting;
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     for (int i = 0; i < 8; ++i) {
       waiting.push_back(app.connect());
       waiting.back().send(make_post("/transfers", json_transfer(from, to, 1)));

@@ -62,7 +62,7 @@ TEST_CASE("HEAD: the head of the GET, no body") {
   bank app;
   const auto user = app.add_user();
   client connection = app.connect();
-  for (const std::string target :
+  for (const std::string& target :
        {std::string("/health/live"), "/users/" + std::to_string(user), std::string("/users")}) {
     CAPTURE(target);
     const auto head = connection.request("HEAD", target);

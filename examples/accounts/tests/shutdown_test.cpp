@@ -69,7 +69,7 @@ TEST_CASE("shutdown: while a request is finished, new connections are refused an
   client idle = app.connect();
   CHECK(idle.get("/health/ready").status == 200);
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     waiting.send(make_post("/transfers", json_transfer(from, to, 10)));
     REQUIRE(app.wait_for_requests(1));
     app.service().signal(SIGTERM);
@@ -98,7 +98,7 @@ TEST_CASE("shutdown: repeated SIGTERM does not force it") {
   const auto to = app.add_account();
   client waiting = app.connect();
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     waiting.send(make_post("/transfers", json_transfer(from, to, 10)));
     REQUIRE(app.wait_for_requests(1));
     for (int i = 0; i < 5; ++i) {
@@ -119,7 +119,7 @@ TEST_CASE("shutdown: a second SIGINT forces it, 130 within 3 s, though a request
     const auto from = app.add_account_with(100);
     const auto to = app.add_account();
     client waiting = app.connect();
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     waiting.send(make_post("/transfers", json_transfer(from, to, 10)));
     REQUIRE(app.wait_for_requests(1));
     app.service().signal(SIGINT);
@@ -141,7 +141,7 @@ TEST_CASE("shutdown: a request that overruns the grace is cancelled, and the exi
   const auto to = app.add_account();
   client waiting(app.port());
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     waiting.send(make_post("/transfers", json_transfer(from, to, 10)));
     REQUIRE(app.wait_for_requests(1));
     const auto before = std::chrono::steady_clock::now();

@@ -44,7 +44,7 @@ TEST_CASE("a database that stays locked: 503 with Retry-After, and the transfer 
   const auto from = app.add_account_with(100);
   const auto to = app.add_account();
   {
-    const write_lock lock(app.database_file());
+    const write_lock lock = app.lock_writes();
     const auto before = clock::now();
     const auto answer = app.transfer(from, to, 10, {{"Idempotency-Key", "busy"}});
     CHECK(clock::now() - before >= milliseconds{4'500});  // the busy timeout of 5 s

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <belay/core/thread.hpp>
 #include <belay/db/error.hpp>
 #include <filesystem>
 #include <type_traits>
@@ -64,7 +65,7 @@ std::string path_of(std::string_view name) {
   constexpr std::string_view scheme = "sqlite:";
   std::string_view path = name;
   if (path.starts_with(scheme)) path.remove_prefix(scheme.size());
-  if (path.starts_with("//")) path = path.substr(path.find_first_not_of('/') == std::string_view::npos ? path.size() : path.find_first_not_of('/') - 1);
+  while (path.starts_with("//")) path.remove_prefix(1);  // sqlite:///var/a.db
   if (path.empty() || path.find('\0') != std::string_view::npos) {
     throw error(error_kind::invalid, "bad_name",
                 fmt::format("open database \"{}\": no file is named; write sqlite:PATH", std::string(name)));
@@ -256,7 +257,7 @@ void handle::bind(sqlite3_stmt* into, std::string_view sql, const parameters& bo
   }
 }
 
-bool handle::step_all(sqlite3_stmt* prepared, std::string_view sql, statement_result* into,
+void handle::step_all(sqlite3_stmt* prepared, std::string_view sql, statement_result* into,
                       const std::stop_token& stop) {
   const int columns = sqlite3_column_count(prepared);
   std::shared_ptr<column_names> names;
@@ -266,7 +267,7 @@ bool handle::step_all(sqlite3_stmt* prepared, std::string_view sql, statement_re
     for (int i = 0; i < columns; ++i) names->emplace_back(sqlite3_column_name(prepared, i));
   }
   while (true) {
-    if (stop.stop_requested()) return false;
+    if (stop.stop_requested()) throw stopped();
     const int code = sqlite3_step(prepared);
     if (code == SQLITE_ROW) {
       if (!into) continue;
@@ -277,7 +278,7 @@ bool handle::step_all(sqlite3_stmt* prepared, std::string_view sql, statement_re
     } else if (code == SQLITE_DONE) {
       break;
     } else if (stop.stop_requested() && ((code & 0xFF) == SQLITE_INTERRUPT || (code & 0xFF) == SQLITE_BUSY)) {
-      return false;
+      throw stopped();
     } else {
       fail(code, sql);
     }
@@ -288,13 +289,12 @@ bool handle::step_all(sqlite3_stmt* prepared, std::string_view sql, statement_re
     into->changed.rows = sqlite3_stmt_readonly(prepared) ? 0 : sqlite3_changes64(db_);
     into->changed.last_insert_id = sqlite3_last_insert_rowid(db_);
   }
-  return true;
 }
 
-std::optional<statement_result> handle::run(std::string_view sql, const parameters& bound, std::stop_token stop,
-                                            steady_clock::time_point lock_deadline) {
+statement_result handle::run(std::string_view sql, const parameters& bound, std::stop_token stop,
+                             steady_clock::time_point lock_deadline) {
   const running call(*this, stop, lock_deadline);
-  if (stop.stop_requested()) return std::nullopt;
+  if (stop.stop_requested()) throw stopped();
   statement prepared = take_cached(sql);
   if (!prepared) {
     std::string_view rest;
@@ -310,20 +310,18 @@ std::optional<statement_result> handle::run(std::string_view sql, const paramete
     }
   }
   statement_result result;
-  bool finished = false;
   try {
     bind(prepared.get(), sql, bound);
-    finished = step_all(prepared.get(), sql, &result, stop);
+    step_all(prepared.get(), sql, &result, stop);
   } catch (...) {
     keep(sql, std::move(prepared));
     throw;
   }
   keep(sql, std::move(prepared));
-  if (!finished) return std::nullopt;
   return result;
 }
 
-bool handle::run_script(std::string_view sql, std::stop_token stop, steady_clock::time_point lock_deadline) {
+void handle::run_script(std::string_view sql, std::stop_token stop, steady_clock::time_point lock_deadline) {
   const running call(*this, stop, lock_deadline);
   std::string_view rest = sql;
   while (!is_blank(rest)) {
@@ -332,9 +330,8 @@ bool handle::run_script(std::string_view sql, std::stop_token stop, steady_clock
     if (!prepared) continue;  // a comment
     const std::string_view text = current.substr(0, current.size() - rest.size());
     bind(prepared.get(), text, {});
-    if (!step_all(prepared.get(), text, nullptr, stop)) return false;
+    step_all(prepared.get(), text, nullptr, stop);
   }
-  return true;
 }
 
 bool handle::in_transaction() const noexcept { return db_ && sqlite3_get_autocommit(db_) == 0; }

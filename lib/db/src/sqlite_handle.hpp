@@ -27,7 +27,7 @@ struct statement_result {
   change changed;
 };
 
-// Whether several statements were given where one is expected is the difference between a statement and a script.
+// Thread: one at a time, any; only the stop token is used by others.
 class handle {
  public:
   enum class role : unsigned char { writer, reader };
@@ -39,14 +39,14 @@ class handle {
   handle& operator=(const handle&) = delete;
   ~handle();
 
-  // Runs one statement. Nothing when `stop` was requested before it had finished: then it had no effect, and SQLite
-  // may have rolled the transaction back (`in_transaction` tells).
-  // Errors: any db::error. Waits for locks until `lock_deadline`.
-  std::optional<statement_result> run(std::string_view sql, const parameters& bound, std::stop_token stop,
-                                      std::chrono::steady_clock::time_point lock_deadline);
+  // Runs one statement. Waits for locks until `lock_deadline`.
+  // Errors: any db::error; `belay::stopped` when `stop` was requested before it had finished: then it had no effect, and
+  // SQLite may have rolled the transaction back (`in_transaction` tells).
+  statement_result run(std::string_view sql, const parameters& bound, std::stop_token stop,
+                       std::chrono::steady_clock::time_point lock_deadline);
 
-  // Runs all statements of `sql`, which takes no parameters and whose rows are dropped. False: stopped.
-  bool run_script(std::string_view sql, std::stop_token stop, std::chrono::steady_clock::time_point lock_deadline);
+  // Runs all statements of `sql`, which takes no parameters and whose rows are dropped. Errors: as `run`.
+  void run_script(std::string_view sql, std::stop_token stop, std::chrono::steady_clock::time_point lock_deadline);
 
   [[nodiscard]] bool in_transaction() const noexcept;
 
@@ -54,7 +54,7 @@ class handle {
   // Errors: storage_error when the checkpoint fails.
   void close();
 
-  // For tests: makes every statement of that kind fail with "not authorized".
+  // For tests: ROLLBACK fails with "not authorized".
   void deny_rollback(bool deny) noexcept;
 
  private:
@@ -76,8 +76,8 @@ class handle {
   statement take_cached(std::string_view sql);
   void keep(std::string_view sql, statement used) noexcept;
   void bind(sqlite3_stmt* into, std::string_view sql, const parameters& bound);
-  // Steps to the end. False: stopped.
-  bool step_all(sqlite3_stmt* prepared, std::string_view sql, statement_result* into, const std::stop_token& stop);
+  // Steps to the end. Errors: as `run`.
+  void step_all(sqlite3_stmt* prepared, std::string_view sql, statement_result* into, const std::stop_token& stop);
   [[noreturn]] void fail(int code, std::string_view doing) const;
 
   static int on_busy(void* self, int attempt);
@@ -98,5 +98,8 @@ class handle {
 
 // "sqlite:var/a.db" and "var/a.db" -> "var/a.db". Errors: db::error (invalid) for an empty name or another scheme.
 std::string path_of(std::string_view name);
+
+// The only row, or none. Errors: statement_error for more.
+std::optional<row> at_most_one(rows found, const std::string& path, const std::string& sql);
 
 }  // namespace belay::db::sqlite::detail

@@ -29,6 +29,7 @@ class message_parser final : public beast::http::basic_parser<true> {
 
   void mode(body_mode mode) noexcept { mode_ = mode; }
   [[nodiscard]] bool too_large() const noexcept { return too_large_; }
+  [[nodiscard]] bool chunk_seen() const noexcept { return chunk_seen_; }
   /// Whether content came since the last call; if not, the step was a chunk's line or the trailers.
   [[nodiscard]] bool take_content_seen() noexcept { return std::exchange(content_seen_, false); }
 
@@ -64,6 +65,7 @@ class message_parser final : public beast::http::basic_parser<true> {
   }
   void on_chunk_header_impl(std::uint64_t size, text, error_code& ec) override {
     ec = {};
+    chunk_seen_ = true;
     if (size > body_limit_ - announced_) {
       too_large_ = true;
       ec = beast::http::error::body_limit;
@@ -81,6 +83,7 @@ class message_parser final : public beast::http::basic_parser<true> {
   bool head_done_ = false;
   bool too_large_ = false;
   bool content_seen_ = false;
+  bool chunk_seen_ = false;
 };
 
 std::string_view describe(beast::error_code ec) noexcept {
@@ -307,6 +310,8 @@ struct request_parser::impl {
 
   state read_body() {
     while (begin != buffer.size()) {
+      // Beast 1.81 asserts that it is never asked about "0\r\n\r", the end of an empty body but for one byte.
+      if (chunked && !parser->chunk_seen() && buffer[begin] == '0' && buffer.size() - begin < 5) return now;
       beast::error_code ec;
       const std::size_t used = parser->put({buffer.data() + begin, buffer.size() - begin}, ec);
       begin += used;

@@ -92,10 +92,11 @@ class value_builder {
   }
   bool on_double(double value, json::string_view part, json::error_code&) {
     number_.append(part.data(), part.size());
-    const bool integer = number_.find_first_of(".eE") == std::string::npos && value != 0;  // -0 is no integer either
+    // -0 counts as a fraction: it is no integer that 64 bits can hold.
+    const bool integer = number_.find_first_of(".eE") == std::string::npos && value != 0;
     number_.clear();
-    constexpr double infinity = std::numeric_limits<double>::infinity();
-    stack_.push_double(!integer ? value : value < 0 ? -infinity : infinity);
+    using limits = std::numeric_limits<double>;
+    stack_.push_double(integer ? limits::infinity() : std::clamp(value, limits::lowest(), limits::max()));
     return true;
   }
   bool on_bool(bool value, json::error_code&) {

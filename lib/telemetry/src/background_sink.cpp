@@ -37,6 +37,7 @@ struct queue_state {
   std::deque<entry> waiting;           // guarded by mutex
   std::uint64_t flushes_asked = 0;     // guarded by mutex
   std::uint64_t flushes_done = 0;      // guarded by mutex
+  std::uint64_t last_failed_flush = 0;  // guarded by mutex
   bool ending = false;                 // guarded by mutex
   bool ended = false;                  // guarded by mutex
 };
@@ -44,16 +45,18 @@ struct queue_state {
 // Longer waits overflow inside the standard library.
 duration bounded(duration limit) { return std::min<duration>(limit, std::chrono::hours(24)); }
 
-void hand_over(queue_state& state, const entry& next) noexcept {
+// False: not written, or not flushed.
+bool hand_over(queue_state& state, const entry& next) noexcept {
   try {
-    if (next.is_flush) {
-      state.target->flush(std::chrono::hours(24));
-    } else {
-      state.target->write(next.importance, next.text);
-    }
+    if (next.is_flush) return state.target->flush(std::chrono::hours(24));
+    state.target->write(next.importance, next.text);
+    return true;
   } catch (...) {
-    state.dropped.fetch_add(1, std::memory_order_relaxed);
-    if (!next.is_flush) detail::write_to_stderr(next.text);
+    if (!next.is_flush) {
+      state.dropped.fetch_add(1, std::memory_order_relaxed);
+      detail::write_to_stderr(next.text);
+    }
+    return false;
   }
 }
 
@@ -65,10 +68,11 @@ void serve(queue_state& state) {
     const entry next = std::move(state.waiting.front());
     state.waiting.pop_front();
     lock.unlock();
-    hand_over(state, next);
+    const bool done = hand_over(state, next);
     lock.lock();
     if (next.is_flush) {
       ++state.flushes_done;
+      if (!done) state.last_failed_flush = state.flushes_done;
       state.settled.notify_all();
     }
   }
@@ -114,7 +118,8 @@ class background_output final : public sink {
     const std::uint64_t mine = ++state_->flushes_asked;
     state_->waiting.push_back({level::off, {}, true});
     state_->more.notify_one();
-    return state_->settled.wait_for(lock, bounded(limit), [&] { return state_->flushes_done >= mine; });
+    const bool in_time = state_->settled.wait_for(lock, bounded(limit), [&] { return state_->flushes_done >= mine; });
+    return in_time && state_->last_failed_flush < mine;
   }
 
   std::uint64_t dropped() const noexcept override {

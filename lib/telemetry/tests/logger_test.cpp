@@ -215,24 +215,6 @@ TEST_CASE("logger: configured secret keys, replace the default ones [row 476]") 
   CHECK(f.record().at("password").as_string() == "p");
 }
 
-namespace {
-class throwing_sink final : public sink {
- public:
-  void write(level, std::string_view) override { throw std::runtime_error("disk full"); }
-  bool flush(belay::duration) override { throw 1; }
-};
-}  // namespace
-
-TEST_CASE("logger: the sink throws, the caller is not disturbed and it is counted [row 474]") {
-  logger log(std::make_shared<throwing_sink>());
-  CHECK_NOTHROW(log.info("e"));
-  CHECK_NOTHROW(log.info("f"));
-  CHECK(log.statistics().sink_failures == 2);
-  CHECK(log.statistics().written == 0);
-  CHECK_FALSE(log.flush());
-  CHECK(log.statistics().sink_failures == 3);
-}
-
 TEST_CASE("logger: the wall clock throws, the record is counted as lost") {
   fixture f({.wall_clock = []() -> std::chrono::system_clock::time_point { throw std::runtime_error("no clock"); }});
   CHECK_NOTHROW(f.log.info("e"));

@@ -97,7 +97,7 @@ class gate_sink final : public sink {
 class throwing_sink final : public sink {
  public:
   void write(level, std::string_view) override { throw std::runtime_error("disk full"); }
-  bool flush(belay::duration) override { return true; }
+  bool flush(belay::duration) override { throw 1; }
 };
 
 }  // namespace
@@ -147,6 +147,10 @@ TEST_CASE("logger: a sink that throws, leaves the line on stderr [row 474]") {
   const logger log(std::make_shared<throwing_sink>());
   const std::string text = captured_stderr([&] { log.info("important", {{"n", 1}}); });
   CHECK(text.find("\"event\":\"important\",\"n\":1}\n") != std::string::npos);
+  CHECK(log.statistics().sink_failures == 1);
+  CHECK(log.statistics().written == 0);
+  CHECK_FALSE(log.flush());
+  CHECK(log.statistics().sink_failures == 2);
 }
 
 TEST_CASE("background_sink: records, arrive in order, and flush waits for them [row 478]") {
@@ -203,7 +207,7 @@ TEST_CASE("background_sink: the target throws, the line goes to stderr and is co
   const logger log(background_sink(std::make_shared<throwing_sink>()));
   const std::string text = captured_stderr([&] {
     log.info("important");
-    CHECK(log.flush(10s));
+    CHECK_FALSE(log.flush(10s));
   });
   CHECK(text.find("\"event\":\"important\"") != std::string::npos);
   CHECK(log.statistics().lost == 1);

@@ -52,6 +52,11 @@ bank::~bank() {
 }
 
 void bank::start() {
+  {
+    const std::lock_guard lock(mutex_);
+    failures_.clear();  // they are in the log of the former process
+  }
+  expected_.clear();
   process_ = std::make_unique<process>(
       process_options{.arguments = arguments_, .environment = {}, .directory = directory_.path()});
   const auto ready = process_->wait_for_event("listening", milliseconds{20'000});
@@ -65,9 +70,6 @@ void bank::start() {
 void bank::kill() {
   process_->signal(SIGKILL);
   static_cast<void>(process_->wait(milliseconds{5'000}));
-  const std::lock_guard lock(mutex_);
-  failures_.clear();
-  expected_.clear();
 }
 
 void bank::finish() {
@@ -162,6 +164,11 @@ std::int64_t bank::balance(std::int64_t account) {
 
 response bank::transfer(std::int64_t from, std::int64_t to, std::int64_t amount, const fields& extra) {
   return post("/transfers", json_transfer(from, to, amount), extra);
+}
+
+write_lock bank::lock_writes() {
+  REQUIRE(wait_for_idle());
+  return write_lock(database_file());
 }
 
 bool bank::wait_for_in_use(std::string_view what, std::int64_t count, milliseconds limit) {

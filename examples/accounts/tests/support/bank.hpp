@@ -45,6 +45,9 @@ class bank {
   [[nodiscard]] process& service() { return *process_; }
   [[nodiscard]] std::filesystem::path database_file() const { return directory_.path() / "accounts.db"; }
 
+  /// Takes the write lock once nothing, such as a welcome mail, needs it any more.
+  [[nodiscard]] write_lock lock_writes();
+
   /// Waits until `in_use` of /health/ready is as wanted (`requests`, 0: nothing at all in use).
   [[nodiscard]] bool wait_for_idle(milliseconds limit = milliseconds{5'000});
   [[nodiscard]] bool wait_for_requests(std::int64_t count, milliseconds limit = milliseconds{5'000});

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening a database, and single statements on it.
+
+#include <fmt/format.h>
+
+#include <belay/core/failure.hpp>
+#include <belay/core/thread.hpp>
+#include <belay/db/error.hpp>
+#include <belay/db/sqlite/database.hpp>
+
+#include "pool.hpp"
+
+namespace belay::db::sqlite {
+
+namespace detail {
+
+namespace {
+
+task<statement_result> run_alone(std::shared_ptr<pool> from, handle::role as, std::string sql, parameters bound) {
+  lease taken = co_await from->acquire(as);
+  handle& connection = taken.connection();
+  const lock_deadline until = taken.deadline();
+  statement_result result = co_await to_thread(
+      [&](std::stop_token stop) { return connection.run(sql, bound, std::move(stop), until); });
+  if (connection.in_transaction()) {
+    co_await to_thread([&] { connection.run("ROLLBACK", {}, {}, until); });
+    throw misuse_error(fmt::format("database {}: {}: a transaction needs a connection of its own: use transaction()",
+                                   from->path(), sql));
+  }
+  co_return result;
+}
+
+void require_valid(const options& settings) {
+  if (settings.busy_timeout <= duration::zero()) {
+    throw error(error_kind::invalid, "bad_options", "open database: busy_timeout must be above 0");
+  }
+  // Longer ones overflow the machine's clock when added to it.
+  if (settings.busy_timeout > std::chrono::hours(24 * 365)) {
+    throw error(error_kind::invalid, "bad_options", "open database: busy_timeout must be at most a year");
+  }
+  if (settings.readers > 1000) {
+    throw error(error_kind::invalid, "bad_options", "open database: readers must be at most 1000");
+  }
+}
+
+}  // namespace
+
+std::optional<row> at_most_one(rows found, const std::string& path, const std::string& sql) {
+  if (found.size() > 1) {
+    throw statement_error(error_kind::internal, "too_many_rows",
+                          fmt::format("database {}: {}: expected one row at most, got {}", path, sql, found.size()));
+  }
+  if (found.empty()) return std::nullopt;
+  return std::move(found).take(0);
+}
+
+}  // namespace detail
+
+task<change> database::execute_with(std::string sql, parameters bound) const {
+  const detail::statement_result done =
+      co_await detail::run_alone(pool_, detail::handle::role::writer, std::move(sql), std::move(bound));
+  co_return done.changed;
+}
+
+task<rows> database::query_with(std::string sql, parameters bound) const {
+  detail::statement_result done =
+      co_await detail::run_alone(pool_, detail::handle::role::reader, std::move(sql), std::move(bound));
+  co_return std::move(done.rows);
+}
+
+task<std::optional<row>> database::query_one_with(std::string sql, parameters bound) const {
+  const auto from = pool_;
+  rows found = co_await query_with(sql, std::move(bound));
+  co_return detail::at_most_one(std::move(found), from->path(), sql);
+}
+
+pool_statistics database::statistics() const noexcept { return pool_->statistics(); }
+
+const std::string& database::path() const noexcept { return pool_->path(); }
+
+managed<database> open(std::string name, options settings) {
+  detail::require_valid(settings);
+  const std::string path = detail::path_of(name);
+  // Each connection to :memory: would be a database of its own.
+  if (path == ":memory:") settings.readers = 0;
+  const auto connections = std::make_shared<detail::pool>(path, settings);
+  co_await connections->open();
+  database usable(connections);
+  co_yield usable;
+  co_await connections->close();
+}
+
+}  // namespace belay::db::sqlite

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A service: lifespan, routes, errors, background tasks, health, graceful shutdown.
+
+#include <belay/core/loop.hpp>
+#include <belay/http/server.hpp>
+#include <belay/http/status.hpp>
+#include <belay/io/endpoint.hpp>
+#include <belay/service/lifespan.hpp>
+#include <belay/service/request.hpp>
+#include <belay/telemetry/logger.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace belay::service {
+
+struct app_options {
+  /// In the ready line and the log.
+  std::string name = "service";
+  io::endpoint listen{"127.0.0.1", 8080};
+  /// How long requests and background tasks may take to finish after SIGTERM or SIGINT, before they are cancelled.
+  duration grace = std::chrono::seconds(10);
+  /// After a second SIGINT: how long until the process ends with 130, whatever hangs.
+  duration force_after = std::chrono::seconds(2);
+  /// How many background tasks may be queued or running.
+  std::size_t most_background_tasks = 10'000;
+  http::server_options http{};
+  loop_options loop{};
+};
+
+/// Exit codes of `app::run`.
+enum exit_code : int {
+  exit_clean = 0,
+  exit_start_failed = 1,
+  exit_usage = 2,
+  exit_unclean_shutdown = 3,
+  exit_forced = 130,
+};
+
+/// A program that serves.
+///
+///     app accounts({.name = "accounts", .listen = {"127.0.0.1", 8080}}, log);
+///     auto db = accounts.manage("database", db::sqlite::open("accounts.db"));
+///     accounts.step("migrate", [db] { ... });
+///     accounts.on_error<not_found>(http::status::not_found, "not_found");
+///     accounts.get("/users/{id}", [db](request& r) -> task<http::response> { ... });
+///     return accounts.run();
+///
+/// Health: `GET /health/live`, and `GET /health/ready`, which is 503 unless it is serving, and says what is in use.
+/// Client deadlines: `Belay-Deadline-Ms` bounds the handler; 504 when it passes.
+class app {
+ public:
+  app(app_options options, telemetry::logger log);
+  app(const app&) = delete;
+  app& operator=(const app&) = delete;
+  ~app();
+
+  /// Adds a resource to the lifespan: opened in the order of the calls, closed in reverse.
+  template <class T>
+  resource<T> manage(std::string name, managed<T> what) {
+    return steps().manage(std::move(name), std::move(what));
+  }
+  /// Adds a step to the start.
+  void step(std::string name, task_function<task<>()> what);
+
+  /// Routes. Errors: `misuse_error` for a bad or doubled pattern. A handler lives as long as the app; several requests
+  /// run it at the same time.
+  void get(std::string_view pattern, handler handle) { route(http::method::get, pattern, std::move(handle)); }
+  /// POST, PUT and PATCH take JSON: other media types are refused with 415 before the body is read.
+  void post(std::string_view pattern, handler handle) { route(http::method::post, pattern, std::move(handle)); }
+  void put(std::string_view pattern, handler handle) { route(http::method::put, pattern, std::move(handle)); }
+  void del(std::string_view pattern, handler handle) { route(http::method::delete_, pattern, std::move(handle)); }
+  void route(http::method verb, std::string_view pattern, handler handle);
+
+  /// Errors of type `E` that leave a handler become this status and code, with `what()` as the detail: it must be fit for
+  /// clients. The most derived registered type wins, in the error itself first, then in what is attached to it.
+  /// Others: `problem_error` as it says; else by kind, without their text; what is not a `belay::error` is 500.
+  template <class E>
+  void on_error(http::status status, std::string code) {
+    add_error_rule({status, std::move(code),
+                    [](const std::exception_ptr& what) noexcept { return belay::detail::exception_as<E>(what) != nullptr; },
+                    // A pointer to a derived type is caught as a pointer to its base: so rules can be ordered.
+                    [](const std::exception_ptr& what) noexcept { return belay::detail::exception_as<E*>(what) != nullptr; },
+                    std::make_exception_ptr(static_cast<E*>(nullptr))});
+  }
+
+  /// A number that `/health/ready` shows under `in_use`.
+  void gauge(std::string name, std::function<std::size_t()> read);
+
+  /// Opens, serves until SIGTERM or SIGINT, drains, closes; see `exit_code`. A failing start is one readable record. A second SIGINT cancels
+  /// everything and bounds the rest by `force_after`; a third ends the process at once; a repeated SIGTERM does nothing.
+  [[nodiscard]] int run();
+
+  struct state;
+
+ private:
+  struct error_rule {
+    http::status status;
+    std::string code;
+    bool (*matches)(const std::exception_ptr&) noexcept;
+    bool (*matches_pointer)(const std::exception_ptr&) noexcept;
+    std::exception_ptr pointer;
+  };
+  lifespan& steps() noexcept;
+  void add_error_rule(error_rule rule);
+
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace belay::service

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a program opens before it serves and closes afterwards: steps, in order, closed in reverse.
+
+#include <belay/core/managed.hpp>
+#include <belay/core/task.hpp>
+#include <belay/core/task_function.hpp>
+#include <belay/service/shutdown_report.hpp>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace belay::service {
+
+namespace detail {
+[[noreturn]] void throw_not_open(const std::string& name);
+
+template <class T>
+struct resource_slot {
+  std::string name;
+  T* open = nullptr;
+};
+}  // namespace detail
+
+/// What a lifespan step hands out: usable from the end of that step until it is closed. Cheap to copy.
+/// Errors: `misuse_error` naming the step when it is used before or after.
+template <class T>
+class resource {
+ public:
+  [[nodiscard]] T& operator*() const {
+    if (slot_->open == nullptr) detail::throw_not_open(slot_->name);
+    return *slot_->open;
+  }
+  [[nodiscard]] T* operator->() const { return &**this; }
+  [[nodiscard]] bool is_open() const noexcept { return slot_->open != nullptr; }
+
+  explicit resource(std::shared_ptr<detail::resource_slot<T>> slot) noexcept : slot_(std::move(slot)) {}
+
+ private:
+  std::shared_ptr<detail::resource_slot<T>> slot_;
+};
+
+/// The steps of a program.
+///
+/// Opened one after the other, in the order in which they were added; when one fails, those that are open are closed in
+/// reverse, and see that error. Closing steps are independent: each is shielded and bounded by the loop's `cleanup_limit`; one that
+/// fails or overruns does not keep the next from running.
+class lifespan {
+ public:
+  /// Adds a resource.
+  template <class T>
+  resource<T> manage(std::string name, managed<T> what) {
+    auto slot = std::make_shared<detail::resource_slot<T>>(detail::resource_slot<T>{name, nullptr});
+    add(std::move(name), hold(std::move(what), slot));
+    return resource<T>(std::move(slot));
+  }
+
+  /// Adds something to be done once, at this place of the start (migrations, warming a cache).
+  void step(std::string name, task_function<task<>()> what);
+
+  /// Opens all, runs `body`, closes all. The names and times of closing go into `report`; `failed_step` names the step
+  /// that could not be opened, and is empty when all were.
+  /// Errors: of the failing step, with those of closing attached; of the body; of closing.
+  [[nodiscard]] task<> run(task_function<task<>()> body, shutdown_report& report, std::string& failed_step);
+
+ private:
+  struct entry {
+    std::string name;
+    managed<unit> what;
+  };
+
+  template <class T>
+  static managed<unit> hold(managed<T> what, std::shared_ptr<detail::resource_slot<T>> slot) {
+    slot->open = &co_await use(std::move(what));
+    const exit_status how = co_yield unit{};
+    slot->open = nullptr;
+    // The resource is closed when this frame ends, and is told how this frame ended: as the program did.
+    if (how.failed()) co_await fail(how.failure());
+  }
+  void add(std::string name, managed<unit> what);
+
+  std::vector<entry> entries_;
+};
+
+}  // namespace belay::service

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Is the program alive, and does it want requests?
+
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "app_state.hpp"
+
+namespace belay::service {
+
+void app::state::add_health_routes(app& of) {
+  of.get("/health/live", [](request&) -> task<http::response> {
+    co_return http::response::json(http::status::ok, R"({"status":"ok"})");
+  });
+  of.get("/health/ready", [this](request&) -> task<http::response> {
+    boost::json::object in_use;
+    // The request that asks is not counted.
+    const std::size_t requests = server != nullptr ? server->statistics().requests : 0;
+    in_use["requests"] = requests > 0 ? requests - 1 : 0;
+    for (const auto& [name, read] : gauges) in_use[name] = read();
+    in_use["background"] = background.size();
+    const char* status = now == phase::serving ? "ready" : now == phase::starting ? "starting" : "draining";
+    boost::json::object body;
+    body["status"] = status;
+    body["in_use"] = std::move(in_use);
+    co_return http::response::json(now == phase::serving ? http::status::ok : http::status::service_unavailable,
+                                   boost::json::serialize(body));
+  });
+}
+
+}  // namespace belay::service
