@@ -55,8 +55,9 @@ Task catch_all_throws(benchmark::State& state) {
 }
 
 [[gnu::noinline]] belay::task<int> belay_fail(int depth) {
-  if (depth == 1) co_await belay::fail(std::runtime_error("no such user"));
-  co_return co_await belay::or_fail(belay_fail(depth - 1));
+  if (depth > 1) co_return co_await belay::or_fail(belay_fail(depth - 1));
+  co_await belay::fail(std::runtime_error("no such user"));
+  co_return 0;
 }
 belay::task<> belay_fails(benchmark::State& state) {
   const auto depth = static_cast<int>(state.range(0));

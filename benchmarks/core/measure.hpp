@@ -16,7 +16,7 @@
 
 namespace bench {
 
-// What operator new has been asked for by this thread. `live_bytes` counts what malloc really gave, with its header.
+// What malloc has been asked for by this thread. `live_bytes` counts what it really gave, with its header.
 struct allocations {
   std::size_t calls = 0;
   std::size_t live_bytes = 0;
@@ -24,7 +24,7 @@ struct allocations {
   [[nodiscard]] static allocations now() noexcept;
 };
 
-// Reports the calls of operator new per operation since its construction.
+// Reports the calls of malloc per operation since its construction.
 class allocation_meter {
  public:
   allocation_meter() noexcept : start_(allocations::now()) {}

@@ -16,7 +16,8 @@ namespace detail {
 
 namespace {
 
-task<statement_result> run_alone(std::shared_ptr<pool> from, handle::role as, std::string sql, parameters bound) {
+task<statement_result> run_alone(std::shared_ptr<pool> from, handle::role as, std::string sql,
+                                 parameters bound) {
   lease taken = co_await from->acquire(as);
   handle& connection = taken.connection();
   const lock_deadline until = taken.deadline();
@@ -24,8 +25,9 @@ task<statement_result> run_alone(std::shared_ptr<pool> from, handle::role as, st
       [&](std::stop_token stop) { return connection.run(sql, bound, std::move(stop), until); });
   if (connection.in_transaction()) {
     co_await to_thread([&] { connection.run("ROLLBACK", {}, {}, until); });
-    throw misuse_error(fmt::format("database {}: {}: a transaction needs a connection of its own: use transaction()",
-                                   from->path(), sql));
+    throw misuse_error(
+        fmt::format("database {}: {}: a transaction needs a connection of its own: use transaction()",
+                    from->path(), sql));
   }
   co_return result;
 }
@@ -47,8 +49,9 @@ void require_valid(const options& settings) {
 
 std::optional<row> at_most_one(rows found, const std::string& path, const std::string& sql) {
   if (found.size() > 1) {
-    throw statement_error(error_kind::internal, "too_many_rows",
-                          fmt::format("database {}: {}: expected one row at most, got {}", path, sql, found.size()));
+    throw statement_error(
+        error_kind::internal, "too_many_rows",
+        fmt::format("database {}: {}: expected one row at most, got {}", path, sql, found.size()));
   }
   if (found.empty()) return std::nullopt;
   return std::move(found).take(0);

@@ -35,45 +35,50 @@ void require_rising(const database& db, const std::vector<migration>& steps) {
   for (const migration& step : steps) {
     if (step.version <= last) {
       throw migration_error(error_kind::internal, "bad_migrations",
-                            fmt::format("migrate {}: step {} ({}) follows step {}: versions must rise from 1", db.path(),
-                                        step.version, step.name, last));
+                            fmt::format("migrate {}: step {} ({}) follows step {}: versions must rise from 1",
+                                        db.path(), step.version, step.name, last));
     }
     last = step.version;
   }
 }
 
 // The applied steps must be the first ones of the program's, unchanged. Gives how many there are.
-std::size_t compare(const database& db, const std::vector<applied_step>& applied, const std::vector<migration>& steps) {
+std::size_t compare(const database& db, const std::vector<applied_step>& applied,
+                    const std::vector<migration>& steps) {
   for (std::size_t i = 0; i < applied.size(); ++i) {
     const applied_step& done = applied[i];
     const std::int64_t newest = steps.empty() ? 0 : steps.back().version;
     if (done.version > newest) {
       throw migration_error(
           error_kind::internal, "newer_schema",
-          fmt::format("migrate {}: the database is at version {} ({}), this program knows versions up to {}: start a "
-                      "newer program, or restore a backup from before the upgrade",
-                      db.path(), applied.back().version, applied.back().name, newest));
+          fmt::format(
+              "migrate {}: the database is at version {} ({}), this program knows versions up to {}: start a "
+              "newer program, or restore a backup from before the upgrade",
+              db.path(), applied.back().version, applied.back().name, newest));
     }
     const migration& wanted = steps[i];  // exists: versions rise on both sides and done.version <= newest
     if (wanted.version != done.version) {
       throw migration_error(
           error_kind::internal, "altered_migration",
-          fmt::format("migrate {}: step {} of this program is not the one that has run, which was {} ({}): steps are "
-                      "only added at the end",
-                      db.path(), wanted.version, done.version, done.name));
+          fmt::format(
+              "migrate {}: step {} of this program is not the one that has run, which was {} ({}): steps are "
+              "only added at the end",
+              db.path(), wanted.version, done.version, done.name));
     }
     if (checksum_of(wanted.sql) != done.checksum) {
       throw migration_error(
           error_kind::internal, "altered_migration",
-          fmt::format("migrate {}: step {} ({}) was altered since it has run: undo the change and add a new step",
-                      db.path(), done.version, done.name));
+          fmt::format(
+              "migrate {}: step {} ({}) was altered since it has run: undo the change and add a new step",
+              db.path(), done.version, done.name));
     }
   }
   return applied.size();
 }
 
 task<std::vector<applied_step>> read_applied(const connection& c) {
-  const rows found = co_await c.query("SELECT version, name, checksum FROM belay_migrations ORDER BY version");
+  const rows found =
+      co_await c.query("SELECT version, name, checksum FROM belay_migrations ORDER BY version");
   std::vector<applied_step> applied;
   for (auto& [version, name, checksum] : found.to_tuples<std::int64_t, std::string, std::string>()) {
     applied.push_back({version, std::move(name), std::move(checksum)});
@@ -82,14 +87,16 @@ task<std::vector<applied_step>> read_applied(const connection& c) {
 }
 
 // Under the lock for writing, so that of several processes one runs the step. Whether it was this one.
-task<bool> run_next(const connection& c, const database& db, const std::vector<migration>& steps, std::size_t index) {
+task<bool> run_next(const connection& c, const database& db, const std::vector<migration>& steps,
+                    std::size_t index) {
   const std::size_t done = compare(db, co_await read_applied(c), steps);
   if (done != index) co_return false;
   const migration& step = steps[index];
   try {
     co_await c.execute_script(step.sql);
   } catch (...) {
-    current_failure().note(fmt::format("migrate {}: while running step {} ({})", db.path(), step.version, step.name));
+    current_failure().note(
+        fmt::format("migrate {}: while running step {} ({})", db.path(), step.version, step.name));
     throw;
   }
   co_await c.execute(
@@ -99,7 +106,8 @@ task<bool> run_next(const connection& c, const database& db, const std::vector<m
   co_return true;
 }
 
-task<std::size_t> count_applied(const connection& c, const database& db, const std::vector<migration>& steps) {
+task<std::size_t> count_applied(const connection& c, const database& db,
+                                const std::vector<migration>& steps) {
   co_await c.execute(
       "CREATE TABLE IF NOT EXISTS belay_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, "
       "checksum TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT");

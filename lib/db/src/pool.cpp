@@ -45,7 +45,8 @@ lease::lease(std::shared_ptr<pool> owner, permit turn, slot& taken) noexcept
 
 lease::~lease() {
   if (!pool_) return;
-  // Nobody can wait here for a rollback, and closing would block the loop: the next user of the slot does both.
+  // Nobody can wait here for a rollback, and closing would block the loop: the next user of the slot does
+  // both.
   slot_->in_use = false;
 }
 
@@ -72,17 +73,19 @@ pool::pool(std::string path, options settings) : path_(std::move(path)), setting
 }
 
 void pool::throw_closed() const {
-  throw closed_error(error_kind::unavailable, "closed", fmt::format("database {}: it is closed or closing", path_));
+  throw closed_error(error_kind::unavailable, "closed",
+                     fmt::format("database {}: it is closed or closing", path_));
 }
 
 void pool::throw_no_connection(handle::role as) const {
   const auto now = statistics();
-  throw busy_error(error_kind::unavailable, "no_connection_free",
-                   fmt::format("database {}: wait for a connection to {}: none came free within {}: {} in use, {} more "
-                               "waiting; try again later",
-                               path_, as == handle::role::writer ? "write" : "read",
-                               std::chrono::duration_cast<std::chrono::milliseconds>(settings_.busy_timeout),
-                               now.in_use, now.waiting));
+  throw busy_error(
+      error_kind::unavailable, "no_connection_free",
+      fmt::format("database {}: wait for a connection to {}: none came free within {}: {} in use, {} more "
+                  "waiting; try again later",
+                  path_, as == handle::role::writer ? "write" : "read",
+                  std::chrono::duration_cast<std::chrono::milliseconds>(settings_.busy_timeout), now.in_use,
+                  now.waiting));
 }
 
 task<lease> pool::acquire(handle::role as) {

@@ -28,17 +28,23 @@ void throw_too_large(std::uint64_t number) {
 
 std::string_view value::type_name() const noexcept {
   switch (storage_.index()) {
-    case 0: return "null";
-    case 1: return "integer";
-    case 2: return "real";
-    case 3: return "text";
-    default: return "blob";
+    case 0:
+      return "null";
+    case 1:
+      return "integer";
+    case 2:
+      return "real";
+    case 3:
+      return "text";
+    default:
+      return "blob";
   }
 }
 
 const value& row::operator[](std::size_t index) const {
   if (index >= values_.size()) {
-    throw type_error(fmt::format("read column {}: the row has {} columns: {}", index, size(), fmt::join(*names_, ", ")));
+    throw type_error(
+        fmt::format("read column {}: the row has {} columns: {}", index, size(), fmt::join(*names_, ", ")));
   }
   return values_[index];
 }
@@ -49,14 +55,16 @@ const value& row::operator[](std::string_view name) const {
     throw type_error(fmt::format("read column {}: the row has only: {}", name, fmt::join(*names_, ", ")));
   }
   if (std::find(std::next(found), names_->end(), name) != names_->end()) {
-    throw type_error(fmt::format("read column {}: two columns have this name; give them names with AS", name));
+    throw type_error(
+        fmt::format("read column {}: two columns have this name; give them names with AS", name));
   }
   return values_[static_cast<std::size_t>(found - names_->begin())];
 }
 
 void row::require_size(std::size_t wanted) const {
   if (wanted != size()) {
-    throw type_error(fmt::format("read row as {} values: it has {} columns: {}", wanted, size(), fmt::join(*names_, ", ")));
+    throw type_error(fmt::format("read row as {} values: it has {} columns: {}", wanted, size(),
+                                 fmt::join(*names_, ", ")));
   }
 }
 

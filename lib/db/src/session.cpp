@@ -16,13 +16,15 @@ namespace detail {
 namespace {
 
 [[noreturn]] void throw_ended(const session& over) {
-  throw closed_error(error_kind::internal, "closed",
-                     fmt::format("database {}: the transaction of this connection has ended", over.from->path()));
+  throw closed_error(
+      error_kind::internal, "closed",
+      fmt::format("database {}: the transaction of this connection has ended", over.from->path()));
 }
 
 // Runs `work(handle&, stop_token)` on a thread, in its turn, inside the transaction.
 template <class Work>
-auto in_turn(std::shared_ptr<session> open, Work work) -> task<std::invoke_result_t<Work&, handle&, std::stop_token>> {
+auto in_turn(std::shared_ptr<session> open, Work work)
+    -> task<std::invoke_result_t<Work&, handle&, std::stop_token>> {
   if (!open->held) throw_ended(*open);
   const permit turn = co_await open->turn.acquire();
   if (!open->held) throw_ended(*open);
@@ -125,9 +127,10 @@ task<change> connection::execute_with(std::string sql, parameters bound) const {
 
 task<rows> connection::query_with(std::string sql, parameters bound) const {
   const auto open = session_;
-  detail::statement_result done = co_await detail::in_turn(open, [&](detail::handle& on, std::stop_token stop) {
-    return on.run(sql, bound, std::move(stop), open->held->deadline());
-  });
+  detail::statement_result done =
+      co_await detail::in_turn(open, [&](detail::handle& on, std::stop_token stop) {
+        return on.run(sql, bound, std::move(stop), open->held->deadline());
+      });
   co_return std::move(done.rows);
 }
 

@@ -58,18 +58,31 @@ std::vector<std::string> columns_in(std::string_view list) {
 
 [[noreturn]] void throw_constraint(int code, std::string_view happened, std::string message) {
   const std::string_view rule = after_colon(happened);
-  const auto raise = [&](constraint_type type, std::string_view constraint, std::vector<std::string> columns) {
+  const auto raise = [&](constraint_type type, std::string_view constraint,
+                         std::vector<std::string> columns) {
     throw constraint_error(type, std::string(constraint), std::move(columns), std::move(message), code);
   };
   switch (code) {
     case SQLITE_CONSTRAINT_UNIQUE:
     case SQLITE_CONSTRAINT_PRIMARYKEY:
-    case SQLITE_CONSTRAINT_ROWID: raise(constraint_type::unique, rule, columns_in(rule)); break;
-    case SQLITE_CONSTRAINT_NOTNULL: raise(constraint_type::not_null, rule, columns_in(rule)); break;
-    case SQLITE_CONSTRAINT_CHECK: raise(constraint_type::check, rule, {}); break;
-    case SQLITE_CONSTRAINT_FOREIGNKEY: raise(constraint_type::foreign_key, "foreign key", {}); break;
-    case SQLITE_CONSTRAINT_DATATYPE: raise(constraint_type::data_type, happened, {}); break;
-    default: raise(constraint_type::trigger, happened, {}); break;
+    case SQLITE_CONSTRAINT_ROWID:
+      raise(constraint_type::unique, rule, columns_in(rule));
+      break;
+    case SQLITE_CONSTRAINT_NOTNULL:
+      raise(constraint_type::not_null, rule, columns_in(rule));
+      break;
+    case SQLITE_CONSTRAINT_CHECK:
+      raise(constraint_type::check, rule, {});
+      break;
+    case SQLITE_CONSTRAINT_FOREIGNKEY:
+      raise(constraint_type::foreign_key, "foreign key", {});
+      break;
+    case SQLITE_CONSTRAINT_DATATYPE:
+      raise(constraint_type::data_type, happened, {});
+      break;
+    default:
+      raise(constraint_type::trigger, happened, {});
+      break;
   }
   std::abort();  // not reached
 }
@@ -92,12 +105,14 @@ void throw_error(sqlite3* db, int code, std::string_view path, std::string_view 
   };
 
   switch (basic) {
-    case SQLITE_CONSTRAINT: throw_constraint(code, happened, text(happened, ""));
+    case SQLITE_CONSTRAINT:
+      throw_constraint(code, happened, text(happened, ""));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
     case SQLITE_PROTOCOL:
       throw busy_error(error_kind::unavailable, "database_locked",
-                       text(happened, "another connection held the lock for too long: try again later"), code);
+                       text(happened, "another connection held the lock for too long: try again later"),
+                       code);
     case SQLITE_FULL:
       throw storage_error(error_kind::unavailable, "disk_full",
                           text(reason, "free space on its file system or raise its size limit"), code);
@@ -124,8 +139,10 @@ void throw_error(sqlite3* db, int code, std::string_view path, std::string_view 
     case SQLITE_RANGE:
     case SQLITE_MISMATCH:
     case SQLITE_SCHEMA:
-    case SQLITE_ERROR: throw statement_error(error_kind::internal, "bad_statement", text(happened, ""), code);
-    default: throw error(error_kind::internal, "sqlite", text(reason, ""), code);
+    case SQLITE_ERROR:
+      throw statement_error(error_kind::internal, "bad_statement", text(happened, ""), code);
+    default:
+      throw error(error_kind::internal, "sqlite", text(reason, ""), code);
   }
 }
 

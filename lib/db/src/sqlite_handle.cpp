@@ -11,6 +11,7 @@
 #include <belay/core/thread.hpp>
 #include <belay/db/error.hpp>
 #include <filesystem>
+#include <thread>
 #include <type_traits>
 
 #include "sqlite_error.hpp"
@@ -31,11 +32,18 @@ void make_parent_directory(const std::string& path) {
   std::error_code problem;
   std::filesystem::create_directories(parent, problem);
   if (problem) {
-    throw storage_error(error_kind::unavailable, "cannot_open",
-                        fmt::format("database {}: create directory {}: {}; check that path and permissions are right",
-                                    path, parent.string(), problem.message()),
-                        SQLITE_CANTOPEN);
+    throw storage_error(
+        error_kind::unavailable, "cannot_open",
+        fmt::format("database {}: create directory {}: {}; check that path and permissions are right", path,
+                    parent.string(), problem.message()),
+        SQLITE_CANTOPEN);
   }
+}
+
+// SQLite takes a file of one byte for an empty one and would overwrite it.
+void refuse_single_byte(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::file_size(path, ignored) == 1) throw_error(nullptr, SQLITE_NOTADB, path, "open");
 }
 
 bool is_blank(std::string_view sql) {
@@ -45,8 +53,10 @@ bool is_blank(std::string_view sql) {
 
 value column_value(sqlite3_stmt* from, int index) {
   switch (sqlite3_column_type(from, index)) {
-    case SQLITE_INTEGER: return static_cast<std::int64_t>(sqlite3_column_int64(from, index));
-    case SQLITE_FLOAT: return sqlite3_column_double(from, index);
+    case SQLITE_INTEGER:
+      return static_cast<std::int64_t>(sqlite3_column_int64(from, index));
+    case SQLITE_FLOAT:
+      return sqlite3_column_double(from, index);
     case SQLITE_TEXT: {
       const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(from, index));
       return std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(from, index)));
@@ -55,7 +65,8 @@ value column_value(sqlite3_stmt* from, int index) {
       const auto* bytes = static_cast<const std::byte*>(sqlite3_column_blob(from, index));
       return blob(bytes, bytes + sqlite3_column_bytes(from, index));
     }
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 
@@ -72,7 +83,8 @@ std::string path_of(std::string_view name) {
   }
   if (path.find("://") != std::string_view::npos) {
     throw error(error_kind::invalid, "bad_name",
-                fmt::format("open database {}: SQLite opens files; write sqlite:PATH", name.substr(0, name.find("://") + 3)));
+                fmt::format("open database {}: SQLite opens files; write sqlite:PATH",
+                            name.substr(0, name.find("://") + 3)));
   }
   return std::string(path);
 }
@@ -95,8 +107,8 @@ class handle::running {
     void operator()() const noexcept { sqlite3_interrupt(db); }
   };
   handle& owner_;
-  // Ends waits inside SQLite that do not come by the progress handler. An interrupt that arrives between two statements
-  // is forgotten by SQLite; the progress handler sees the stop token all the same.
+  // Ends waits inside SQLite that do not come by the progress handler. An interrupt that arrives between two
+  // statements is forgotten by SQLite; the progress handler sees the stop token all the same.
   std::stop_callback<interruption> interrupt_;
 };
 
@@ -105,7 +117,10 @@ void handle::finalizer::operator()(sqlite3_stmt* statement) const noexcept { sql
 handle::handle(const std::string& path, role as, const options& settings)
     : path_(path), cache_limit_(settings.cached_statements) {
   const bool memory = path == in_memory;
-  if (as == role::writer && !memory) make_parent_directory(path);
+  if (as == role::writer && !memory) {
+    make_parent_directory(path);
+    refuse_single_byte(path);
+  }
   // "file:" would be read as a URI with parameters.
   const std::string file = path.starts_with("file:") ? "./" + path : path;
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -143,26 +158,41 @@ void handle::configure(role as, const options& settings) {
     return;
   }
   if (!memory) {
-    const std::string mode = pragma_text("PRAGMA journal_mode=WAL");
+    const std::string mode = use_write_ahead_log();
     if (mode != "wal") {
-      throw storage_error(error_kind::unavailable, "cannot_open",
-                          fmt::format("database {}: switch to write-ahead logging: stayed in mode {}; its file system "
-                                      "must offer shared memory: put it on a local disk",
-                                      path_, mode));
+      throw storage_error(
+          error_kind::unavailable, "cannot_open",
+          fmt::format("database {}: switch to write-ahead logging: stayed in mode {}; its file system "
+                      "must offer shared memory: put it on a local disk",
+                      path_, mode));
     }
   }
   pragma(settings.durable == durability::full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
   pragma("PRAGMA foreign_keys=ON");
   if (settings.check != open_check::schema) {
-    const std::string found =
-        pragma_text(settings.check == open_check::quick ? "PRAGMA quick_check(1)" : "PRAGMA integrity_check(1)");
+    const std::string found = pragma_text(settings.check == open_check::quick ? "PRAGMA quick_check(1)"
+                                                                              : "PRAGMA integrity_check(1)");
     if (found != "ok") {
-      throw corrupt_error(error_kind::internal, "corrupt",
-                          fmt::format("database {}: integrity check: {}; restore a backup, or try the command .recover "
-                                      "of sqlite3",
-                                      path_, found),
-                          SQLITE_CORRUPT);
+      throw corrupt_error(
+          error_kind::internal, "corrupt",
+          fmt::format("database {}: integrity check: {}; restore a backup, or try the command .recover "
+                      "of sqlite3",
+                      path_, found),
+          SQLITE_CORRUPT);
     }
+  }
+}
+
+// Several processes that make the same new file get in each other's way, and SQLite does not ask the busy
+// handler where waiting might be a deadlock.
+std::string handle::use_write_ahead_log() {
+  while (true) {
+    try {
+      return pragma_text("PRAGMA journal_mode=WAL");
+    } catch (const busy_error&) {
+      if (steady_clock::now() >= lock_deadline_) throw;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }
 
@@ -227,9 +257,10 @@ void handle::keep(std::string_view sql, statement used) noexcept {
 void handle::bind(sqlite3_stmt* into, std::string_view sql, const parameters& bound) {
   const int wanted = sqlite3_bind_parameter_count(into);
   if (static_cast<std::size_t>(wanted) != bound.size()) {
-    throw statement_error(error_kind::internal, "bad_statement",
-                          fmt::format("database {}: {}: takes {} parameters, got {}", path_, sql, wanted, bound.size()),
-                          SQLITE_RANGE);
+    throw statement_error(
+        error_kind::internal, "bad_statement",
+        fmt::format("database {}: {}: takes {} parameters, got {}", path_, sql, wanted, bound.size()),
+        SQLITE_RANGE);
   }
   int index = 0;
   for (const value& next : bound) {
@@ -259,18 +290,22 @@ void handle::bind(sqlite3_stmt* into, std::string_view sql, const parameters& bo
 
 void handle::step_all(sqlite3_stmt* prepared, std::string_view sql, statement_result* into,
                       const std::stop_token& stop) {
-  const int columns = sqlite3_column_count(prepared);
+  int columns = 0;
   std::shared_ptr<column_names> names;
   std::vector<row> all;
-  if (into && columns > 0) {
+  // After the first step: it prepares the statement anew when the schema has changed.
+  const auto learn_columns = [&] {
+    if (!into || names) return;
+    columns = sqlite3_column_count(prepared);
     names = std::make_shared<column_names>();
     for (int i = 0; i < columns; ++i) names->emplace_back(sqlite3_column_name(prepared, i));
-  }
+  };
   while (true) {
     if (stop.stop_requested()) throw stopped();
     const int code = sqlite3_step(prepared);
     if (code == SQLITE_ROW) {
       if (!into) continue;
+      learn_columns();
       std::vector<value> values;
       values.reserve(static_cast<std::size_t>(columns));
       for (int i = 0; i < columns; ++i) values.push_back(column_value(prepared, i));
@@ -284,8 +319,10 @@ void handle::step_all(sqlite3_stmt* prepared, std::string_view sql, statement_re
     }
   }
   if (into) {
+    learn_columns();
     into->rows = db::rows(std::move(names), std::move(all));
-    // sqlite3_changes64 keeps the number of the last INSERT, UPDATE or DELETE: other statements changed nothing.
+    // sqlite3_changes64 keeps the number of the last INSERT, UPDATE or DELETE: other statements changed
+    // nothing.
     into->changed.rows = sqlite3_stmt_readonly(prepared) ? 0 : sqlite3_changes64(db_);
     into->changed.last_insert_id = sqlite3_last_insert_rowid(db_);
   }
@@ -342,6 +379,7 @@ void handle::close() {
   cache_.clear();
   int code = SQLITE_OK;
   if (path_ != in_memory) {
+    lock_deadline_ = {};  // does not wait for others: the log is as safe as the file
     code = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
     // Another process reads the log: it stays, and whoever closes last moves it.
     if ((code & 0xFF) == SQLITE_BUSY || (code & 0xFF) == SQLITE_LOCKED) code = SQLITE_OK;
@@ -361,7 +399,8 @@ void handle::close() {
 
 void handle::deny_rollback(bool deny) noexcept {
   const auto refuse = [](void*, int action, const char* operation, const char*, const char*, const char*) {
-    return action == SQLITE_TRANSACTION && std::string_view(operation) == "ROLLBACK" ? SQLITE_DENY : SQLITE_OK;
+    return action == SQLITE_TRANSACTION && std::string_view(operation) == "ROLLBACK" ? SQLITE_DENY
+                                                                                     : SQLITE_OK;
   };
   sqlite3_set_authorizer(db_, deny ? +refuse : nullptr, nullptr);
 }
@@ -372,7 +411,8 @@ int handle::on_busy(void* self, int attempt) {
   auto& me = *static_cast<handle*>(self);
   const auto now = steady_clock::now();
   if (me.stop_.stop_requested() || now >= me.lock_deadline_) return 0;
-  const auto step = std::chrono::milliseconds(waits_ms[std::min<std::size_t>(static_cast<std::size_t>(attempt), waits_ms.size() - 1)]);
+  const auto step = std::chrono::milliseconds(
+      waits_ms[std::min<std::size_t>(static_cast<std::size_t>(attempt), waits_ms.size() - 1)]);
   const auto until = std::min<steady_clock::time_point>(now + step, me.lock_deadline_);
   std::unique_lock lock(me.sleep_mutex_);
   me.sleep_.wait_until(lock, me.stop_, until, [] { return false; });

@@ -40,18 +40,19 @@ class handle {
   ~handle();
 
   // Runs one statement. Waits for locks until `lock_deadline`.
-  // Errors: any db::error; `belay::stopped` when `stop` was requested before it had finished: then it had no effect, and
-  // SQLite may have rolled the transaction back (`in_transaction` tells).
+  // Errors: any db::error; `belay::stopped` when `stop` was requested before it had finished: then it had no
+  // effect, and SQLite may have rolled the transaction back (`in_transaction` tells).
   statement_result run(std::string_view sql, const parameters& bound, std::stop_token stop,
                        std::chrono::steady_clock::time_point lock_deadline);
 
   // Runs all statements of `sql`, which takes no parameters and whose rows are dropped. Errors: as `run`.
-  void run_script(std::string_view sql, std::stop_token stop, std::chrono::steady_clock::time_point lock_deadline);
+  void run_script(std::string_view sql, std::stop_token stop,
+                  std::chrono::steady_clock::time_point lock_deadline);
 
   [[nodiscard]] bool in_transaction() const noexcept;
 
-  // Moves the log into the file, as far as other processes let it, and closes. The handle is closed whatever happens.
-  // Errors: storage_error when the checkpoint fails.
+  // Moves the log into the file, as far as other processes let it, and closes. The handle is closed whatever
+  // happens. Errors: storage_error when the checkpoint fails.
   void close();
 
   // For tests: ROLLBACK fails with "not authorized".
@@ -69,6 +70,7 @@ class handle {
   class running;
 
   void configure(role as, const options& settings);
+  std::string use_write_ahead_log();
   void pragma(std::string_view sql);
   std::string pragma_text(std::string_view sql);
   // A statement ready to bind: taken out of the cache or prepared. `rest` gets what follows it in the text.
@@ -77,7 +79,8 @@ class handle {
   void keep(std::string_view sql, statement used) noexcept;
   void bind(sqlite3_stmt* into, std::string_view sql, const parameters& bound);
   // Steps to the end. Errors: as `run`.
-  void step_all(sqlite3_stmt* prepared, std::string_view sql, statement_result* into, const std::stop_token& stop);
+  void step_all(sqlite3_stmt* prepared, std::string_view sql, statement_result* into,
+                const std::stop_token& stop);
   [[noreturn]] void fail(int code, std::string_view doing) const;
 
   static int on_busy(void* self, int attempt);
@@ -96,7 +99,8 @@ class handle {
   std::condition_variable_any sleep_;
 };
 
-// "sqlite:var/a.db" and "var/a.db" -> "var/a.db". Errors: db::error (invalid) for an empty name or another scheme.
+// "sqlite:var/a.db" and "var/a.db" -> "var/a.db". Errors: db::error (invalid) for an empty name or another
+// scheme.
 std::string path_of(std::string_view name);
 
 // The only row, or none. Errors: statement_error for more.

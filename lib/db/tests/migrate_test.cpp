@@ -18,7 +18,9 @@ namespace {
 
 std::vector<migration> two_steps() {
   return {{.version = 1, .name = "users", .sql = "CREATE TABLE users (id INTEGER PRIMARY KEY); -- people\n"},
-          {.version = 2, .name = "names", .sql = "ALTER TABLE users ADD COLUMN name TEXT; CREATE TABLE log (t TEXT)"}};
+          {.version = 2,
+           .name = "names",
+           .sql = "ALTER TABLE users ADD COLUMN name TEXT; CREATE TABLE log (t TEXT)"}};
 }
 
 std::size_t run_steps(const std::string& path, std::vector<migration> steps) {
@@ -53,7 +55,8 @@ TEST_CASE("migrate: steps, run once each and are recorded") {
 TEST_CASE("migrate: a failing step, is rolled back whole, named in a note, and those before it stay") {
   const temporary_directory dir;
   auto steps = two_steps();
-  steps.push_back({.version = 3, .name = "broken", .sql = "CREATE TABLE half (a); INSERT INTO absent VALUES (1)"});
+  steps.push_back(
+      {.version = 3, .name = "broken", .sql = "CREATE TABLE half (a); INSERT INTO absent VALUES (1)"});
   run([&]() -> task<> {
     database& db = co_await use(sqlite::open(dir.file()));
     const auto how = co_await as_outcome(migrate(db, steps));
@@ -114,7 +117,8 @@ TEST_CASE("migrate: a step that ends the transaction by itself, is refused") {
   const temporary_directory dir;
   run([&]() -> task<> {
     database& db = co_await use(sqlite::open(dir.file()));
-    const auto how = co_await as_outcome(migrate(db, {{.version = 1, .name = "sly", .sql = "CREATE TABLE a (b); COMMIT"}}));
+    const auto how = co_await as_outcome(
+        migrate(db, {{.version = 1, .name = "sly", .sql = "CREATE TABLE a (b); COMMIT"}}));
     REQUIRE(how.failed());
     CHECK(contains(how.failure().message(), "leave that to transaction()"));
   });

@@ -45,8 +45,8 @@ TEST_CASE("open: settings, are in force on the writing connection") {
   const temporary_directory dir;
   for (const bool full : {true, false}) {
     run([&]() -> task<> {
-      sqlite::database& db = co_await use(
-          sqlite::open(dir.file(), {.durable = full ? sqlite::durability::full : sqlite::durability::normal}));
+      sqlite::database& db = co_await use(sqlite::open(
+          dir.file(), {.durable = full ? sqlite::durability::full : sqlite::durability::normal}));
       co_await with(sqlite::transaction(db), [&](sqlite::connection& c) -> task<> {
         CHECK((co_await c.query_one("PRAGMA synchronous"))->get<int>(0) == (full ? 2 : 1));
         CHECK((co_await c.query_one("PRAGMA foreign_keys"))->get<int>(0) == 1);
@@ -76,7 +76,8 @@ TEST_CASE("open: a directory in place of the file, is refused") {
 
 TEST_CASE("open: a file that is no database, is refused and left byte for byte as it was") {
   const temporary_directory dir;
-  for (const std::size_t size : {std::size_t{1}, std::size_t{5}, std::size_t{511}, std::size_t{512}, std::size_t{100'000}}) {
+  for (const std::size_t size :
+       {std::size_t{1}, std::size_t{5}, std::size_t{511}, std::size_t{512}, std::size_t{100'000}}) {
     CAPTURE(size);
     const std::string path = dir.file("notes" + std::to_string(size));
     const std::string text(size, 'n');
@@ -92,7 +93,8 @@ TEST_CASE("open: a file that is no database, is refused and left byte for byte a
   }
 }
 
-TEST_CASE("open: damage in the middle of the file, is found by the check that was asked for, or by the query") {
+TEST_CASE(
+    "open: damage in the middle of the file, is found by the check that was asked for, or by the query") {
   const temporary_directory dir;
   const std::string path = dir.file();
   make_database(path);

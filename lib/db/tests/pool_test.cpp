@@ -20,13 +20,17 @@ using sqlite::transaction;
 TEST_CASE("pool: fifty concurrent transfers, a third of them cancelled, conserve the sum") {
   const temporary_directory dir;
   run([&]() -> task<> {
-    database& db = co_await use(sqlite::open(dir.file(), {.busy_timeout = 60s, .durable = sqlite::durability::normal}));
-    co_await db.execute("CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL CHECK (balance >= 0)) STRICT");
+    database& db =
+        co_await use(sqlite::open(dir.file(), {.busy_timeout = 60s, .durable = sqlite::durability::normal}));
+    co_await db.execute(
+        "CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL CHECK (balance >= 0)) "
+        "STRICT");
     for (int i = 0; i < 10; ++i) co_await db.execute("INSERT INTO accounts VALUES (?, 100)", i);
     int done = 0;
     const auto transfer = [&](int from, int to, int amount) -> task<> {
       co_await with(transaction(db), [&](connection& c) -> task<> {
-        const int balance = (co_await c.query_one("SELECT balance FROM accounts WHERE id = ?", from))->get<int>(0);
+        const int balance =
+            (co_await c.query_one("SELECT balance FROM accounts WHERE id = ?", from))->get<int>(0);
         if (balance < amount) co_return;
         co_await c.execute("UPDATE accounts SET balance = balance - ? WHERE id = ?", amount, from);
         co_await yield();

@@ -25,7 +25,8 @@ auto with_memory(F body) {
 constraint_error violation(const char* schema, const char* statement, const char* again = nullptr) {
   try {
     with_memory([&](sqlite::database& db) -> task<> {
-      co_await with(sqlite::transaction(db), [&](sqlite::connection& c) -> task<> { co_await c.execute_script(schema); });
+      co_await with(sqlite::transaction(db),
+                    [&](sqlite::connection& c) -> task<> { co_await c.execute_script(schema); });
       co_await db.execute(statement);
       if (again) co_await db.execute(again);
     });
@@ -41,9 +42,9 @@ TEST_CASE("statement: every type of value, comes back as it went in") {
   with_memory([](sqlite::database& db) -> task<> {
     const std::string nasty("'; DROP TABLE t; --\0\xC3\xA4\n", 24);
     const blob bytes{std::byte{0}, std::byte{255}};
-    const auto found = co_await db.query_one("SELECT ? AS i, ? AS d, ? AS t, ? AS b, ? AS n, ? AS e, ? AS eb, ? AS f",
-                                             std::numeric_limits<std::int64_t>::min(), 0.1, nasty, bytes, nullptr, "",
-                                             blob{}, true);
+    const auto found = co_await db.query_one(
+        "SELECT ? AS i, ? AS d, ? AS t, ? AS b, ? AS n, ? AS e, ? AS eb, ? AS f",
+        std::numeric_limits<std::int64_t>::min(), 0.1, nasty, bytes, nullptr, "", blob{}, true);
     REQUIRE(found);
     CHECK(found->get<std::int64_t>("i") == std::numeric_limits<std::int64_t>::min());
     CHECK(found->get<double>("d") == 0.1);
@@ -107,8 +108,9 @@ TEST_CASE("statement: more texts than the cache keeps, and none kept, all work")
 }
 
 TEST_CASE("statement: unique violation, is a conflict that names the columns") {
-  const auto e = violation("CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT UNIQUE, name TEXT)",
-                           "INSERT INTO users (email) VALUES ('ada')", "INSERT INTO users (email) VALUES ('ada')");
+  const auto e =
+      violation("CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT UNIQUE, name TEXT)",
+                "INSERT INTO users (email) VALUES ('ada')", "INSERT INTO users (email) VALUES ('ada')");
   CHECK(e.kind() == error_kind::conflict);
   CHECK(e.code() == "unique_violation");
   CHECK(e.type() == constraint_type::unique);
@@ -135,7 +137,8 @@ TEST_CASE("statement: the other rules, are told apart") {
   CHECK(not_null.kind() == error_kind::invalid);
   CHECK(not_null.code() == "not_null_violation");
   CHECK(not_null.names("t.a"));
-  const auto check = violation("CREATE TABLE t (a CONSTRAINT positive CHECK (a > 0))", "INSERT INTO t VALUES (0)");
+  const auto check =
+      violation("CREATE TABLE t (a CONSTRAINT positive CHECK (a > 0))", "INSERT INTO t VALUES (0)");
   CHECK(check.kind() == error_kind::invalid);
   CHECK(check.code() == "check_violation");
   CHECK(check.constraint() == "positive");

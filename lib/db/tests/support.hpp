@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the db tests share: a directory of their own, a loop in real time that must end clean, another "process".
+// What the db tests share: a directory of their own, a loop in real time that must end clean, another
+// "process".
 
 #include <doctest/doctest.h>
 #include <sqlite3.h>
@@ -39,12 +40,13 @@ struct temporary_directory {
   std::filesystem::path path;
 };
 
-// Runs `body()` (a coroutine) on a loop in real time: threads do the work, and they know no virtual one. Nothing may be
-// left behind.
+// Runs `body()` (a coroutine) on a loop in real time: threads do the work, and they know no virtual one.
+// Nothing may be left behind.
 template <class F>
 auto run(F body) {
   std::vector<std::string> lost;
-  belay::loop loop({.on_lost_failure = [&lost](const belay::failure& what) { lost.push_back(belay::describe(what)); }});
+  belay::loop loop(
+      {.on_lost_failure = [&lost](const belay::failure& what) { lost.push_back(belay::describe(what)); }});
   const auto check = [&] {
     CHECK(lost == std::vector<std::string>{});
     CHECK(loop.statistics().live_tasks == 0);
@@ -72,7 +74,9 @@ E error_of(F body) {
   throw std::runtime_error("expected an error, got none");
 }
 
-inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 inline std::string contents(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -101,7 +105,8 @@ class stranger {
   // The first column of the first row.
   std::string ask(const char* sql) {
     sqlite3_stmt* statement = nullptr;
-    if (sqlite3_prepare_v2(db_, sql, -1, &statement, nullptr) != SQLITE_OK) throw std::runtime_error(sqlite3_errmsg(db_));
+    if (sqlite3_prepare_v2(db_, sql, -1, &statement, nullptr) != SQLITE_OK)
+      throw std::runtime_error(sqlite3_errmsg(db_));
     std::string answer;
     if (sqlite3_step(statement) == SQLITE_ROW) {
       if (const auto* text = sqlite3_column_text(statement, 0)) answer = reinterpret_cast<const char*>(text);

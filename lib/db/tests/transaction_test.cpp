@@ -74,9 +74,9 @@ TEST_CASE("transaction: the block fails, nothing is there and the error is the b
 TEST_CASE("transaction: the block is cancelled, it is rolled back and never committed [row 286]") {
   with_table([](database& db) -> task<> {
     const auto late = co_await move_on_after(20ms, with(transaction(db), [&](connection& c) -> task<> {
-      co_await c.execute("INSERT INTO t VALUES (1)");
-      co_await sleep_for(10s);
-    }));
+                                               co_await c.execute("INSERT INTO t VALUES (1)");
+                                               co_await sleep_for(10s);
+                                             }));
     CHECK_FALSE(late);
     CHECK(co_await count(db) == 0);
     CHECK(db.statistics().replaced == 0);
@@ -114,7 +114,9 @@ TEST_CASE("transaction: the commit fails, it is rolled back and the commit's err
   });
 }
 
-TEST_CASE("transaction: block and rollback fail, the rollback's error is attached and the connection is replaced [row 286]") {
+TEST_CASE(
+    "transaction: block and rollback fail, the rollback's error is attached and the connection is replaced "
+    "[row 286]") {
   with_table([](database& db) -> task<> {
     const auto how = co_await as_outcome(with(transaction(db), [&](connection& c) -> task<> {
       co_await c.execute("INSERT INTO t VALUES (1)");
@@ -132,7 +134,9 @@ TEST_CASE("transaction: block and rollback fail, the rollback's error is attache
   });
 }
 
-TEST_CASE("transaction: commit and rollback fail, the commit's error is the error, the rollback's is attached [row 286]") {
+TEST_CASE(
+    "transaction: commit and rollback fail, the commit's error is the error, the rollback's is attached [row "
+    "286]") {
   with_table([](database& db) -> task<> {
     co_await db.execute("CREATE TABLE c (p REFERENCES t (v) DEFERRABLE INITIALLY DEFERRED)");
     const auto how = co_await as_outcome(with(transaction(db), [&](connection& c) -> task<> {
@@ -151,11 +155,12 @@ TEST_CASE("transaction: commit and rollback fail, the commit's error is the erro
 
 TEST_CASE("transaction: the block is cancelled and the rollback fails, the rollback's error comes out") {
   with_table([](database& db) -> task<> {
-    const auto how = co_await as_outcome(move_on_after(10ms, with(transaction(db), [&](connection& c) -> task<> {
-      co_await c.execute("INSERT INTO t VALUES (1)");
-      writing_connection(db).deny_rollback(true);
-      co_await sleep_for(10s);
-    })));
+    const auto how =
+        co_await as_outcome(move_on_after(10ms, with(transaction(db), [&](connection& c) -> task<> {
+                                            co_await c.execute("INSERT INTO t VALUES (1)");
+                                            writing_connection(db).deny_rollback(true);
+                                            co_await sleep_for(10s);
+                                          })));
     REQUIRE(how.failed());
     CHECK(contains(how.failure().message(), "ROLLBACK"));
     CHECK(db.statistics().replaced == 1);
@@ -184,13 +189,14 @@ TEST_CASE("transaction: cancelled while the commit is under way, the commit is n
   });
 }
 
-TEST_CASE("transaction: cancelled in the middle of a query, the query stops and the connection stays healthy") {
+TEST_CASE(
+    "transaction: cancelled in the middle of a query, the query stops and the connection stays healthy") {
   with_table([](database& db) -> task<> {
     const auto begun = std::chrono::steady_clock::now();
     const auto late = co_await move_on_after(20ms, with(transaction(db), [&](connection& c) -> task<> {
-      co_await c.execute("INSERT INTO t VALUES (1)");
-      (void)co_await c.query(endless_query);
-    }));
+                                               co_await c.execute("INSERT INTO t VALUES (1)");
+                                               (void)co_await c.query(endless_query);
+                                             }));
     CHECK_FALSE(late);
     CHECK(std::chrono::steady_clock::now() - begun < 2s);
     CHECK(co_await count(db) == 0);
@@ -211,12 +217,14 @@ TEST_CASE("transaction: a query with a limit of its own is cut short, the transa
   });
 }
 
-TEST_CASE("transaction: a write is cut short, the database rolls back: nothing further runs and the commit fails") {
+TEST_CASE(
+    "transaction: a write is cut short, the database rolls back: nothing further runs and the commit fails") {
   with_table([](database& db) -> task<> {
     const auto how = co_await as_outcome(with(transaction(db), [&](connection& c) -> task<> {
       co_await c.execute("INSERT INTO t VALUES (1)");
-      const auto late = co_await move_on_after(
-          20ms, c.execute("INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"));
+      const auto late =
+          co_await move_on_after(20ms, c.execute("INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL "
+                                                 "SELECT i + 1 FROM n) SELECT i FROM n"));
       CHECK_FALSE(late);
       const auto next = co_await as_outcome(c.execute("INSERT INTO t VALUES (2)"));
       CHECK(contains(next.failure().message(), "over before its end"));
@@ -316,8 +324,7 @@ TEST_CASE("transaction: locked by another process, is busy after the timeout, an
     co_await db.execute("CREATE TABLE t (v INTEGER)");
     stranger other(dir.file());
     other.run("BEGIN IMMEDIATE");
-    const auto how =
-        co_await as_outcome(with(transaction(db), [&](connection&) -> task<> { co_return; }));
+    const auto how = co_await as_outcome(with(transaction(db), [&](connection&) -> task<> { co_return; }));
     REQUIRE(how.failed());
     const auto* e = how.failure().find<busy_error>();
     REQUIRE(e);
@@ -341,9 +348,9 @@ TEST_CASE("transaction: cancelled while another process holds the lock, ends at 
     const auto begun = std::chrono::steady_clock::now();
     bool entered = false;
     CHECK_FALSE(co_await move_on_after(20ms, with(transaction(db), [&](connection&) -> task<> {
-      entered = true;
-      co_return;
-    })));
+                                         entered = true;
+                                         co_return;
+                                       })));
     CHECK_FALSE(co_await move_on_after(20ms, db.execute("INSERT INTO t VALUES (1)")));
     CHECK(std::chrono::steady_clock::now() - begun < 2s);
     CHECK_FALSE(entered);

@@ -27,7 +27,8 @@ std::string message_of(F call) {
 
 TEST_CASE("value: what goes in, comes out as the same type and nothing else") {
   CHECK(value(7).as<int>() == 7);
-  CHECK(value(std::numeric_limits<std::int64_t>::min()).as<std::int64_t>() == std::numeric_limits<std::int64_t>::min());
+  CHECK(value(std::numeric_limits<std::int64_t>::min()).as<std::int64_t>() ==
+        std::numeric_limits<std::int64_t>::min());
   CHECK(value(2.5).as<double>() == 2.5);
   CHECK(value("text").as<std::string>() == "text");
   CHECK(value(std::string_view("a\0b", 3)).as<std::string>().size() == 3);
@@ -40,17 +41,24 @@ TEST_CASE("value: what goes in, comes out as the same type and nothing else") {
   CHECK(value("x").as<std::optional<std::string>>() == "x");
   CHECK(value(7).as<value>() == value(7));
 
-  CHECK(message_of([] { (void)value("7").as<int>("balance"); }) == "read balance: expected integer, found text");
+  CHECK(message_of([] { (void)value("7").as<int>("balance"); }) ==
+        "read balance: expected integer, found text");
   CHECK(message_of([] { (void)value(7).as<double>("rate"); }) == "read rate: expected real, found integer");
-  CHECK(message_of([] { (void)value(nullptr).as<std::string>("name"); }) == "read name: expected text, found null");
+  CHECK(message_of([] { (void)value(nullptr).as<std::string>("name"); }) ==
+        "read name: expected text, found null");
   CHECK(message_of([] { (void)value("b").as<blob>("data"); }) == "read data: expected blob, found text");
 }
 
 TEST_CASE("value: integers, are checked against the range of the type") {
-  CHECK(message_of([] { (void)value(300).as<std::uint8_t>("age"); }) == "read age: 300 does not fit the type that was asked for");
-  CHECK(message_of([] { (void)value(-1).as<std::uint64_t>("id"); }) == "read id: -1 does not fit the type that was asked for");
-  CHECK(message_of([] { (void)value(2).as<bool>("flag"); }) == "read flag: 2 does not fit the type that was asked for");
-  CHECK(message_of([] { value too_large(std::numeric_limits<std::uint64_t>::max()); }).starts_with("bind 18446744073709551615"));
+  CHECK(message_of([] { (void)value(300).as<std::uint8_t>("age"); }) ==
+        "read age: 300 does not fit the type that was asked for");
+  CHECK(message_of([] { (void)value(-1).as<std::uint64_t>("id"); }) ==
+        "read id: -1 does not fit the type that was asked for");
+  CHECK(message_of([] { (void)value(2).as<bool>("flag"); }) ==
+        "read flag: 2 does not fit the type that was asked for");
+  CHECK(message_of([] {
+          value too_large(std::numeric_limits<std::uint64_t>::max());
+        }).starts_with("bind 18446744073709551615"));
 }
 
 TEST_CASE("row: columns, are found by name and place; errors name what there is") {
@@ -64,5 +72,7 @@ TEST_CASE("row: columns, are found by name and place; errors name what there is"
   CHECK(message_of([&] { (void)r.get<int>(2); }) == "read column 2: the row has 2 columns: id, email");
   CHECK(message_of([&] { (void)r.to_tuple<int>(); }) == "read row as 1 values: it has 2 columns: id, email");
   CHECK(message_of([&] { (void)r.get<int>("email"); }) == "read email: expected integer, found text");
-  CHECK(message_of([] { (void)make_row({"id", "id"}, {1, 2}).get<int>("id"); }).starts_with("read column id: two columns"));
+  CHECK(message_of([] {
+          (void)make_row({"id", "id"}, {1, 2}).get<int>("id");
+        }).starts_with("read column id: two columns"));
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <random>
 
 #include "app_state.hpp"
 
@@ -15,22 +16,7 @@ namespace belay::service {
 
 namespace {
 
-managed<http::server> listen(app::state& of) {
-  http::server_options options = of.options.http;
-  options.on_head = [&of](const http::exchange& about) { return of.answer_head(about); };
-  options.on_refusal = [&of](const http::problem& why, const http::exchange& about) {
-    return of.refuse(why, {}, about, nullptr);
-  };
-  options.on_handler_error = [&of](const failure& what, const http::exchange& about) {
-    return of.answer_failure(what, about);
-  };
-  options.on_accept_error = [&of](const failure& what) { of.log.error("accept_failed", what); };
-  http::server server(
-      io::tcp_listener::bind(of.options.listen),
-      [&of](http::exchange& from) -> task<http::response> { co_return co_await or_fail(of.dispatch(from)); },
-      std::move(options));
-  co_yield server;
-}
+managed<io::tcp_listener> listen(io::endpoint at) { co_yield io::tcp_listener::bind(at); }
 
 task<> until_set(event& what) { co_await what.wait(); }
 
@@ -43,6 +29,16 @@ task<> end_process_after(duration limit, const telemetry::logger& log) {
 }
 
 }  // namespace
+
+app::state::state(app_options given, telemetry::logger target)
+    : options(std::move(given)), log(std::move(target)), random(options.random),
+      background(log, options.most_background_tasks) {
+  if (!random) {
+    random = [device = std::make_shared<std::random_device>()] {
+      return (std::uint64_t{(*device)()} << 32) | (*device)();
+    };
+  }
+}
 
 app::app(app_options options, telemetry::logger log)
     : state_(std::make_unique<state>(std::move(options), std::move(log))) {
@@ -119,7 +115,7 @@ task<> app::state::watch_signals(child<int>& program, group& watchers) {
 }
 
 task<int> app::state::live() {
-  resource<http::server> listening = steps.manage("listen", listen(*this));
+  resource<io::tcp_listener> listening = steps.manage("listen", listen(options.listen));
   std::string failed_step;
   outcome<void> how = co_await as_outcome(steps.run(
       [this, listening]() -> task<> { co_await or_fail(serve(listening)); }, report, failed_step));
@@ -138,39 +134,47 @@ task<int> app::state::live() {
   co_return how.failed() ? exit_start_failed : exit_clean;
 }
 
-task<> app::state::serve(resource<http::server> listening) {
-  server = &*listening;
+task<> app::state::serve(resource<io::tcp_listener> listening) {
+  const std::string url = "http://" + listening->local().to_string();
+  http::server web([this](http::exchange& from) -> task<http::response> { co_return co_await or_fail(dispatch(from)); },
+                   make_hooks(), options.http);
+  server = &web;
   struct not_serving {
     state& self;
     ~not_serving() { self.server = nullptr; }
   } const at_end{*this};
-  co_await background.serve_within([this]() -> task<> {
+  co_await background.serve_within([this, &listening, &url]() -> task<> {
     event connections_ended;  // outlives the group's tasks, which refer to it
-    co_await with_group([this, &connections_ended](group& serving) -> task<> {
-      serving.spawn([this, &connections_ended]() -> task<> {
-        co_await or_fail(server->serve());
-        connections_ended.set();
-      });
+    co_await with_group([this, &connections_ended, &listening, &url](group& serving) -> task<> {
+      child<void> connections = serving.spawn(
+          [this, &connections_ended](io::tcp_listener& on) -> task<> {
+            co_await or_fail(server->serve(std::move(on)));
+            connections_ended.set();
+          },
+          std::move(*listening));
       now = phase::serving;
-      const std::string url = "http://" + server->local().to_string();
       log.info("listening", {{"message", options.name + ": listening on " + url}, {"url", url}});
       co_await shutdown.wait();
-      co_await drain(connections_ended);
+      co_await drain(connections_ended, connections);
     });
   });
 }
 
-task<> app::state::drain(event& connections_ended) {
+task<> app::state::drain(event& connections_ended, child<void>& connections) {
   now = phase::draining;
   server->drain();
   const time_point begin = belay::now();
   const time_point until = saturating_add(begin, options.grace);
   std::string trouble;
   if (!connections_ended.is_set() && !co_await move_on_after(until - begin, until_set(connections_ended))) {
-    trouble = std::to_string(server->statistics().requests) + " requests were cancelled after the grace";
+    trouble = std::to_string(server->statistics().active_requests) + " requests were cancelled after the grace";
     report.overran.push_back("requests");
-    server->abort();
-    co_await connections_ended.wait();
+    connections.cancel(cancel_reason::shutdown);
+    try {
+      co_await connections;
+    } catch (const child_cancelled&) {
+      log.warn("requests_cancelled", {{"reason", trouble}});
+    }
   }
   report.add("requests", belay::now() - begin, std::exchange(trouble, {}));
 

@@ -6,6 +6,7 @@
 #include <belay/core/group.hpp>
 #include <belay/http/route_table.hpp>
 #include <belay/service/app.hpp>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -14,34 +15,43 @@ namespace belay::service {
 enum class phase : unsigned char { starting, serving, draining };
 
 struct app::state {
-  state(app_options given, telemetry::logger target)
-      : options(std::move(given)), log(std::move(target)), background(log, options.most_background_tasks) {}
+  state(app_options given, telemetry::logger target);
 
   app_options options;
   telemetry::logger log;
+  http::random_source random;
   lifespan steps;
   http::route_table routes;
   std::vector<handler> handlers;  // by the number of the route
   std::vector<error_rule> rules;  // the more derived before their bases
   std::vector<std::pair<std::string, std::function<std::size_t()>>> gauges;
   background_tasks background;
+  // What requests in flight want to have run after their response.
+  struct after_response {
+    std::vector<background_work> work;
+    telemetry::logger log;
+  };
+  std::unordered_map<const http::exchange*, after_response> afterwards;
   shutdown_report report;
   phase now = phase::starting;
   http::server* server = nullptr;  // while it serves
   event shutdown;
 
   // dispatch.cpp
+  [[nodiscard]] http::server_hooks make_hooks();
   [[nodiscard]] task<http::response> dispatch(http::exchange& from);
-  [[nodiscard]] std::optional<http::response> answer_head(const http::exchange& about);
-  [[nodiscard]] http::response refuse(http::problem why, http::headers extra, const http::exchange& about,
-                                      const failure* cause);
-  [[nodiscard]] http::response answer_failure(const failure& what, const http::exchange& about);
+  [[nodiscard]] task<http::response> call_handler(http::exchange& from, const http::trace_context& trace);
+  [[nodiscard]] std::optional<http::response> judge_head(const http::request& head, const http::trace_context& trace);
+  [[nodiscard]] http::response refuse(http::problem why, const http::headers& extra, const http::request& head,
+                                      const http::trace_context& trace, const failure* cause);
+  [[nodiscard]] http::response answer_failure(const failure& what, const http::request& head,
+                                              const http::trace_context& trace);
   // health.cpp
   void add_health_routes(app& of);
   // app.cpp
   [[nodiscard]] task<int> live();
-  [[nodiscard]] task<> serve(resource<http::server> listening);
-  [[nodiscard]] task<> drain(event& connections_ended);
+  [[nodiscard]] task<> serve(resource<io::tcp_listener> listening);
+  [[nodiscard]] task<> drain(event& connections_ended, child<void>& connections);
   [[nodiscard]] task<> watch_signals(child<int>& program, group& watchers);
 };
 

@@ -40,8 +40,9 @@ public_text text_for(error_kind kind) noexcept {
 
 }  // namespace
 
-request::request(http::exchange& from, const http::route_match& match, telemetry::logger log, background_tasks& background)
-    : exchange_(&from), match_(&match), log_(std::move(log)), background_(&background) {}
+request::request(http::exchange& from, const http::route_match& match, const http::trace_context& trace,
+                 telemetry::logger log, background_tasks& background)
+    : exchange_(&from), match_(&match), trace_(&trace), log_(std::move(log)), background_(&background) {}
 
 std::optional<std::string_view> request::path(std::string_view name) const noexcept { return match_->parameter(name); }
 
@@ -58,19 +59,21 @@ void request::run_after_response(std::string name, task_function<task<>()> work)
   after_.push_back({std::move(name), std::move(work)});
 }
 
-http::response app::state::refuse(http::problem why, http::headers extra, const http::exchange& about,
-                                  const failure* cause) {
-  why.trace_id = http::to_string(about.trace.trace);
-  if (why.instance.empty()) why.instance = about.request.path;
+http::response app::state::refuse(http::problem why, const http::headers& extra, const http::request& head,
+                                  const http::trace_context& trace, const failure* cause) {
+  why.trace_id = http::to_string(trace.trace);
+  if (why.instance.empty()) why.instance = head.path.empty() ? "/" : head.path;
   const int status = static_cast<int>(why.status);
   const auto importance = status >= 500 ? telemetry::level::error : telemetry::level::warn;
-  const std::initializer_list<telemetry::field> fields = {{"trace_id", why.trace_id},
-                                                          {"status", status},
-                                                          {"code", why.code},
-                                                          {"method", about.request.method_name},
-                                                          {"path", about.request.path}};
+  const std::vector<telemetry::field> fields = {{"trace_id", why.trace_id},
+                                                {"status", status},
+                                                {"code", why.code},
+                                                {"method", head.method_name},
+                                                {"path", head.path}};
   if (cause != nullptr) {
     log.write(importance, "request_failed", *cause, fields);
+    // Told in the record, or below its threshold: either way it has had its fate.
+    for (const failure& one : cause->flatten()) one.observe();
   } else {
     log.write(importance, "request_failed", fields);
   }
@@ -79,96 +82,114 @@ http::response app::state::refuse(http::problem why, http::headers extra, const 
   if (why.status == http::status::service_unavailable && !answer.headers.contains("Retry-After")) {
     answer.headers.add("Retry-After", "1");
   }
+  answer.headers.set("traceparent", trace.to_traceparent());
   return answer;
 }
 
-http::response app::state::answer_failure(const failure& what, const http::exchange& about) {
+http::response app::state::answer_failure(const failure& what, const http::request& head,
+                                          const http::trace_context& trace) {
   // The error itself first, then what is attached to it.
   for (const failure& one : what.flatten()) {
     for (const error_rule& rule : rules) {
       if (!rule.matches(one.exception())) continue;
-      return refuse({.status = rule.status, .code = rule.code, .detail = one.message()}, {}, about, &what);
+      return refuse({.status = rule.status, .code = rule.code, .detail = one.message()}, {}, head, trace, &what);
     }
     if (const auto* ready = belay::detail::exception_as<http::problem_error>(one.exception())) {
-      return refuse(ready->problem(), ready->headers(), about, &what);
+      return refuse(ready->problem(), ready->headers(), head, trace, &what);
     }
   }
   error_kind kind = error_kind::internal;
   if (const auto* typed = belay::detail::exception_as<error>(what.exception())) kind = typed->kind();
   const public_text text = text_for(kind);
-  return refuse({.status = http::default_status(kind), .code = text.code, .detail = text.detail}, {}, about, &what);
+  return refuse({.status = http::default_status(kind), .code = text.code, .detail = text.detail}, {}, head, trace, &what);
 }
 
-std::optional<http::response> app::state::answer_head(const http::exchange& about) {
-  const http::route_match match = routes.find(about.request.method, about.request.path);
+std::optional<http::response> app::state::judge_head(const http::request& head, const http::trace_context& trace) {
+  const http::route_match match = routes.find(head.method, head.path);
   switch (match.what) {
     case http::route_match::outcome::not_found:
       return refuse({.status = http::status::not_found, .code = "not_found", .detail = "there is nothing at this path"}, {},
-                    about, nullptr);
+                    head, trace, nullptr);
     case http::route_match::outcome::method_not_allowed: {
       http::headers allow;
       allow.add("Allow", match.allow);
       return refuse({.status = http::status::method_not_allowed,
                      .code = "method_not_allowed",
-                     .detail = about.request.method_name + " is not possible here; " + match.allow + " are"},
-                    std::move(allow), about, nullptr);
+                     .detail = "this method is not possible here; possible are " + match.allow},
+                    allow, head, trace, nullptr);
     }
     case http::route_match::outcome::options: {
       http::response answer = http::response::empty();
       answer.headers.add("Allow", match.allow);
+      answer.headers.set("traceparent", trace.to_traceparent());
       return answer;
     }
     case http::route_match::outcome::found: break;
   }
-  if (takes_a_body(about.request.method)) {
+  if (takes_a_body(head.method)) {
     try {
-      http::require_json(about.request);
+      http::require_json(head);
     } catch (const http::problem_error& refused) {
-      return refuse(refused.problem(), refused.headers(), about, nullptr);
+      return refuse(refused.problem(), refused.headers(), head, trace, nullptr);
     }
   }
   return std::nullopt;
 }
 
-task<http::response> app::state::dispatch(http::exchange& from) {
+task<http::response> app::state::call_handler(http::exchange& from, const http::trace_context& trace) {
   const http::route_match match = routes.find(from.request.method, from.request.path);
-  if (match.what != http::route_match::outcome::found) co_return answer_head(from).value();
-
-  const telemetry::logger bound = log.with({{"trace_id", http::to_string(from.trace.trace)}});
-  request asked(from, match, bound, background);
-  std::optional<std::chrono::milliseconds> limit;
-  try {
-    limit = http::read_deadline(from.request.headers);
-  } catch (const http::problem_error& refused) {
-    co_return refuse(refused.problem(), refused.headers(), from, nullptr);
-  }
-  const handler& handle = handlers[match.route];
-  // Called by way of a task, so that an error before the first await is an error like any other.
+  const telemetry::logger bound = log.with({{"trace_id", http::to_string(trace.trace)}});
+  request asked(from, match, trace, bound, background);
+  const std::optional<std::chrono::milliseconds> limit = http::read_deadline(from.request.headers);
+  // By way of a task of its own, so that an error before the first await is an error like any other.
   auto call = [](const handler& with, request& about) -> task<http::response> { co_return co_await or_fail(with(about)); };
-  outcome<http::response> how;
+  task<http::response> work = call(handlers.at(match.route), asked);
+  std::optional<http::response> answer;
   if (limit) {
-    const duration left = saturating_add(from.arrived, *limit) - belay::now();
-    outcome<std::optional<http::response>> in_time = co_await as_outcome(move_on_after(left, call(handle, asked)));
-    if (in_time.failed()) co_return answer_failure(in_time.failure(), from);
-    std::optional<http::response> answer = std::move(in_time).value();
-    if (!answer) {
-      co_return refuse({.status = http::status::gateway_timeout,
-                        .code = "deadline_exceeded",
-                        .detail = "the client's deadline of " + std::to_string(limit->count()) + " ms passed; nothing was done"},
-                       {}, from, nullptr);
-    }
-    how.emplace(std::move(*answer));
+    answer = co_await or_fail(move_on_after(saturating_add(from.arrived, *limit) - belay::now(), std::move(work)));
   } else {
-    how = co_await as_outcome(call(handle, asked));
-    if (how.failed()) co_return answer_failure(how.failure(), from);
+    answer = co_await or_fail(std::move(work));
   }
-  if (std::vector<background_work> work = asked.take_background(); !work.empty()) {
-    // Not before the response is out; copies, because the request is gone by then.
-    auto kept = std::make_shared<std::vector<background_work>>(std::move(work));
-    from.after_answer = [this, kept, bound] { background.start(std::move(*kept), bound); };
+  if (!answer) {
+    co_await fail(http::problem_error(http::status::gateway_timeout, "deadline_exceeded",
+                                      "the client's deadline of " + std::to_string(limit->count()) +
+                                          " ms passed; nothing was done"));
   }
-  bound.debug("request", {{"status", static_cast<int>(how.get().status)}, {"path", from.request.path}});
-  co_return how.take();
+  if (std::vector<background_work> after = asked.take_background(); !after.empty()) {
+    afterwards.emplace(&from, after_response{std::move(after), bound});
+  }
+  bound.debug("request", {{"status", static_cast<int>(answer->status)}, {"path", from.request.path}});
+  co_return std::move(*answer);
+}
+
+task<http::response> app::state::dispatch(http::exchange& from) {
+  const http::trace_context trace = http::continue_trace(from.request.headers, random);
+  outcome<http::response> how = co_await as_outcome(call_handler(from, trace));
+  if (how.failed()) co_return answer_failure(how.failure(), from.request, trace);
+  http::response answer = std::move(how).value();
+  answer.headers.set("traceparent", trace.to_traceparent());
+  co_return answer;
+}
+
+http::server_hooks app::state::make_hooks() {
+  http::server_hooks hooks;
+  hooks.judge_head = [this](const http::request& head, const io::endpoint&) {
+    return judge_head(head, http::continue_trace(head.headers, random));
+  };
+  hooks.refused = [this](const http::protocol_error& why, const http::request& head, const io::endpoint&) {
+    return refuse({.status = why.status, .code = why.code, .detail = why.detail}, {}, head,
+                  http::continue_trace(head.headers, random), nullptr);
+  };
+  hooks.failed = [this](const http::exchange& of, const failure& why) {
+    return answer_failure(why, of.request, http::continue_trace(of.request.headers, random));
+  };
+  hooks.ended = [this](http::exchange& of, const http::response* what, http::delivery) {
+    auto after = afterwards.extract(&of);
+    // Whoever did the work gets what follows it, whether or not the client has stayed for the answer.
+    if (what != nullptr && !after.empty()) background.start(std::move(after.mapped().work), std::move(after.mapped().log));
+  };
+  hooks.accept_failed = [this](const failure& why) { log.error("accept_failed", why); };
+  return hooks;
 }
 
 }  // namespace belay::service

@@ -15,7 +15,7 @@ void app::state::add_health_routes(app& of) {
   of.get("/health/ready", [this](request&) -> task<http::response> {
     boost::json::object in_use;
     // The request that asks is not counted.
-    const std::size_t requests = server != nullptr ? server->statistics().requests : 0;
+    const std::size_t requests = server != nullptr ? server->statistics().active_requests : 0;
     in_use["requests"] = requests > 0 ? requests - 1 : 0;
     for (const auto& [name, read] : gauges) in_use[name] = read();
     in_use["background"] = background.size();

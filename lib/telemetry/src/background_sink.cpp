@@ -25,21 +25,22 @@ struct entry {
 
 // Shared with the thread, so that a thread that is stuck in its target can be left behind.
 struct queue_state {
-  explicit queue_state(std::shared_ptr<sink> output, std::size_t limit) : target(std::move(output)), capacity(limit) {}
+  explicit queue_state(std::shared_ptr<sink> output, std::size_t limit)
+      : target(std::move(output)), capacity(limit) {}
 
   const std::shared_ptr<sink> target;
   const std::size_t capacity;
   std::atomic<std::uint64_t> dropped{0};
 
   std::mutex mutex;
-  std::condition_variable more;        // there is work, or the end
-  std::condition_variable settled;     // `flushed` moved, or the thread ended
-  std::deque<entry> waiting;           // guarded by mutex
-  std::uint64_t flushes_asked = 0;     // guarded by mutex
-  std::uint64_t flushes_done = 0;      // guarded by mutex
+  std::condition_variable more;         // there is work, or the end
+  std::condition_variable settled;      // `flushed` moved, or the thread ended
+  std::deque<entry> waiting;            // guarded by mutex
+  std::uint64_t flushes_asked = 0;      // guarded by mutex
+  std::uint64_t flushes_done = 0;       // guarded by mutex
   std::uint64_t last_failed_flush = 0;  // guarded by mutex
-  bool ending = false;                 // guarded by mutex
-  bool ended = false;                  // guarded by mutex
+  bool ending = false;                  // guarded by mutex
+  bool ended = false;                   // guarded by mutex
 };
 
 // Longer waits overflow inside the standard library.
@@ -118,7 +119,8 @@ class background_output final : public sink {
     const std::uint64_t mine = ++state_->flushes_asked;
     state_->waiting.push_back({level::off, {}, true});
     state_->more.notify_one();
-    const bool in_time = state_->settled.wait_for(lock, bounded(limit), [&] { return state_->flushes_done >= mine; });
+    const bool in_time =
+        state_->settled.wait_for(lock, bounded(limit), [&] { return state_->flushes_done >= mine; });
     return in_time && state_->last_failed_flush < mine;
   }
 

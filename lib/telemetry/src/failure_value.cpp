@@ -15,7 +15,9 @@ namespace {
 constexpr std::size_t max_depth = 7;    // causes of causes; deeper ones are cut (two levels of JSON each)
 constexpr std::size_t max_nodes = 200;  // failures in one record, whatever their shape
 
-std::string place(const std::source_location& where) { return fmt::format("{}:{}", where.file_name(), where.line()); }
+std::string place(const std::source_location& where) {
+  return fmt::format("{}:{}", where.file_name(), where.line());
+}
 
 value::list trace_rows(const failure& what, std::size_t limit) {
   const auto trace = what.trace();
@@ -79,6 +81,8 @@ class builder {
 
 }  // namespace
 
-value failure_value(const failure& what, std::size_t max_trace_rows) { return builder(max_trace_rows).build(what); }
+value failure_value(const failure& what, std::size_t max_trace_rows) {
+  return builder(max_trace_rows).build(what);
+}
 
 }  // namespace belay::telemetry::detail

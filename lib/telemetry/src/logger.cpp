@@ -47,7 +47,8 @@ struct logger::shared {
     std::string line;
     try {
       record.time = now();
-      line = format == log_format::json ? detail::render_json(record, rules) : detail::render_pretty(record, rules);
+      line = format == log_format::json ? detail::render_json(record, rules)
+                                        : detail::render_pretty(record, rules);
     } catch (...) {
       lost.fetch_add(1, std::memory_order_relaxed);
       return;

@@ -80,7 +80,9 @@ class value_writer {
   void write_alternative(std::nullptr_t, int) { out_ += "null"; }
   void write_alternative(bool flag, int) { out_ += flag ? "true" : "false"; }
   void write_alternative(std::int64_t number, int) { fmt::format_to(std::back_inserter(out_), "{}", number); }
-  void write_alternative(std::uint64_t number, int) { fmt::format_to(std::back_inserter(out_), "{}", number); }
+  void write_alternative(std::uint64_t number, int) {
+    fmt::format_to(std::back_inserter(out_), "{}", number);
+  }
   void write_alternative(double number, int) { append_double(out_, number); }
   void write_alternative(const std::string& text, int) { write_text(text); }
   void write_alternative(const value::lazy& compute, int depth) {
@@ -125,15 +127,16 @@ std::string free_name(std::string_view key, const std::vector<named>& fields, bo
   const auto taken = [&] {
     return std::find(own_names.begin(), own_names.end(), name) != own_names.end() ||
            (has_failure && name == "failure") ||
-           (name != key && std::any_of(fields.begin(), fields.end(), [&](const named& n) { return n.key == name; }));
+           (name != key &&
+            std::any_of(fields.begin(), fields.end(), [&](const named& n) { return n.key == name; }));
   };
   while (taken()) name += '_';
   return name;
 }
 
 // A failure as a person reads it, each line indented, so that no text of it can pass for a record.
-void append_failure_lines(std::string& out, const value& node, const render_rules& rules, std::string_view title,
-                          std::size_t indent) {
+void append_failure_lines(std::string& out, const value& node, const render_rules& rules,
+                          std::string_view title, std::size_t indent) {
   const auto* members = std::get_if<value::object>(&node.get());
   if (!members) return;
   const std::string margin(indent, ' ');
@@ -245,7 +248,8 @@ std::string render_pretty(const record_view& record, const render_rules& rules) 
   fmt::format_to(std::back_inserter(out), " {:<5} ", to_string(record.importance));
   const value* message = take(fields, "message");
   const auto* text = message ? std::get_if<std::string>(&message->get()) : nullptr;
-  append_pretty_text(out, shortened(text ? rules.secrets->text(*text) : std::string(record.event), rules.max_text_bytes));
+  append_pretty_text(
+      out, shortened(text ? rules.secrets->text(*text) : std::string(record.event), rules.max_text_bytes));
   if (message && !text) {
     out += " message=";
     writer.write("message", *message);

@@ -32,7 +32,8 @@ std::string render_pretty(const record_view& record, const render_rules& rules);
 // Lazy values replaced by what they give, or by a placeholder when they throw.
 value computed(const value& source) noexcept;
 
-// The failure as the value of a field: type, message, kind?, code?, trace, notes?, attached?, cause?. Cycles end.
+// The failure as the value of a field: type, message, kind?, code?, trace, notes?, attached?, cause?. Cycles
+// end.
 value failure_value(const failure& what, std::size_t max_trace_rows);
 
 }  // namespace belay::telemetry::detail

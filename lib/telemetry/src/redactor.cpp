@@ -34,7 +34,8 @@ std::vector<std::string> words_of(std::string_view name) {
 }
 
 bool same_text_any_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 std::size_t skip_spaces(std::string_view text, std::size_t at) {
@@ -105,7 +106,8 @@ std::string redactor::text(std::string_view text) const {
   const std::string_view rest = masked;
   std::string out;
   std::size_t done = 0;
-  for (std::size_t at = rest.find_first_of("=:"); at != std::string_view::npos; at = rest.find_first_of("=:", at + 1)) {
+  for (std::size_t at = rest.find_first_of("=:"); at != std::string_view::npos;
+       at = rest.find_first_of("=:", at + 1)) {
     if (at < done) continue;
     // The name before the sign, with a quote or spaces between them: "password" : "…"
     std::size_t name_end = at;

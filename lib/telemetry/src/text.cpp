@@ -114,9 +114,10 @@ void append_time(std::string& out, std::chrono::system_clock::time_point when) {
   const auto day = std::chrono::floor<std::chrono::days>(micros);
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss clock{micros - day};
-  fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", static_cast<int>(date.year()),
-                 static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), clock.hours().count(),
-                 clock.minutes().count(), clock.seconds().count(), clock.subseconds().count());
+  fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+                 static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                 static_cast<unsigned>(date.day()), clock.hours().count(), clock.minutes().count(),
+                 clock.seconds().count(), clock.subseconds().count());
 }
 
 void append_double(std::string& out, double number) {

@@ -9,12 +9,12 @@
 
 namespace belay::telemetry::detail {
 
-// Appends `text` as a JSON string with its quotes. Invalid UTF-8 becomes U+FFFD, one for each maximal wrong part. What
-// some reader takes for the end of a line is escaped: control characters, U+0085, U+2028, U+2029.
+// Appends `text` as a JSON string with its quotes. Invalid UTF-8 becomes U+FFFD, one for each maximal wrong
+// part. What some reader takes for the end of a line is escaped: control characters, U+0085, U+2028, U+2029.
 void append_json_string(std::string& out, std::string_view text);
 
-// Appends `text` so that it stays on its line and cannot move the cursor: bare when it is one plain word, else quoted
-// and escaped as above.
+// Appends `text` so that it stays on its line and cannot move the cursor: bare when it is one plain word,
+// else quoted and escaped as above.
 void append_pretty_word(std::string& out, std::string_view text);
 
 // The same escapes without quotes around it or escaping of quotes: for the running text of a pretty line.

@@ -18,8 +18,9 @@ using telemetry_test::fixture;
 TEST_CASE("logger: a record, is one JSON object with time, level, event and fields [row 473]") {
   fixture f;
   f.log.info("user_created", {{"id", 7}, {"email", "ada@example.org"}});
-  CHECK(f.line() ==
-        R"({"time":"2026-11-21T04:34:27.000042Z","level":"info","event":"user_created","id":7,"email":"ada@example.org"})");
+  CHECK(
+      f.line() ==
+      R"({"time":"2026-11-21T04:34:27.000042Z","level":"info","event":"user_created","id":7,"email":"ada@example.org"})");
   CHECK(f.log.statistics().written == 1);
 }
 
@@ -135,10 +136,12 @@ TEST_CASE("logger: making the fields throws, the record is written without them 
   CHECK(f.record().at("fields").as_string() == "<no value: no>");
 }
 
-TEST_CASE("logger: with(fields), adds them to each record of the child only, and lazy ones are computed once") {
+TEST_CASE(
+    "logger: with(fields), adds them to each record of the child only, and lazy ones are computed once") {
   fixture f;
   int computed = 0;
-  const logger child = f.log.with({{"trace_id", "4bf9"}, {"n", [&] { return ++computed; }}}).with({{"user", 7}});
+  const logger child =
+      f.log.with({{"trace_id", "4bf9"}, {"n", [&] { return ++computed; }}}).with({{"user", 7}});
   child.info("a");
   child.info("b");
   f.log.info("c");
@@ -152,7 +155,9 @@ TEST_CASE("logger: with(fields), adds them to each record of the child only, and
 
 TEST_CASE("logger: the event's own field, wins over a bound one and is there once [row 472]") {
   fixture f;
-  f.log.with({{"user", 1}, {"trace_id", "old"}}).with({{"user", 2}}).info("e", {{"user", 3}, {"trace_id", "new"}});
+  f.log.with({{"user", 1}, {"trace_id", "old"}})
+      .with({{"user", 2}})
+      .info("e", {{"user", 3}, {"trace_id", "new"}});
   const std::string line = f.line();
   CHECK(line.substr(line.find("\"event\"")) == R"("event":"e","trace_id":"new","user":3})");
 }
@@ -199,7 +204,8 @@ TEST_CASE("logger: secret fields, are masked at every depth, whatever their type
                   {"cookie", nullptr},
                   {"url", "postgresql://bank:hunter2@db/bank"}});
   const std::string line = f.line();
-  for (const char* secret : {"hunter2", "abc", "99", "sid=1", "[1,2]"}) CHECK(line.find(secret) == std::string::npos);
+  for (const char* secret : {"hunter2", "abc", "99", "sid=1", "[1,2]"})
+    CHECK(line.find(secret) == std::string::npos);
   const json::object r = f.record();
   CHECK(r.at("password").as_string() == "[redacted]");
   CHECK(r.at("pin").as_int64() == 1234);
@@ -216,14 +222,14 @@ TEST_CASE("logger: configured secret keys, replace the default ones [row 476]") 
 }
 
 TEST_CASE("logger: the wall clock throws, the record is counted as lost") {
-  fixture f({.wall_clock = []() -> std::chrono::system_clock::time_point { throw std::runtime_error("no clock"); }});
+  fixture f({.wall_clock = []() -> std::chrono::system_clock::time_point {
+    throw std::runtime_error("no clock");
+  }});
   CHECK_NOTHROW(f.log.info("e"));
   CHECK(f.log.statistics().lost == 1);
 }
 
-TEST_CASE("logger: no sink, is refused when built") {
-  CHECK_THROWS_AS(logger{nullptr}, belay::error);
-}
+TEST_CASE("logger: no sink, is refused when built") { CHECK_THROWS_AS(logger{nullptr}, belay::error); }
 
 TEST_CASE("logger: many threads, every record is whole") {
   fixture f;
@@ -242,7 +248,8 @@ TEST_CASE("logger: many threads, every record is whole") {
 TEST_CASE("logger: pretty, is one readable line that no text can break [row 467]") {
   fixture f({.format = log_format::pretty});
   f.log.with({{"trace_id", "4bf9"}})
-      .warn("login failed\nfake", {{"user", "ada lovelace"}, {"n", 3}, {"list", value::list{"a b", 1}}, {"password", "x"}});
+      .warn("login failed\nfake",
+            {{"user", "ada lovelace"}, {"n", 3}, {"list", value::list{"a b", 1}}, {"password", "x"}});
   CHECK(f.line() ==
         "2026-11-21T04:34:27.000042Z warn  login failed\\nfake trace_id=4bf9 user=\"ada lovelace\" n=3 "
         "list=[\"a b\",1] password=\"[redacted]\"");
@@ -250,13 +257,15 @@ TEST_CASE("logger: pretty, is one readable line that no text can break [row 467]
 
 TEST_CASE("logger: pretty with a field message, shows it in place of the event") {
   fixture f({.format = log_format::pretty});
-  f.log.info("listening", {{"url", "http://127.0.0.1:1"}, {"message", "accounts: listening on http://127.0.0.1:1"}});
+  f.log.info("listening",
+             {{"url", "http://127.0.0.1:1"}, {"message", "accounts: listening on http://127.0.0.1:1"}});
   CHECK(f.line() ==
         "2026-11-21T04:34:27.000042Z info  accounts: listening on http://127.0.0.1:1 url=http://127.0.0.1:1");
 }
 
 TEST_CASE("level and format: names, go both ways") {
-  for (const level l : {level::trace, level::debug, level::info, level::warn, level::error, level::fatal, level::off}) {
+  for (const level l :
+       {level::trace, level::debug, level::info, level::warn, level::error, level::fatal, level::off}) {
     CHECK(level_from(to_string(l)) == l);
   }
   CHECK_FALSE(level_from("INFO"));

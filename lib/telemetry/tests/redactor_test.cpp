@@ -9,13 +9,15 @@ using belay::telemetry::redactor;
 
 TEST_CASE("redactor: names, count as secret by whole words in any spelling [row 476]") {
   const redactor r;
-  for (const char* name : {"password", "Password", "db_password", "dbPassword", "DB-PASSWORD", "user.password", "Set-Cookie",
-                           "access_token", "accessToken", "Authorization", "Proxy-Authorization", "client_secret",
-                           "api_key", "apiKey", "apikey", "X-Api-Key"}) {
+  for (const char* name :
+       {"password", "Password", "db_password", "dbPassword", "DB-PASSWORD", "user.password", "Set-Cookie",
+        "access_token", "accessToken", "Authorization", "Proxy-Authorization", "client_secret", "api_key",
+        "apiKey", "apikey", "X-Api-Key"}) {
     CAPTURE(name);
     CHECK(r.is_secret(name));
   }
-  for (const char* name : {"", "pass", "tokens_left", "secretary", "tokenizer", "key", "path", "_", "cookies"}) {
+  for (const char* name :
+       {"", "pass", "tokens_left", "secretary", "tokenizer", "key", "path", "_", "cookies"}) {
     CAPTURE(name);
     CHECK_FALSE(r.is_secret(name));
   }

@@ -58,7 +58,8 @@ std::string captured_stderr(F block) {
   ::close(saved);
   std::string text;
   std::array<char, 4096> buffer{};
-  for (ssize_t n = ::read(ends[0], buffer.data(), buffer.size()); n > 0; n = ::read(ends[0], buffer.data(), buffer.size())) {
+  for (ssize_t n = ::read(ends[0], buffer.data(), buffer.size()); n > 0;
+       n = ::read(ends[0], buffer.data(), buffer.size())) {
     text.append(buffer.data(), static_cast<std::size_t>(n));
   }
   ::close(ends[0]);

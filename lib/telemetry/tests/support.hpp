@@ -18,7 +18,8 @@ struct fixture {
   [[nodiscard]] boost::json::object record() const { return boost::json::parse(line()).as_object(); }
   [[nodiscard]] std::string line() const {
     const auto lines = sink->lines();
-    if (lines.size() != 1) throw std::runtime_error("expected one record, got " + std::to_string(lines.size()));
+    if (lines.size() != 1)
+      throw std::runtime_error("expected one record, got " + std::to_string(lines.size()));
     return lines.front();
   }
 

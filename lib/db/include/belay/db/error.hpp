@@ -11,8 +11,8 @@
 
 namespace belay::db {
 
-/// Base of all database errors. The message says what was tried, on which database, what happened, and what to do;
-/// parameters of statements are never part of it.
+/// Base of all database errors. The message says what was tried, on which database, what happened, and what
+/// to do; parameters of statements are never part of it.
 class error : public belay::error {
  public:
   error(error_kind kind, std::string code, std::string message, int native_code = 0,
@@ -38,12 +38,13 @@ enum class constraint_type : unsigned char {
 [[nodiscard]] std::string_view to_string(constraint_type type) noexcept;
 
 /// The data would break a rule of the schema. The statement had no effect; the transaction goes on.
-/// Codes: `unique_violation`, `foreign_key_violation`, `not_null_violation`, `check_violation`, `data_type_violation`,
-/// `trigger_raised`.
+/// Codes: `unique_violation`, `foreign_key_violation`, `not_null_violation`, `check_violation`,
+/// `data_type_violation`, `trigger_raised`.
 class constraint_error : public error {
  public:
-  constraint_error(constraint_type type, std::string constraint, std::vector<std::string> columns, std::string message,
-                   int native_code, std::source_location where = std::source_location::current());
+  constraint_error(constraint_type type, std::string constraint, std::vector<std::string> columns,
+                   std::string message, int native_code,
+                   std::source_location where = std::source_location::current());
 
   [[nodiscard]] constraint_type type() const noexcept { return rule_->type; }
   /// The columns, as `table.column`; empty when the database does not name them (foreign keys, checks).
@@ -62,41 +63,45 @@ class constraint_error : public error {
   std::shared_ptr<const rule> rule_;  // shared: copies of exceptions must not throw
 };
 
-/// Somebody else held the lock, or all connections were in use, for longer than the limit. Kind unavailable: nothing
-/// happened, try again later. Codes `database_locked`, `no_connection_free`.
+/// Somebody else held the lock, or all connections were in use, for longer than the limit. Kind unavailable:
+/// nothing happened, try again later. Codes `database_locked`, `no_connection_free`.
 class busy_error : public error {
  public:
   using error::error;
 };
 
-/// The storage below failed: disk full, I/O error, file cannot be opened or is read-only. Kind unavailable (denied for
-/// permissions). What was not committed is rolled back. Codes `disk_full`, `io_error`, `cannot_open`, `read_only`.
+/// The storage below failed: disk full, I/O error, file cannot be opened or is read-only. Kind unavailable
+/// (denied for permissions). What was not committed is rolled back. Codes `disk_full`, `io_error`,
+/// `cannot_open`, `read_only`.
 class storage_error : public error {
  public:
   using error::error;
 };
 
-/// The file is damaged or is no database. Kind internal; the file is left as it was. Codes `corrupt`, `not_a_database`.
+/// The file is damaged or is no database. Kind internal; the file is left as it was. Codes `corrupt`,
+/// `not_a_database`.
 class corrupt_error : public error {
  public:
   using error::error;
 };
 
-/// The statement is wrong: syntax, unknown table, number of parameters. Kind internal: a bug. Code `bad_statement`.
+/// The statement is wrong: syntax, unknown table, number of parameters. Kind internal: a bug. Code
+/// `bad_statement`.
 class statement_error : public error {
  public:
   using error::error;
 };
 
-/// A value is of another type than was asked for, or there is no such column. Kind internal: a bug. Code `type_mismatch`.
+/// A value is of another type than was asked for, or there is no such column. Kind internal: a bug. Code
+/// `type_mismatch`.
 class type_error : public error {
  public:
   explicit type_error(std::string message, std::source_location where = std::source_location::current())
       : error(error_kind::internal, "type_mismatch", std::move(message), 0, where) {}
 };
 
-/// The connection, transaction or database was used after its end. Kind internal for a connection whose scope is over,
-/// unavailable for a database that is closing. Code `closed`.
+/// The connection, transaction or database was used after its end. Kind internal for a connection whose scope
+/// is over, unavailable for a database that is closing. Code `closed`.
 class closed_error : public error {
  public:
   using error::error;

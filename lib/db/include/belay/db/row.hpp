@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a query gives: rows whose columns are asked for by name or place, and as the type that the caller expects.
+// What a query gives: rows whose columns are asked for by name or place, and as the type that the caller
+// expects.
 
 #include <belay/db/value.hpp>
 #include <cstddef>
@@ -39,7 +40,8 @@ class row {
     return (*this)[index].template as<T>((*names_)[index]);
   }
 
-  /// All columns in order: `auto [id, email] = r.to_tuple<std::int64_t, std::string>();`. Their number must be right.
+  /// All columns in order: `auto [id, email] = r.to_tuple<std::int64_t, std::string>();`. Their number must
+  /// be right.
   template <class... Ts>
   [[nodiscard]] std::tuple<Ts...> to_tuple() const {
     require_size(sizeof...(Ts));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A value that goes into or comes out of a database: null, integer, real, text or blob, never converted silently.
+// A value that goes into or comes out of a database: null, integer, real, text or blob, never converted
+// silently.
 
 #include <concepts>
 #include <cstddef>
@@ -37,7 +38,8 @@ concept plain_integer = std::integral<T> && !std::same_as<T, bool> && !character
 
 /// One parameter or one column of a row.
 ///
-/// Errors: `type_error` when an unsigned integer above 2^63-1 goes in, or another type than the stored one is asked for.
+/// Errors: `type_error` when an unsigned integer above 2^63-1 goes in, or another type than the stored one is
+/// asked for.
 class value {
  public:
   using storage = std::variant<std::nullptr_t, std::int64_t, double, std::string, blob>;
@@ -66,8 +68,8 @@ class value {
   /// "null", "integer", "real", "text", "blob".
   [[nodiscard]] std::string_view type_name() const noexcept;
 
-  /// As an integer type (its range is checked), bool (0 or 1), double, std::string, std::string_view, blob, value, or a
-  /// std::optional of these (null gives none). `what` names the value in the error.
+  /// As an integer type (its range is checked), bool (0 or 1), double, std::string, std::string_view, blob,
+  /// value, or a std::optional of these (null gives none). `what` names the value in the error.
   template <class T>
   [[nodiscard]] T as(std::string_view what = "value") const;
 
@@ -114,7 +116,8 @@ T value::as(std::string_view what) const {
   } else if constexpr (std::same_as<T, std::string> || std::same_as<T, std::string_view>) {
     return stored<std::string>(what, "text");
   } else {
-    static_assert(std::same_as<T, blob>, "db::value::as: ask for an integer, bool, double, text, blob or optional of these");
+    static_assert(std::same_as<T, blob>,
+                  "db::value::as: ask for an integer, bool, double, text, blob or optional of these");
     return stored<blob>(what, "blob");
   }
 }

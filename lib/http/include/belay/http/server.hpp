@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Serves HTTP/1.1 on a listening socket: connections, limits, time-outs, disconnects, draining.
+// Serves HTTP/1.1 on a listening socket: connections, timeouts, disconnects, and an end at which nothing is lost.
 
+#include <belay/core/failure.hpp>
+#include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/core/time.hpp>
 #include <belay/http/message.hpp>
-#include <belay/http/problem.hpp>
 #include <belay/http/request_parser.hpp>
-#include <belay/http/trace_context.hpp>
+#include <belay/io/endpoint.hpp>
 #include <belay/io/tcp.hpp>
 #include <chrono>
 #include <cstddef>
@@ -18,92 +19,124 @@
 
 namespace belay::http {
 
-/// One request on its way to its response.
+/// One request and where it came from. Lives until `server_hooks::ended` has returned.
 struct exchange {
   http::request request{};
-  /// Continues the client's trace, or starts one. The server puts `traceparent` on every answer.
-  http::trace_context trace{};
   io::endpoint peer{};
-  /// When its head was complete; the client's deadline counts from here.
+  /// When its last byte had come in; deadlines count from here.
   time_point arrived{};
-  /// Called once when the response has been written, or could not be because the client has gone; not when the handler was
-  /// cancelled. Set by the handler. Must not throw.
-  std::function<void()> after_answer{};
 };
 
-/// Gives the response. Called once per request, on the loop's thread; several run at the same time, for different connections.
-/// Errors:        belong into responses. What it lets out goes to `server_options::on_handler_error`, and the client gets what
-///                that returns.
-/// Cancellation:  with reason `disconnect` when the client has gone; `shutdown` when draining is cut short. No response is sent.
+/// Answers one request. It may be cancelled at any await: client gone, server stopped.
 using handler = task_function<task<response>(exchange&)>;
 
+/// What became of the answer to a request.
+enum class delivery : unsigned char {
+  sent,          ///< written to the last byte
+  lost,          ///< there was an answer, but the client was gone or too slow to take it
+  disconnected,  ///< the client went away first: the handler was cancelled, there was no answer
+  stopped,       ///< the server was cancelled
+};
+
+/// What the server asks and tells its owner. All are called on the loop's thread and must not block; an empty one has the
+/// default given here. A `problem_error` out of `judge_head`, `refused` or `failed` is answered with its problem; anything else out
+/// of them with the default 500, and goes to the failure sink. The other two must not throw.
+struct server_hooks {
+  /// Judges a request by its head, before the body is read and before "100 Continue": an answer ends it. Default: none.
+  std::function<std::optional<response>(const request& head, const io::endpoint& peer)> judge_head{};
+  /// The answer to what never reaches the handler: malformed, too large, too slow, over `max_connections`. `head` has what could
+  /// be read of it. Default: problem details.
+  std::function<response(const protocol_error& why, const request& head, const io::endpoint& peer)> refused{};
+  /// The answer to a request whose handler failed. Default: the problem of a `problem_error`; otherwise 500 with no
+  /// internals, and the failure goes to the failure sink.
+  std::function<response(const exchange& of, const failure& why)> failed{};
+  /// Called once for each request that reached the handler, after the response was sent (or was not). The place to start what
+  /// comes after the response. `what` is null when there was no answer.
+  std::function<void(exchange& of, const response* what, delivery how)> ended{};
+  /// `accept` failed for want of a resource; it is tried again after `accept_backoff`.
+  std::function<void(const failure& why)> accept_failed{};
+};
+
 struct server_options {
-  /// Head 16 KiB, body 1 MiB.
   parser_options limits{};
-  /// More connections than this are answered 503 with Retry-After at once, and closed. At least 1.
+  /// From the first byte of a head to its last; dripping does not extend it. Then 408.
+  duration head_timeout = std::chrono::seconds(10);
+  /// From the end of the head to the last byte of the body. Then 408.
+  duration body_timeout = std::chrono::seconds(30);
+  /// For a client to take one response. Then the connection is closed.
+  duration write_timeout = std::chrono::seconds(30);
+  /// Without a request, at the start and between two. Then the connection is closed without a word.
+  duration idle_timeout = std::chrono::seconds(60);
+  /// After a refusal: how long to wait for the client to read it and close, so that a reset does not destroy it.
+  duration linger_timeout = std::chrono::seconds(2);
+  /// Once draining: how long a client may take to complete a request that it had begun to send.
+  duration drain_read_timeout = std::chrono::seconds(1);
+  duration accept_backoff = std::chrono::milliseconds(100);
+  /// Open at the same time, at least 1; the next one is answered 503 with Retry-After at once, and closed.
   std::size_t max_connections = 10'000;
-  /// From the first byte of a head to its end; 408. Dripping does not extend it.
-  duration head_limit = std::chrono::seconds(10);
-  /// From the end of the head to the end of the body; 408.
-  duration body_limit = std::chrono::seconds(30);
-  /// For a whole response to be taken by the client; then the connection is closed.
-  duration write_limit = std::chrono::seconds(30);
-  /// Between two requests of a connection; it is closed silently.
-  duration idle_limit = std::chrono::seconds(75);
-  /// After accept() failed for want of descriptors or memory.
-  duration accept_back_off = std::chrono::milliseconds(100);
-  /// For trace ids; empty: the machine's.
-  random_source random{};
-  /// For the Date header; empty: the machine's wall clock.
+  /// Bytes beyond the present request (pipelining) that are read while its handler runs. Beyond them, a disconnect is not noticed
+  /// before the response is written.
+  std::size_t read_ahead_limit = 64 * 1024;
+  /// An unread body up to this size is read and dropped after an early answer; with a larger one, the connection is closed.
+  std::uint64_t early_answer_drain_limit = 64 * 1024;
+  /// What to do when the client ends its side while the handler runs.
+  enum class on_disconnect : unsigned char { cancel, ignore } disconnect = on_disconnect::cancel;
+  /// For the Date header. Empty: the system's clock.
   std::function<std::chrono::system_clock::time_point()> wall_clock{};
-  /// Asked when a head is complete, before its body is read (and before 100 Continue): a response given here is the answer
-  /// (404, 405, 415). Empty: none.
-  std::function<std::optional<response>(const exchange& about)> on_head{};
-  /// A request is refused before it reaches the handler (malformed, too large, too slow, too many connections). Gives the
-  /// response; `about` holds what is known of the request. Empty: `to_response(why)`.
-  std::function<response(const problem& why, const exchange& about)> on_refusal{};
-  /// The handler failed. Gives the response. Empty: the failure goes to the loop's sink, the client gets a bare 500 problem.
-  std::function<response(const failure& what, const exchange& about)> on_handler_error{};
-  /// accept() failed; it goes on after `accept_back_off` when that can help, else serve() fails with it. Empty: silent.
-  std::function<void(const failure& what)> on_accept_error{};
 };
 
 struct server_statistics {
-  std::size_t connections = 0;      ///< open now
-  std::size_t requests = 0;         ///< in the handler or being answered now
-  std::uint64_t accepted = 0;       ///< connections, since the start
-  std::uint64_t served = 0;         ///< requests answered
-  std::uint64_t refused = 0;        ///< requests that did not reach the handler
-  std::uint64_t disconnected = 0;   ///< requests whose client left before the answer was written
+  std::size_t connections = 0;        ///< open now
+  std::size_t idle_connections = 0;   ///< of them: without a request
+  std::size_t active_requests = 0;    ///< in a handler, or being answered
+  std::uint64_t accepted = 0;         ///< connections so far; likewise the following
+  std::uint64_t requests = 0;         ///< reached the handler
+  std::uint64_t early_answers = 0;    ///< by `judge_head`
+  std::uint64_t refusals = 0;         ///< protocol errors and timeouts that were answered
+  std::uint64_t disconnects = 0;      ///< clients that left before they had their answer
+  std::uint64_t rejected = 0;         ///< connections over `max_connections`
+  std::uint64_t accept_failures = 0;
 };
 
-/// Keep-alive, pipelining, `Expect: 100-continue`, HEAD, early answers, request smuggling refused; see accounts_service for the
-/// status codes. Thread: the loop's. Must outlive the task of `serve`.
+/// An HTTP/1.1 server for one listener.
+///
+///     http::server web(handle, hooks, options);
+///     co_await web.serve(io::tcp_listener::bind({"127.0.0.1", 8080}));   // until web.drain()
+///
+/// Each connection is a task of its own: what fails in one does not touch another. Requests of one connection are
+/// handled one after the other, in order. Lifetime: outlives `serve`. Thread: the loop's.
 class server {
  public:
   /// Errors: `misuse_error` for options out of range.
-  server(io::tcp_listener listener, handler handle, server_options options = {});
+  explicit server(handler serve_request, server_hooks hooks = {}, server_options options = {});
   server(const server&) = delete;
   server& operator=(const server&) = delete;
   ~server();
 
-  /// Accepts and serves until `drain`, then until the last connection has ended.
-  /// Errors:        `network_error` when the listener breaks. One connection's trouble never ends it.
-  /// Cancellation:  closes everything; handlers are cancelled and waited for.
-  [[nodiscard]] task<> serve();
+  /// Accepts and serves until `drain`, then until every connection has ended. Call it once.
+  ///
+  /// Errors:        what `accept` fails with, if waiting does not help; connections under way are cancelled then.
+  /// Cancellation:  handlers are cancelled and waited for, connections closed; requests under way get no answer.
+  [[nodiscard]] task<> serve(io::tcp_listener listener);
 
-  /// Refuses new connections at once, closes idle ones, lets requests in flight finish with `Connection: close`. A request whose
-  /// first bytes have been read is served. Idempotent.
+  /// Stops accepting and closes idle connections, both at once; requests that were read are answered, with
+  /// `Connection: close`, and then `serve` ends. Idempotent; before `serve`: it ends at once.
   void drain() noexcept;
-  /// Cuts draining short: cancels what still runs.
-  void abort() noexcept;
+  [[nodiscard]] bool draining() const noexcept;
 
-  [[nodiscard]] const io::endpoint& local() const noexcept;
   [[nodiscard]] server_statistics statistics() const noexcept;
 
  private:
   struct state;
   std::unique_ptr<state> state_;
 };
+
+/// Runs `op` within the client's deadline: what `Belay-Deadline-Ms` says, counted from `of.arrived`.
+///
+/// Result:        that of `op`; without the header, there is no limit.
+/// Errors:        `problem_error` 400 `invalid_deadline`, before `op` starts; 504 `deadline_exceeded` once it has passed.
+/// Cancellation:  reaches `op`. At the deadline `op` is cancelled, and waited for.
+/// Lifetime:      `of` outlives the task.
+[[nodiscard]] task<response> with_client_deadline(const exchange& of, task<response> op);
 
 }  // namespace belay::http

@@ -5,6 +5,7 @@
 #include <belay/core/loop.hpp>
 #include <belay/http/server.hpp>
 #include <belay/http/status.hpp>
+#include <belay/http/trace_context.hpp>
 #include <belay/io/endpoint.hpp>
 #include <belay/service/lifespan.hpp>
 #include <belay/service/request.hpp>
@@ -27,6 +28,8 @@ struct app_options {
   /// How many background tasks may be queued or running.
   std::size_t most_background_tasks = 10'000;
   http::server_options http{};
+  /// For trace ids; empty: the machine's random device.
+  http::random_source random{};
   loop_options loop{};
 };
 

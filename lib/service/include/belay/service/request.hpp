@@ -4,6 +4,7 @@
 
 #include <belay/http/route_table.hpp>
 #include <belay/http/server.hpp>
+#include <belay/http/trace_context.hpp>
 #include <belay/http/validation.hpp>
 #include <belay/service/background.hpp>
 #include <belay/telemetry/logger.hpp>
@@ -16,10 +17,12 @@ namespace belay::service {
 
 class request {
  public:
-  request(http::exchange& from, const http::route_match& match, telemetry::logger log, background_tasks& background);
+  request(http::exchange& from, const http::route_match& match, const http::trace_context& trace, telemetry::logger log,
+          background_tasks& background);
 
   [[nodiscard]] const http::request& http() const noexcept { return exchange_->request; }
-  [[nodiscard]] const http::trace_context& trace() const noexcept { return exchange_->trace; }
+  /// The client's trace, gone on with, or a new one.
+  [[nodiscard]] const http::trace_context& trace() const noexcept { return *trace_; }
   /// Writes records with the request's trace id.
   [[nodiscard]] const telemetry::logger& log() const noexcept { return log_; }
 
@@ -42,6 +45,7 @@ class request {
  private:
   http::exchange* exchange_;
   const http::route_match* match_;
+  const http::trace_context* trace_;
   telemetry::logger log_;
   background_tasks* background_;
   std::vector<background_work> after_;

@@ -14,8 +14,9 @@ inline constexpr std::string_view redacted_text = "[redacted]";
 /// "password", "passwd", "authorization", "cookie", "secret", "token", "api_key".
 [[nodiscard]] std::vector<std::string> default_secret_keys();
 
-/// Knows which names hold secrets. Names are compared without regard to case and to `-`, `_`, `.`; a longer name that has
-/// a secret one as a whole part counts too: `access_token`, `Set-Cookie`, `dbPassword`; but not `tokens_left`.
+/// Knows which names hold secrets. Names are compared without regard to case and to `-`, `_`, `.`; a longer
+/// name that has a secret one as a whole part counts too: `access_token`, `Set-Cookie`, `dbPassword`; but not
+/// `tokens_left`.
 ///
 /// Thread: constant after construction.
 class redactor {
@@ -24,8 +25,9 @@ class redactor {
 
   [[nodiscard]] bool is_secret(std::string_view key) const;
 
-  /// `text` with the values masked that follow a secret name (`token=…`, `"password": "…"`, `Authorization: Bearer …`),
-  /// and the passwords of URLs (`postgresql://user:…@host`). A safety net: secrets do not belong into messages.
+  /// `text` with the values masked that follow a secret name (`token=…`, `"password": "…"`, `Authorization:
+  /// Bearer …`), and the passwords of URLs (`postgresql://user:…@host`). A safety net: secrets do not belong
+  /// into messages.
   [[nodiscard]] std::string text(std::string_view text) const;
 
  private:

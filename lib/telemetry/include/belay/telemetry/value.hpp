@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a log field can hold: the types of JSON, with integers kept exact, and values computed only when needed.
+// What a log field can hold: the types of JSON, with integers kept exact, and values computed only when
+// needed.
 
 #include <concepts>
 #include <cstdint>
@@ -20,16 +21,16 @@ struct field;
 
 namespace detail {
 template <class T>
-concept plain_integer = std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char> &&
-                        !std::same_as<T, wchar_t> && !std::same_as<T, char8_t> && !std::same_as<T, char16_t> &&
-                        !std::same_as<T, char32_t>;
+concept plain_integer =
+    std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char> && !std::same_as<T, wchar_t> &&
+    !std::same_as<T, char8_t> && !std::same_as<T, char16_t> && !std::same_as<T, char32_t>;
 }  // namespace detail
 
 /// The value of a field: null, bool, integer, double, text, list, or a nested object.
 ///
-/// A callable without parameters is kept and called only when a record that holds it is written; when it throws, the
-/// record carries a placeholder instead. So costly or fragile values cost nothing below the threshold:
-/// `log.debug("cache", {{"dump", [&] { return cache.dump(); }}})`.
+/// A callable without parameters is kept and called only when a record that holds it is written; when it
+/// throws, the record carries a placeholder instead. So costly or fragile values cost nothing below the
+/// threshold: `log.debug("cache", {{"dump", [&] { return cache.dump(); }}})`.
 ///
 /// Errors: building a value never throws anything but `std::bad_alloc`.
 class value {
@@ -37,8 +38,8 @@ class value {
   using list = std::vector<value>;
   using object = std::vector<field>;
   using lazy = std::function<value()>;
-  using storage =
-      std::variant<std::nullptr_t, bool, std::int64_t, std::uint64_t, double, std::string, list, object, lazy>;
+  using storage = std::variant<std::nullptr_t, bool, std::int64_t, std::uint64_t, double, std::string, list,
+                               object, lazy>;
 
   value() noexcept;
   value(std::nullptr_t) noexcept;
@@ -95,7 +96,8 @@ template <std::same_as<bool> B>
 value::value(B flag) noexcept : storage_(std::in_place_type<bool>, flag) {}
 template <detail::plain_integer I>
 value::value(I number) noexcept
-    : storage_(std::in_place_type<std::conditional_t<std::is_signed_v<I>, std::int64_t, std::uint64_t>>, number) {}
+    : storage_(std::in_place_type<std::conditional_t<std::is_signed_v<I>, std::int64_t, std::uint64_t>>,
+               number) {}
 template <std::floating_point F>
 value::value(F number) noexcept : storage_(std::in_place_type<double>, static_cast<double>(number)) {}
 inline value::value(std::string text) noexcept : storage_(std::move(text)) {}
@@ -116,7 +118,8 @@ value::value(const std::vector<T>& items) : storage_(list(items.begin(), items.e
 template <class F>
   requires(std::invocable<const F&> && !std::same_as<std::remove_cvref_t<F>, value> &&
            std::constructible_from<value, std::invoke_result_t<const F&>>)
-value::value(F compute) : storage_(lazy([compute = std::move(compute)]() -> value { return value(compute()); })) {}
+value::value(F compute)
+    : storage_(lazy([compute = std::move(compute)]() -> value { return value(compute()); })) {}
 
 inline value::value(const value&) = default;
 inline value::value(value&&) noexcept = default;

@@ -17,13 +17,15 @@ namespace detail {
 struct session;
 }
 
-/// The connection of an open transaction, handed out by `transaction`. Statements take parameters for their `?`:
-/// `co_await c.execute("UPDATE accounts SET balance = balance + ? WHERE id = ?", amount, id)`.
+/// The connection of an open transaction, handed out by `transaction`. Statements take parameters for their
+/// `?`: `co_await c.execute("UPDATE accounts SET balance = balance + ? WHERE id = ?", amount, id)`.
 ///
 /// Statements of several tasks run one after the other, in the order in which they were asked for.
-/// Errors:        those of <belay/db/error.hpp>. A failed statement had no effect and the transaction goes on, unless the database
-///                itself rolled it back (disk full, I/O error, a cancelled write): then every further statement and the
-///                commit fail with code `transaction_lost`. A copy that is used after the transaction: `closed_error`.
+/// Errors:        those of <belay/db/error.hpp>. A failed statement had no effect and the transaction goes
+/// on, unless the database
+///                itself rolled it back (disk full, I/O error, a cancelled write): then every further
+///                statement and the commit fail with code `transaction_lost`. A copy that is used after the
+///                transaction: `closed_error`.
 /// Cancellation:  a running statement is interrupted and waited for. One that had finished is delivered.
 /// Lifetime:      copies are handles to the same connection.
 class connection {
@@ -38,9 +40,11 @@ class connection {
   BELAY_CORO_WRAPPER [[nodiscard]] task<rows> query(std::string_view sql, P&&... bound) const {
     return query_with(std::string(sql), parameters{value(std::forward<P>(bound))...});
   }
-  /// Runs one statement that gives one row at most. Errors: `statement_error` (code `too_many_rows`) for more.
+  /// Runs one statement that gives one row at most. Errors: `statement_error` (code `too_many_rows`) for
+  /// more.
   template <class... P>
-  BELAY_CORO_WRAPPER [[nodiscard]] task<std::optional<row>> query_one(std::string_view sql, P&&... bound) const {
+  BELAY_CORO_WRAPPER [[nodiscard]] task<std::optional<row>> query_one(std::string_view sql,
+                                                                      P&&... bound) const {
     return query_one_with(std::string(sql), parameters{value(std::forward<P>(bound))...});
   }
 

@@ -16,14 +16,15 @@ struct migration {
   std::string sql;           ///< statements separated by `;`; without BEGIN and COMMIT
 };
 
-/// Runs the migrations that the database has not seen, in order, each in its own transaction, and records them with a checksum in
-/// the table `belay_migrations`. Several processes may do so at the same time.
+/// Runs the migrations that the database has not seen, in order, each in its own transaction, and records
+/// them with a checksum in the table `belay_migrations`. Several processes may do so at the same time.
 ///
 /// Result:        how many were run now.
-/// Errors:        `migration_error`, before anything is changed: the database is newer than the program (code `newer_schema`); a
-///                step that has run was altered, removed, or one was put before it (`altered_migration`); versions
-///                are not rising (`bad_migrations`). A failing step: its own error with a note that names it; the steps before
-///                it stay, it is rolled back.
+/// Errors:        `migration_error`, before anything is changed: the database is newer than the program (code
+/// `newer_schema`); a
+///                step that has run was altered, removed, or one was put before it (`altered_migration`);
+///                versions are not rising (`bad_migrations`). A failing step: its own error with a note that
+///                names it; the steps before it stay, it is rolled back.
 /// Cancellation:  rolls the step under way back.
 [[nodiscard]] task<std::size_t> migrate(database db, std::vector<migration> steps);
 

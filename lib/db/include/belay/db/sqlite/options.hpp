@@ -21,7 +21,8 @@ enum class open_check : unsigned char {
 };
 
 struct options {
-  std::size_t readers = 4;  ///< connections for reading beside the one that writes; 0: reads use the writing one
+  std::size_t readers =
+      4;  ///< connections for reading beside the one that writes; 0: reads use the writing one
   /// How long one operation may wait for a free connection and for locks of other processes, both together.
   /// Above 0. When it passes: `busy_error`.
   duration busy_timeout = std::chrono::seconds(5);

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What this bank calls valid, and the errors that it answers with.
+
+#include <belay/core/error.hpp>
+#include <belay/http/validation.hpp>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+namespace accounts {
+
+inline constexpr belay::http::integer_rule id_rule{.min = 1};
+inline constexpr belay::http::integer_rule amount_rule{.min = 1};
+inline constexpr belay::http::string_rule name_rule{.min_length = 1,
+                                                    .max_length = 200,
+                                                    .blank = belay::http::string_rule::blank::refused,
+                                                    .control = belay::http::string_rule::control::refused};
+inline constexpr std::int64_t largest_balance = std::numeric_limits<std::int64_t>::max();
+
+/// One `@`, a local part of 1 to 64 bytes, a domain without empty labels, no white space or control characters.
+void check_email(const std::string& email, belay::http::validation& check);
+/// 1 to 255 visible ASCII characters.
+void check_idempotency_key(const std::string& key, belay::http::validation& check);
+
+struct user_not_found : belay::error {
+  explicit user_not_found(std::int64_t id, std::source_location where = std::source_location::current());
+};
+struct account_not_found : belay::error {
+  explicit account_not_found(std::int64_t id, std::source_location where = std::source_location::current());
+};
+struct email_taken : belay::error {
+  explicit email_taken(std::source_location where = std::source_location::current());
+};
+struct insufficient_funds : belay::error {
+  explicit insufficient_funds(std::int64_t account, std::source_location where = std::source_location::current());
+};
+struct balance_overflow : belay::error {
+  explicit balance_overflow(std::int64_t account, std::source_location where = std::source_location::current());
+};
+struct idempotency_mismatch : belay::error {
+  explicit idempotency_mismatch(std::source_location where = std::source_location::current());
+};
+
+}  // namespace accounts

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tables, step by step. A step that has been released is never changed; changes are new steps.
+
+#include "schema.hpp"
+
+namespace accounts {
+
+std::vector<belay::db::sqlite::migration> schema() {
+  return {
+      {1, "create users, accounts, deposits, transfers", R"sql(
+        CREATE TABLE users (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          email TEXT NOT NULL COLLATE NOCASE UNIQUE,
+          name TEXT NOT NULL,
+          created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+        CREATE TABLE accounts (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          user_id INTEGER NOT NULL REFERENCES users (id),
+          balance INTEGER NOT NULL DEFAULT 0 CHECK (balance >= 0),
+          created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+        CREATE INDEX accounts_by_user ON accounts (user_id);
+        CREATE TABLE deposits (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          account_id INTEGER NOT NULL REFERENCES accounts (id),
+          amount INTEGER NOT NULL CHECK (amount > 0),
+          created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+        CREATE TABLE transfers (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          from_id INTEGER NOT NULL REFERENCES accounts (id),
+          to_id INTEGER NOT NULL REFERENCES accounts (id),
+          amount INTEGER NOT NULL CHECK (amount > 0),
+          created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+      )sql"},
+      {2, "create idempotency_keys", R"sql(
+        CREATE TABLE idempotency_keys (
+          key TEXT PRIMARY KEY,
+          body TEXT NOT NULL,
+          transfer_id INTEGER NOT NULL REFERENCES transfers (id)) WITHOUT ROWID;
+      )sql"},
+      {3, "create outbox", R"sql(
+        CREATE TABLE outbox (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          recipient TEXT NOT NULL,
+          subject TEXT NOT NULL,
+          body TEXT NOT NULL,
+          created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+      )sql"},
+  };
+}
+
+}  // namespace accounts
