@@ -83,3 +83,31 @@ function(belay_add_must_not_compile_test layer file)
     VERBATIM)
   set_tests_properties("${layer}/must not compile: ${name}" PROPERTIES LABELS "${layer}" TIMEOUT 60)
 endfunction()
+
+set(belay_check_direction_script "${CMAKE_CURRENT_LIST_DIR}/belay_check_direction.cmake")
+
+# belay_add_direction_tests(<layer>...)
+#
+# For each of the layers, given in order, a test that an include of a layer after it does not compile.
+function(belay_add_direction_tests)
+  foreach(layer IN LISTS ARGN)
+    get_target_property(headers belay_${layer} HEADER_SET)
+    list(GET headers 0 header)
+    string(REGEX REPLACE "^.*include/(belay/${layer}/)" "\\1" header_of_${layer} "${header}")
+  endforeach()
+  set(later ${ARGN})
+  foreach(layer IN LISTS ARGN)
+    list(POP_FRONT later)
+    set(later_headers "")
+    foreach(other IN LISTS later)
+      list(APPEND later_headers "${header_of_${other}}")
+    endforeach()
+    if(later_headers)
+      add_test(NAME "${layer}/cannot include a later layer"
+        COMMAND "${CMAKE_COMMAND}" "-Dcompiler=${CMAKE_CXX_COMPILER}" "-Dlayer=${layer}" "-Down=${header_of_${layer}}"
+          "-Dlater=${later_headers}" "-Dincludes=$<TARGET_PROPERTY:belay_${layer},INCLUDE_DIRECTORIES>"
+          -P "${belay_check_direction_script}")
+      set_tests_properties("${layer}/cannot include a later layer" PROPERTIES LABELS "${layer}" TIMEOUT 60)
+    endif()
+  endforeach()
+endfunction()

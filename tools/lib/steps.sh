@@ -2,6 +2,7 @@
 # Sourced by ./run, ./test and .ci/run: installs what is missing, configures and builds with one progress line.
 # The caller sets `root` (the repository) and has changed to it. Exit status: 1 when a step fails, 130 after Ctrl-C.
 
+set -o pipefail
 log_folder="build/logs"
 
 say() { printf '%s\n' "$*" >&2; }

@@ -8,6 +8,7 @@
 #include <toml++/toml.h>
 
 #include <charconv>
+#include <cstdlib>
 #include <map>
 
 namespace accounts {
@@ -37,6 +38,15 @@ belay::duration to_duration(const std::string& what, const std::string& text) {
   return number * unit->second;
 }
 
+// The name under which an option was given, for messages: the option, or its variable.
+std::string source_of(const char* option, const char* variable, int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == option || argument.starts_with(std::string(option) + "=")) return option;
+  }
+  return std::getenv(variable) != nullptr ? variable : option;
+}
+
 struct texts {
   std::string listen = default_listen;
   std::string db = default_db;
@@ -64,21 +74,22 @@ void read_file(const std::string& path, const std::map<std::string, std::pair<CL
   }
 }
 
-settings check(const texts& said) {
+settings check(const texts& said, int argc, char** argv) {
   settings checked;
+  const auto name = [&](const char* option, const char* variable) { return source_of(option, variable, argc, argv); };
   try {
     checked.listen = belay::io::endpoint::parse(said.listen);
   } catch (const belay::error& e) {
-    refuse("--listen", said.listen, e.what());
+    refuse(name("--listen", "ACCOUNTS_LISTEN"), said.listen, e.what());
   }
   if (!said.db.starts_with("sqlite:") || said.db.size() == std::string("sqlite:").size()) {
-    refuse("--db", said.db, "expected sqlite:PATH");
+    refuse(name("--db", "ACCOUNTS_DB"), said.db, "expected sqlite:PATH");
   }
   checked.db = said.db;
   const auto format = belay::telemetry::log_format_from(said.log);
-  if (!format) refuse("--log", said.log, "expected json or pretty");
+  if (!format) refuse(name("--log", "ACCOUNTS_LOG"), said.log, "expected json or pretty");
   checked.log = *format;
-  checked.grace = to_duration("--grace", said.grace);
+  checked.grace = to_duration(name("--grace", "ACCOUNTS_GRACE"), said.grace);
   return checked;
 }
 
@@ -107,7 +118,7 @@ settings read_settings(int argc, char** argv) {
     throw usage{std::string("accounts: ") + e.what() + "\nTry --help.\n", 2};
   }
   if (!said.config.empty()) read_file(said.config, known);
-  return check(said);
+  return check(said, argc, argv);
 }
 
 }  // namespace accounts

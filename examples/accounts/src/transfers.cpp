@@ -75,7 +75,8 @@ task<http::response> create_transfer(belay::service::request& asked, const datab
   http::json_reader body(asked.http(), check);
   const order what{body.required_integer("from", id_rule), body.required_integer("to", id_rule),
                    body.required_integer("amount", amount_rule)};
-  if (!check.failed_at("/from") && !check.failed_at("/to") && what.from == what.to) {
+  const bool has_accounts = !check.failed_at("") && !check.failed_at("/from") && !check.failed_at("/to");
+  if (has_accounts && what.from == what.to) {
     check.fail("/to", "must be another account than from");
   }
   std::optional<std::string> key;

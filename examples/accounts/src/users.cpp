@@ -25,7 +25,10 @@ task<belay::db::row> insert_user(const sqlite::database& db, const std::string& 
             "INSERT INTO users (email, name) VALUES (?, ?) RETURNING " + std::string(user_columns), email, name);
         co_return std::move(row).value();
       }));
-  if (inserted.failed() && inserted.failure().find<belay::db::constraint_error>() != nullptr) throw email_taken();
+  if (inserted.failed()) {
+    const auto* broken = inserted.failure().find<belay::db::constraint_error>();
+    if (broken != nullptr && broken->type() == belay::db::constraint_type::unique) throw email_taken();
+  }
   co_return std::move(inserted).value();
 }
 
@@ -40,7 +43,7 @@ task<http::response> create_user(belay::service::request& asked, const database&
   http::json_reader body(asked.http(), check);
   const std::string email = body.required_string("email");
   const std::string name = body.required_string("name", name_rule);
-  if (!check.failed_at("/email")) check_email(email, check);
+  if (!check.failed_at("/email") && !check.failed_at("")) check_email(email, check);
   check.finish();
   const belay::db::row created = co_await insert_user(*db, email, name);
   asked.run_after_response("welcome_mail", [db, email, name]() -> task<> { co_await welcome(*db, email, name); });

@@ -122,6 +122,14 @@ TEST_CASE("ids and amounts in bodies: only integers from 1 to 2^63-1") {
   CHECK(app.balance(to) == 0);
 }
 
+TEST_CASE("ids in paths: an encoded NUL is refused before any route is looked for") {
+  bank app;
+  for (const char* target : {"/users/%00", "/accounts/1%00"}) {
+    client connection = app.connect();
+    check_problem(connection.get(target), 400, "bad_request", "/");
+  }
+}
+
 TEST_CASE("ids in paths: only integers from 1 to 2^63-1") {
   bank app;
   const std::vector<std::string> bad_ids{"0",
@@ -136,8 +144,6 @@ TEST_CASE("ids in paths: only integers from 1 to 2^63-1") {
                                          "1e3",
                                          "%201",
                                          "1%20",
-                                         "%00",
-                                         "1%00",
                                          "%31%2F2",
                                          "%D9%A1",
                                          "1%0d%0aX-Evil:%201",

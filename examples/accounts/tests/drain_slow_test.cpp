@@ -17,7 +17,7 @@ TEST_CASE("SIGTERM under load, three times: each transfer that was done was answ
     load clients(app, accounts, {.clients = 30, .requests = 1'000'000, .ends_with_service = true});
     CHECK(clients.wait_for_confirmed(150, milliseconds{60'000}));
     app.service().signal(SIGTERM);
-    CHECK(app.service().wait(milliseconds{15'000}) == 0);
+    CHECK(app.service().exit_status(milliseconds{15'000}) == 0);
     const auto result = clients.finish();
     CHECK(result.lost == 30);
     CHECK(result.wrong.empty());  // no half answers, no other status
@@ -49,7 +49,7 @@ TEST_CASE("SIGTERM with requests waiting for the database: all are answered once
     check_json(connection.read(), 201);
     CHECK(connection.ends());
   }
-  CHECK(app.service().wait(milliseconds{15'000}) == 0);
+  CHECK(app.service().exit_status(milliseconds{15'000}) == 0);
   database direct(app.database_file());
   CHECK(direct.number("SELECT balance FROM accounts WHERE id = " + std::to_string(to)) == 30);
 }

@@ -65,6 +65,17 @@ TEST_CASE("malformed requests: 400 and the connection closes") {
   }
 }
 
+TEST_CASE("targets that cannot be decoded: 400") {
+  bank app;
+  for (const std::string target : {"/users/%00", "/users/1%00", "/users?after=1%00", "/users/%zz",
+                                   "/users/%2", "/users/%", "users", "*"}) {
+    CAPTURE(target);
+    const auto answer = app.get(target);
+    CHECK(answer.status == 400);
+    CHECK(answer.json().at("code") == "bad_request");
+  }
+}
+
 TEST_CASE("unknown HTTP version: 505") {
   bank app;
   for (const std::string version : {"HTTP/2.0", "HTTP/3.0", "HTTP/9.9", "HTTP/0.9"}) {

@@ -43,7 +43,7 @@ TEST_CASE("shutdown: one SIGTERM or one SIGINT ends an idle service with 0 and a
     bank app;
     app.add_user();
     app.service().signal(number);
-    CHECK(app.service().wait(milliseconds{10'000}) == 0);
+    CHECK(app.service().exit_status(milliseconds{10'000}) == 0);
     check_report(app.service(), name);
   }
 }
@@ -57,7 +57,7 @@ TEST_CASE("shutdown: open idle connections do not delay it") {
   half.send("GET /health/live HTT");
   const auto before = std::chrono::steady_clock::now();
   app.service().signal(SIGTERM);
-  CHECK(app.service().wait(milliseconds{10'000}) == 0);
+  CHECK(app.service().exit_status(milliseconds{10'000}) == 0);
   CHECK(std::chrono::steady_clock::now() - before < milliseconds{5'000});  // half of the default grace
 }
 
@@ -86,7 +86,7 @@ TEST_CASE("shutdown: while a request is finished, new connections are refused an
   const auto answer = waiting.read();
   check_json(answer, 201);
   CHECK(answer.closes());
-  CHECK(app.service().wait(milliseconds{10'000}) == 0);
+  CHECK(app.service().exit_status(milliseconds{10'000}) == 0);
   check_report(app.service(), "SIGTERM");
   database direct(app.database_file());
   CHECK(direct.number("SELECT balance FROM accounts WHERE id = " + std::to_string(to)) == 10);
@@ -108,7 +108,7 @@ TEST_CASE("shutdown: repeated SIGTERM does not force it") {
     CHECK(app.service().running());
   }
   check_json(waiting.read(), 201);
-  CHECK(app.service().wait(milliseconds{10'000}) == 0);
+  CHECK(app.service().exit_status(milliseconds{10'000}) == 0);
 }
 
 TEST_CASE("shutdown: a second SIGINT forces it, 130 within 3 s, though a request hangs") {
@@ -127,7 +127,7 @@ TEST_CASE("shutdown: a second SIGINT forces it, 130 within 3 s, though a request
     CHECK(app.service().running());
     const auto before = std::chrono::steady_clock::now();
     for (int i = 1; i < signals; ++i) app.service().signal(SIGINT);
-    CHECK(app.service().wait(milliseconds{10'000}) == 130);
+    CHECK(app.service().exit_status(milliseconds{10'000}) == 130);
     CHECK(std::chrono::steady_clock::now() - before < milliseconds{3'000});
     database direct(app.database_file());
     CHECK(direct.number("SELECT count(*) FROM transfers") == 0);
@@ -146,7 +146,7 @@ TEST_CASE("shutdown: a request that overruns the grace is cancelled, and the exi
     REQUIRE(app.wait_for_requests(1));
     const auto before = std::chrono::steady_clock::now();
     app.service().signal(SIGTERM);
-    CHECK(app.service().wait(milliseconds{10'000}) == 3);
+    CHECK(app.service().exit_status(milliseconds{10'000}) == 3);
     const auto took = std::chrono::steady_clock::now() - before;
     CHECK(took >= milliseconds{190});
     CHECK(took < milliseconds{3'000});

@@ -33,7 +33,7 @@ void check_start_fails(const temporary_directory& directory, std::vector<std::st
 
   arguments.insert(arguments.end(), {"--log", "json"});
   process json({.arguments = arguments, .environment = {}, .directory = directory.path()});
-  CHECK(json.wait(milliseconds{5'000}) == 1);
+  CHECK(json.exit_status(milliseconds{5'000}) == 1);
   CHECK(json.err().wait_for_end(milliseconds{1'000}));
   int failures = 0;
   for (const auto& record : json.records()) {
@@ -61,7 +61,7 @@ TEST_CASE("start: the pretty ready line names the address") {
   client probe(static_cast<std::uint16_t>(port));
   CHECK(probe.get("/health/ready").status == 200);
   service.signal(SIGTERM);
-  CHECK(service.wait(milliseconds{10'000}) == 0);
+  CHECK(service.exit_status(milliseconds{10'000}) == 0);
   CHECK(service.err().wait_for_end(milliseconds{1'000}));
   CHECK(service.err().text().find("shutdown") != std::string::npos);
   CHECK(service.out().text().empty());
@@ -102,7 +102,7 @@ TEST_CASE("start: a database of a former run is found again") {
   bank app;
   const auto account = app.add_account_with(77);
   app.service().signal(SIGTERM);
-  CHECK(app.service().wait(milliseconds{10'000}) == 0);
+  CHECK(app.service().exit_status(milliseconds{10'000}) == 0);
   app.start();
   CHECK(app.balance(account) == 77);
   CHECK(app.wait_for_idle());
@@ -118,5 +118,5 @@ TEST_CASE("start: missing directories above the database are made") {
   CHECK(service.wait_for_event("listening", milliseconds{20'000}));
   CHECK(std::filesystem::exists(file));
   service.signal(SIGTERM);
-  CHECK(service.wait(milliseconds{10'000}) == 0);
+  CHECK(service.exit_status(milliseconds{10'000}) == 0);
 }

@@ -5,7 +5,7 @@
 
 namespace belay::detail {
 
-void* frame_pool::refill(std::size_t index) { return ::operator new((index + 1) * granule); }
+void* frame_pool::refill(std::size_t index) { return ::operator new(block_size(index)); }
 
 void frame_pool::trim() noexcept {
   for (std::size_t index = 0; index < classes; ++index) {

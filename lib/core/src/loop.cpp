@@ -24,6 +24,7 @@ class idle_reactor final : public reactor {
  public:
   explicit idle_reactor(int wake_fd) noexcept : wake_fd_(wake_fd) {}
   void wait(duration limit) override {
+    if (limit == duration::zero()) return;  // there is no I/O, and a busy loop sees its inbox anyway
     pollfd waits{wake_fd_, POLLIN, 0};
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(limit);
     timespec bound{};
@@ -145,7 +146,7 @@ void loop::state::run_until_ended(detail::node& main_node) {
       since_look = 0;
       if (timers.size() != 0) fire_timers();
       waits->wait(duration::zero());
-      collect_signals();
+      if (signals != nullptr) signals->collect();  // the wake-up stays readable: the next real wait returns at once
       continue;
     }
     since_look = 0;

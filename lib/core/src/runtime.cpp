@@ -23,8 +23,12 @@ runtime& require_runtime(const char* what) {
 }
 
 void abort_on_empty_task(std::source_location here) noexcept {
-  std::fprintf(stderr, "belay: co_await at %s:%u of a task that was already awaited, spawned or moved from\n",
-               here.file_name(), static_cast<unsigned>(here.line()));
+  if (here.line() != 0) {
+    std::fprintf(stderr, "belay: co_await at %s:%u of a task that was already awaited, spawned or moved from\n",
+                 here.file_name(), static_cast<unsigned>(here.line()));
+  } else {
+    std::fputs("belay: a task was given away that was already awaited, spawned or moved from\n", stderr);
+  }
   std::abort();
 }
 
@@ -82,7 +86,7 @@ void settle(runtime& rt, frame& first) noexcept {
     }
     if (awaiter == nullptr) return end_node(rt, *rt.current);
     const ending kind = result.how();
-    if (kind == ending::failed) append_trace(*result.failed_with().record(), awaiter->site);
+    if (kind == ending::failed) append_trace(result.failed_record(), awaiter->site);
     const bool goes_on = (kind == ending::failed && how == delivery::forward) ||
                          (kind == ending::cancelled && how != delivery::intercept);
     if (!goes_on) return rt.next(step::resume, *awaiter);
@@ -120,13 +124,8 @@ void run_node(runtime& rt, node& task) noexcept {
   if (rt.last_failure) [[unlikely]] rt.last_failure = nullptr;
 }
 
-void finish_frame_slow(frame& ended) noexcept {
-  // A parent that is still on the stack sees that the child is not done, and waits.
-  this_runtime->next(step::settle, ended);
-}
-
 bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept {
-  if (result.how() == ending::failed) append_trace(*result.failed_with().record(), parent.site);
+  if (result.how() == ending::failed) append_trace(result.failed_record(), parent.site);
   if (how != delivery::forward) return false;
   parent.result->take_trouble(result);
   this_runtime->next(step::settle, parent);
@@ -162,7 +161,6 @@ void wake_for_cancellation(node& task) noexcept {
   task.state = node_state::aborting;
   operation& op = *task.waits_for;
   if (op.abort_now()) {
-    task.waits_for = nullptr;
     task.unwind_on_run = true;
     task.state = node_state::ready;
     this_runtime->push_ready(task);
@@ -175,7 +173,10 @@ void cancel_scope(scope& target, const cancel_record& record) noexcept {
   if (target.requested) return;
   target.requested = true;
   target.record = record;
-  if (target.effective) return;
+  if (!target.effective) make_effective(target);
+}
+
+void make_effective(scope& target) noexcept {
   // Preorder over the subtree, without recursion, leaving out shields and what is cancelled already.
   scope* walk = &target;
   for (;;) {
@@ -210,54 +211,21 @@ cancel_record effective_record(const scope& from) noexcept {
 
 // ---- nodes, children, groups
 
-void prepare_node(node& made, frame& root, std::source_location where) noexcept {
-  made.leaf = &root;
-  made.spawned_at = where;
-  root.result = made.result;
-  root.parent = nullptr;
-  root.how = delivery::intercept;
-  root.state = progress::waiting;
-}
-
-void drop_handle(node& of) noexcept {
-  of.has_handle = false;
-  if (of.state == node_state::ended) of.destroy(of);
-}
-
 void throw_misuse_empty_child(const char* call, std::source_location where) {
   throw misuse_error(std::string(call) + ": there is no finished task behind this handle (moved from, or not awaited yet)",
                      where);
-}
-
-bool child_wait::await_ready() const noexcept {
-  return on_->state == node_state::ended && !this_runtime->current->cancel_pending();
 }
 
 void child_wait::start() {
   if (on_ == this_runtime->current) {
     throw misuse_error("co_await child: a task cannot wait for itself to end");
   }
-  if (on_->state == node_state::ended) return complete();
-  next_ = on_->awaiters;
-  if (next_ != nullptr) next_->link_ = &next_;
-  on_->awaiters = this;
-  link_ = &on_->awaiters;
+  wait();
 }
 
 bool child_wait::abort() noexcept {
   unlink();
   return true;
-}
-
-void child_wait::unlink() noexcept {
-  *link_ = next_;
-  if (next_ != nullptr) next_->link_ = link_;
-  link_ = nullptr;
-}
-
-void child_wait::child_ended() noexcept {
-  unlink();
-  complete();
 }
 
 group_core::~group_core() {
@@ -301,15 +269,6 @@ void group_core::attach_scope() noexcept {
 void group_core::close() noexcept {
   scope_.detach();
   open_ = false;
-}
-
-void group_core::adopt(node& task) noexcept {
-  runtime& rt = *this_runtime;
-  task.group = this;
-  task.base.attach_to(&scope_);
-  ++live_;
-  ++rt.live_nodes;
-  rt.push_ready(task);
 }
 
 void group_core::child_ended(node& task) noexcept {
@@ -357,6 +316,11 @@ ref<failure_record> never_yielded() noexcept {
   return failure::of(std::make_exception_ptr(misuse_error("a managed resource ended without co_yield: it must hand out "
                                                           "its resource once")))
       .take_record();
+}
+
+void abort_on_empty_resource() noexcept {
+  std::fputs("belay: a managed resource was used that was already used or moved from\n", stderr);
+  std::abort();
 }
 
 void throw_yielded_twice() { throw misuse_error("a managed resource used co_yield a second time, while closing"); }
@@ -411,18 +375,9 @@ bool operation::begin() {
     start();
     return true;
   } catch (...) {
-    task_->waits_for = nullptr;
     task_->state = detail::node_state::running;
     throw;
   }
-}
-
-void operation::complete() noexcept {
-  detail::node& task = *task_;
-  task.waits_for = nullptr;
-  task.blocked_abort = false;
-  task.state = detail::node_state::ready;
-  detail::this_runtime->push_ready(task);
 }
 
 void operation::complete_cancelled() noexcept {

@@ -48,31 +48,18 @@ clock& steady_clock() noexcept {
 
 namespace detail {
 
-sleep_awaiter::sleep_awaiter(time_point until) noexcept {
-  const auto ticks = until.time_since_epoch().count();
-  due = ticks < 0 ? 0 : static_cast<std::uint64_t>(ticks);
-}
+void sleep_awaiter::start() { insert(); }
 
-void sleep_awaiter::wait(frame& leaf) noexcept {
-  fire = &sleep_awaiter::fired;
-  op_.timer = this;
-  op_.wait(leaf);
-}
-
-void sleep_awaiter::timer_operation::wait(frame& leaf) noexcept {
-  if (!begin_at(leaf)) return;
-  this_runtime->timers->insert(*timer);
-}
-
-bool sleep_awaiter::timer_operation::abort() noexcept {
-  this_runtime->timers->remove(*timer);
+bool sleep_awaiter::abort() noexcept {
+  if (linked()) this_runtime->timers->remove(*this);
   return true;
 }
 
-void sleep_awaiter::fired(timer_node& timer) noexcept { static_cast<sleep_awaiter&>(timer).op_.finish(); }
+void sleep_awaiter::fired(timer_node& timer) noexcept { static_cast<sleep_awaiter&>(timer).complete(); }
 
-bool checkpoint_awaiter::cancel_due() noexcept {
+bool checkpoint_awaiter::cancel_due(frame& here) noexcept {
   runtime& rt = *this_runtime;
+  rt.current->leaf = &here;  // a deadline that fires now reads where this task is; the frame it waited in last may be gone
   const auto now = static_cast<std::uint64_t>(rt.time->now().time_since_epoch().count());
   while (timer_node* timer = rt.timers->pop_due(now)) timer->fire(*timer);
   return rt.current->cancel_pending();

@@ -301,15 +301,25 @@ void handle::step_all(sqlite3_stmt* prepared, std::string_view sql, statement_re
     for (int i = 0; i < columns; ++i) names->emplace_back(sqlite3_column_name(prepared, i));
   };
   while (true) {
-    if (stop.stop_requested()) throw stopped();
+    // A write that has given a row (RETURNING) has happened: leaving it now would keep it and lose its
+    // answer.
+    if (stop.stop_requested() && (!sqlite3_stmt_busy(prepared) || sqlite3_stmt_readonly(prepared)))
+      throw stopped();
     const int code = sqlite3_step(prepared);
     if (code == SQLITE_ROW) {
       if (!into) continue;
       learn_columns();
-      std::vector<value> values;
-      values.reserve(static_cast<std::size_t>(columns));
-      for (int i = 0; i < columns; ++i) values.push_back(column_value(prepared, i));
-      all.emplace_back(names, std::move(values));
+      try {
+        std::vector<value> values;
+        values.reserve(static_cast<std::size_t>(columns));
+        for (int i = 0; i < columns; ++i) values.push_back(column_value(prepared, i));
+        all.emplace_back(names, std::move(values));
+      } catch (...) {
+        // No memory for the row of a write: a reset would keep the write, an interrupted step takes it back.
+        sqlite3_interrupt(db_);
+        sqlite3_step(prepared);
+        throw;
+      }
     } else if (code == SQLITE_DONE) {
       break;
     } else if (stop.stop_requested() && ((code & 0xFF) == SQLITE_INTERRUPT || (code & 0xFF) == SQLITE_BUSY)) {
@@ -380,7 +390,12 @@ void handle::close() {
   int code = SQLITE_OK;
   if (path_ != in_memory) {
     lock_deadline_ = {};  // does not wait for others: the log is as safe as the file
-    code = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    const auto checkpoint = [this] {
+      return sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    };
+    code = checkpoint();
+    // A cancellation that came as its statement ended left an interrupt behind; this call has used it up.
+    if ((code & 0xFF) == SQLITE_INTERRUPT) code = checkpoint();
     // Another process reads the log: it stays, and whoever closes last moves it.
     if ((code & 0xFF) == SQLITE_BUSY || (code & 0xFF) == SQLITE_LOCKED) code = SQLITE_OK;
   }
@@ -404,6 +419,8 @@ void handle::deny_rollback(bool deny) noexcept {
   };
   sqlite3_set_authorizer(db_, deny ? +refuse : nullptr, nullptr);
 }
+
+void handle::interrupt_for_tests() noexcept { sqlite3_interrupt(db_); }
 
 int handle::on_busy(void* self, int attempt) {
   // SQLite's own handler sleeps up to 100 ms and cannot be woken.

@@ -57,6 +57,8 @@ class handle {
 
   // For tests: ROLLBACK fails with "not authorized".
   void deny_rollback(bool deny) noexcept;
+  // For tests: an interrupt at a moment when no statement runs.
+  void interrupt_for_tests() noexcept;
 
  private:
   struct finalizer {

@@ -7,6 +7,7 @@
 #include <belay/core/timeout.hpp>
 #include <random>
 
+#include "pool.hpp"
 #include "support.hpp"
 
 using namespace belay;
@@ -237,4 +238,56 @@ TEST_CASE("pool: a query cancelled in the middle, stops soon and the connection 
     CHECK(db.statistics().replaced == 0);
     CHECK(db.statistics().idle == 2);
   });
+}
+
+TEST_CASE(
+    "pool: closing overruns its limit, the error says so and those who have connections still finish [row "
+    "285]") {
+  const temporary_directory dir;
+  belay::loop loop({.on_lost_failure = {}, .cleanup_limit = 60ms});
+  bool committed = false;
+  loop.run([&]() -> task<> {
+    co_await with_group([&](group& g) -> task<> {
+      const auto how = co_await as_outcome(with(sqlite::open(dir.file()), [&](database& db) -> task<> {
+        co_await db.execute("CREATE TABLE t (a)");
+        g.spawn([&, mine = db]() -> task<> {
+          co_await with(transaction(mine), [&](connection& c) -> task<> {
+            co_await sleep_for(150ms);
+            co_await c.execute("INSERT INTO t VALUES (1)");
+          });
+          committed = true;
+        });
+        while (db.statistics().transactions == 0) co_await sleep_for(1ms);
+      }));
+      REQUIRE(how.failed());
+      CHECK(how.failure().find<timeout_error>() != nullptr);
+      CHECK_FALSE(committed);
+    });
+  }());
+  CHECK(committed);
+  CHECK(stranger(dir.file()).ask("SELECT count(*) FROM t") == "1");
+}
+
+TEST_CASE("pool: a write that gives rows, gives all of them and is kept") {
+  const temporary_directory dir;
+  run([&]() -> task<> {
+    database& db = co_await use(sqlite::open(dir.file()));
+    co_await db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a)");
+    const auto ids = co_await with(transaction(db), [&](connection& c) -> task<std::size_t> {
+      const rows given = co_await c.query("INSERT INTO t (a) VALUES (?), (?) RETURNING id", 1, "x");
+      co_return given.size();
+    });
+    CHECK(ids == 2);
+    CHECK((co_await db.query_one("SELECT count(*) FROM t"))->get<int>(0) == 2);
+  });
+}
+
+TEST_CASE("close: an interrupt that came too late for its statement, does not disturb the checkpoint") {
+  const temporary_directory dir;
+  run([&]() -> task<> {
+    database& db = co_await use(sqlite::open(dir.file()));
+    co_await db.execute("CREATE TABLE t (a)");
+    db.pool()->writing_connection_for_tests().interrupt_for_tests();
+  });
+  CHECK_FALSE(std::filesystem::exists(dir.file() + "-wal"));
 }

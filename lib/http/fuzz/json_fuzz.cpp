@@ -27,7 +27,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const int status = http::to_int(e.problem().status);
     if (status != 400 && status != 422) std::abort();
   }
-  const http::problem p{.code = std::string(text), .detail = std::string(text), .errors = {{std::string(text), std::string(text)}}};
+  const http::problem p{.code = std::string(text),
+                        .detail = std::string(text),
+                        .errors = {{std::string(text), std::string(text)}}};
   try {
     http::validation check;
     http::json_reader body(std::string_view(p.to_json()), check);

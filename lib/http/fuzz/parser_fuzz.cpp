@@ -35,12 +35,15 @@ result parse(std::string_view bytes, std::size_t piece) {
     bool more = true;
     while (more) {
       switch (parser.current()) {
-        case state::head_complete: parser.accept_body(); break;
+        case state::head_complete:
+          parser.accept_body();
+          break;
         case state::complete:
           out.requests.push_back(parser.take());
           parser.next();
           break;
-        default: more = false;
+        default:
+          more = false;
       }
     }
   }
@@ -53,10 +56,12 @@ void check(const http::request& r) {
   require(r.body.size() <= 4096, "body within its limit");
   require(!http::request::check_target(r.target), "target is valid");
   require(r.version == http::version::http_1_0 || r.headers.count("Host") == 1, "1.1 has one Host");
-  require(!(r.headers.contains("Content-Length") && r.headers.contains("Transfer-Encoding")), "one kind of framing");
+  require(!(r.headers.contains("Content-Length") && r.headers.contains("Transfer-Encoding")),
+          "one kind of framing");
   for (const http::header& field : r.headers) {
     require(http::is_token(field.name), "name is a token");
-    require(field.value.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos, "value cannot split a message");
+    require(field.value.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos,
+            "value cannot split a message");
   }
 }
 
@@ -71,7 +76,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(cut.requests.size() == whole.requests.size(), "the same number of requests, cut and whole");
     require(cut.status == whole.status && cut.last == whole.last, "the same end, cut and whole");
     for (std::size_t i = 0; i != cut.requests.size(); ++i) {
-      require(cut.requests[i].body == whole.requests[i].body && cut.requests[i].target == whole.requests[i].target,
+      require(cut.requests[i].body == whole.requests[i].body &&
+                  cut.requests[i].target == whole.requests[i].target,
               "the same requests, cut and whole");
     }
   }

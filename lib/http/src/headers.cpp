@@ -21,7 +21,9 @@ constexpr std::array<bool, 256> make_token_table() {
 }
 constexpr std::array<bool, 256> token_characters = make_token_table();
 
-constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+constexpr char lower(char c) noexcept {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
 
 // For messages: what cannot be printed is shown as \xNN, and not too much of it.
 std::string printable(std::string_view text) {
@@ -48,8 +50,12 @@ std::string_view require_value(std::string_view name, std::string_view value) {
   for (std::size_t i = 0; i != value.size(); ++i) {
     const auto byte = static_cast<unsigned char>(value[i]);
     if ((byte < 0x20 && byte != '\t') || byte == 0x7f) {
-      const std::string_view what = byte == '\r' ? "CR" : byte == '\n' ? "LF" : byte == 0 ? "NUL" : "a control character";
-      throw message_error("invalid_header", fmt::format("header {}: the value holds {} at offset {}", name, what, i));
+      const std::string_view what = byte == '\r'   ? "CR"
+                                    : byte == '\n' ? "LF"
+                                    : byte == 0    ? "NUL"
+                                                   : "a control character";
+      throw message_error("invalid_header",
+                          fmt::format("header {}: the value holds {} at offset {}", name, what, i));
     }
   }
   return trim_whitespace(value);
@@ -58,8 +64,8 @@ std::string_view require_value(std::string_view name, std::string_view value) {
 }  // namespace
 
 bool equal_ignoring_case(std::string_view left, std::string_view right) noexcept {
-  return left.size() == right.size() &&
-         std::equal(left.begin(), left.end(), right.begin(), [](char a, char b) { return lower(a) == lower(b); });
+  return left.size() == right.size() && std::equal(left.begin(), left.end(), right.begin(),
+                                                   [](char a, char b) { return lower(a) == lower(b); });
 }
 
 bool is_token(std::string_view text) noexcept {
@@ -109,8 +115,9 @@ std::optional<std::string_view> headers::find(std::string_view name) const noexc
 }
 
 std::size_t headers::count(std::string_view name) const noexcept {
-  return static_cast<std::size_t>(std::count_if(
-      fields_.begin(), fields_.end(), [&](const header& field) { return equal_ignoring_case(field.name, name); }));
+  return static_cast<std::size_t>(std::count_if(fields_.begin(), fields_.end(), [&](const header& field) {
+    return equal_ignoring_case(field.name, name);
+  }));
 }
 
 std::string headers::combined(std::string_view name) const {

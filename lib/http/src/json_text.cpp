@@ -13,8 +13,8 @@ struct sequence {
   bool valid;
 };
 
-// The longest valid sequence at the front, or else the maximal subpart of an ill-formed one (at least one byte), which
-// is what one U+FFFD stands for. `text` is not empty.
+// The longest valid sequence at the front, or else the maximal subpart of an ill-formed one (at least one
+// byte), which is what one U+FFFD stands for. `text` is not empty.
 sequence first_sequence(std::string_view text) noexcept {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = at(0);

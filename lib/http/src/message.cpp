@@ -12,8 +12,8 @@
 namespace belay::http {
 namespace {
 
-constexpr std::array<std::string_view, 10> method_names = {"GET",     "HEAD",  "POST",    "PUT",  "DELETE",
-                                                           "PATCH",   "OPTIONS", "TRACE", "CONNECT", "OTHER"};
+constexpr std::array<std::string_view, 10> method_names = {"GET",   "HEAD",    "POST",  "PUT",     "DELETE",
+                                                           "PATCH", "OPTIONS", "TRACE", "CONNECT", "OTHER"};
 
 constexpr int hex_digit(char c) noexcept {
   if (c >= '0' && c <= '9') return c - '0';
@@ -55,7 +55,8 @@ target_view split(std::string_view target) {
     target = slash == std::string_view::npos ? std::string_view("/") : target.substr(slash);
   }
   const std::size_t mark = target.find('?');
-  target_view out{target.substr(0, mark), mark == std::string_view::npos ? std::string_view() : target.substr(mark + 1)};
+  target_view out{target.substr(0, mark),
+                  mark == std::string_view::npos ? std::string_view() : target.substr(mark + 1)};
   if (out.path.empty()) out.path = "/";
   return out;
 }
@@ -83,7 +84,8 @@ std::optional<std::string> request::check_target(std::string_view text) {
   if (!text.starts_with('/') && text != "*") {
     const std::size_t scheme = text.find("://");
     const std::string_view name = text.substr(0, scheme);
-    if (scheme == std::string_view::npos || !(equal_ignoring_case(name, "http") || equal_ignoring_case(name, "https"))) {
+    if (scheme == std::string_view::npos ||
+        !(equal_ignoring_case(name, "http") || equal_ignoring_case(name, "https"))) {
       return "the request target is neither a path nor an http URL";
     }
     const std::string_view rest = text.substr(scheme + 3);
@@ -113,8 +115,10 @@ void request::set_target(std::string_view text) {
     rest.remove_prefix(std::min(pair.size() + 1, rest.size()));
     if (pair.empty()) continue;
     const std::size_t equals = pair.find('=');
-    const std::string_view value = equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
-    new_query.push_back({decode(pair.substr(0, equals), plus_sign::space).value(), decode(value, plus_sign::space).value()});
+    const std::string_view value =
+        equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
+    new_query.push_back(
+        {decode(pair.substr(0, equals), plus_sign::space).value(), decode(value, plus_sign::space).value()});
   }
   target = std::move(new_target);
   path = std::move(new_path);
@@ -134,7 +138,9 @@ std::string request::media_type() const {
   std::string_view text = *headers.find("Content-Type");
   text = trim_whitespace(text.substr(0, text.find(';')));
   const std::size_t slash = text.find('/');
-  if (slash == std::string_view::npos || !is_token(text.substr(0, slash)) || !is_token(text.substr(slash + 1))) return {};
+  if (slash == std::string_view::npos || !is_token(text.substr(0, slash)) ||
+      !is_token(text.substr(slash + 1)))
+    return {};
   std::string out(text);
   for (char& c : out) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
@@ -168,9 +174,11 @@ bool sends_body(const response& from, const wire_options& options) noexcept {
 std::string serialise_head(const response& from, const wire_options& options) {
   std::string out;
   out.reserve(256);
-  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", to_int(from.status), reason_phrase(from.status));
+  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", to_int(from.status),
+                 reason_phrase(from.status));
   for (const header& field : from.headers) {
-    if (equal_ignoring_case(field.name, "Content-Length") || equal_ignoring_case(field.name, "Transfer-Encoding") ||
+    if (equal_ignoring_case(field.name, "Content-Length") ||
+        equal_ignoring_case(field.name, "Transfer-Encoding") ||
         equal_ignoring_case(field.name, "Connection") || equal_ignoring_case(field.name, "Date")) {
       continue;
     }

@@ -14,7 +14,8 @@ namespace {
 std::string to_title(std::string_view code) {
   std::string out(code);
   std::replace(out.begin(), out.end(), '_', ' ');
-  if (!out.empty() && out.front() >= 'a' && out.front() <= 'z') out.front() = static_cast<char>(out.front() - ('a' - 'A'));
+  if (!out.empty() && out.front() >= 'a' && out.front() <= 'z')
+    out.front() = static_cast<char>(out.front() - ('a' - 'A'));
   return out;
 }
 
@@ -44,8 +45,12 @@ void add_extension(problem& to, std::string_view name, std::string json) {
 
 }  // namespace
 
-void problem::extend(std::string_view name, std::string_view value) { add_extension(*this, name, to_json_string(value)); }
-void problem::extend(std::string_view name, std::int64_t value) { add_extension(*this, name, std::to_string(value)); }
+void problem::extend(std::string_view name, std::string_view value) {
+  add_extension(*this, name, to_json_string(value));
+}
+void problem::extend(std::string_view name, std::int64_t value) {
+  add_extension(*this, name, std::to_string(value));
+}
 
 std::string problem::to_json() const {
   std::string out = "{\"type\":";
@@ -90,40 +95,57 @@ problem_error::problem_error(http::problem what, http::headers headers, std::sou
       problem_(std::move(what)),
       headers_(std::move(headers)) {}
 
-problem_error::problem_error(http::status code, std::string name, std::string detail, std::source_location where)
-    : problem_error(
-          http::problem{.status = code, .code = std::move(name), .detail = std::move(detail)}, {}, where) {}
+problem_error::problem_error(http::status code, std::string name, std::string detail,
+                             std::source_location where)
+    : problem_error(http::problem{.status = code, .code = std::move(name), .detail = std::move(detail)}, {},
+                    where) {}
 
 error_kind default_kind(status code) noexcept {
   switch (code) {
-    case status::unauthorized: return error_kind::unauthenticated;
-    case status::forbidden: return error_kind::denied;
+    case status::unauthorized:
+      return error_kind::unauthenticated;
+    case status::forbidden:
+      return error_kind::denied;
     case status::not_found:
-    case status::gone: return error_kind::not_found;
+    case status::gone:
+      return error_kind::not_found;
     case status::conflict:
-    case status::precondition_failed: return error_kind::conflict;
+    case status::precondition_failed:
+      return error_kind::conflict;
     case status::request_timeout:
-    case status::gateway_timeout: return error_kind::timed_out;
-    case status::too_many_requests: return error_kind::overloaded;
+    case status::gateway_timeout:
+      return error_kind::timed_out;
+    case status::too_many_requests:
+      return error_kind::overloaded;
     case status::bad_gateway:
-    case status::service_unavailable: return error_kind::unavailable;
-    default: return is_client_error(code) ? error_kind::invalid : error_kind::internal;
+    case status::service_unavailable:
+      return error_kind::unavailable;
+    default:
+      return is_client_error(code) ? error_kind::invalid : error_kind::internal;
   }
 }
 
 status default_status(error_kind kind) noexcept {
   switch (kind) {
-    case error_kind::invalid: return status::unprocessable_content;
-    case error_kind::not_found: return status::not_found;
-    case error_kind::conflict: return status::conflict;
-    case error_kind::denied: return status::forbidden;
-    case error_kind::unauthenticated: return status::unauthorized;
+    case error_kind::invalid:
+      return status::unprocessable_content;
+    case error_kind::not_found:
+      return status::not_found;
+    case error_kind::conflict:
+      return status::conflict;
+    case error_kind::denied:
+      return status::forbidden;
+    case error_kind::unauthenticated:
+      return status::unauthorized;
     case error_kind::unavailable:
-    case error_kind::overloaded: return status::service_unavailable;
-    case error_kind::timed_out: return status::gateway_timeout;
+    case error_kind::overloaded:
+      return status::service_unavailable;
+    case error_kind::timed_out:
+      return status::gateway_timeout;
     case error_kind::child_cancelled:
     case error_kind::data_format:
-    case error_kind::internal: break;
+    case error_kind::internal:
+      break;
   }
   return status::internal_server_error;
 }

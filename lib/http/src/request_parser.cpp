@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The request parser: the head is cut out and checked line by line here, fields and bodies are parsed by Boost.Beast.
+// The request parser: the head is cut out and checked line by line here, fields and bodies are parsed by
+// Boost.Beast.
 
 #include <belay/http/request_parser.hpp>
 
@@ -17,12 +18,12 @@ namespace beast = boost::beast;
 using state = request_parser::state;
 using body_mode = request_parser::body_mode;
 
-// Collects what Beast finds. Everything that decides about framing is checked again in `impl::finish_head`, because
-// Beast is laxer: it takes "gzip, chunked" for chunked, and lists of equal lengths for one.
+// Collects what Beast finds. Everything that decides about framing is checked again in `impl::finish_head`,
+// because Beast is laxer: it takes "gzip, chunked" for chunked, and lists of equal lengths for one.
 class message_parser final : public beast::http::basic_parser<true> {
  public:
   message_parser(request& target, std::uint64_t body_limit) : request_(target), body_limit_(body_limit) {
-    header_limit(std::numeric_limits<std::uint32_t>::max());  // limited by the caller
+    header_limit(std::numeric_limits<std::uint32_t>::max());   // limited by the caller
     beast::http::basic_parser<true>::body_limit(boost::none);  // limited below
     eager(false);
   }
@@ -73,7 +74,9 @@ class message_parser final : public beast::http::basic_parser<true> {
     }
     announced_ += size;
   }
-  std::size_t on_chunk_body_impl(std::uint64_t, text body, error_code& ec) override { return on_body_impl(body, ec); }
+  std::size_t on_chunk_body_impl(std::uint64_t, text body, error_code& ec) override {
+    return on_body_impl(body, ec);
+  }
   void on_finish_impl(error_code& ec) override { ec = {}; }
 
   request& request_;
@@ -88,10 +91,13 @@ class message_parser final : public beast::http::basic_parser<true> {
 
 std::string_view describe(beast::error_code ec) noexcept {
   using beast::http::error;
-  if (ec == error::bad_field) return "a header field is malformed: a name and a colon without a space between them are needed";
+  if (ec == error::bad_field)
+    return "a header field is malformed: a name and a colon without a space between them are needed";
   if (ec == error::bad_value) return "the value of a header field is malformed";
-  if (ec == error::bad_content_length || ec == error::multiple_content_length) return "Content-Length is malformed or conflicting";
-  if (ec == error::bad_transfer_encoding) return "Transfer-Encoding is malformed or conflicts with Content-Length";
+  if (ec == error::bad_content_length || ec == error::multiple_content_length)
+    return "Content-Length is malformed or conflicting";
+  if (ec == error::bad_transfer_encoding)
+    return "Transfer-Encoding is malformed or conflicts with Content-Length";
   if (ec == error::bad_chunk || ec == error::bad_chunk_extension) return "the chunked body is malformed";
   if (ec == error::bad_line_ending) return "a line does not end in CR LF";
   return "the request is malformed";
@@ -116,7 +122,7 @@ struct request_parser::impl {
   std::size_t begin = 0;  // of the bytes not used up
   // While reading a head; offsets into `buffer`.
   std::size_t scanned = 0;
-  std::size_t line = 0;  // start of the present line
+  std::size_t line = 0;     // start of the present line
   std::size_t skipped = 0;  // empty lines before the request line: they count as part of the head
   bool have_request_line = false;
   // The present request.
@@ -168,7 +174,8 @@ struct request_parser::impl {
   state read_head() {
     for (; scanned != buffer.size(); ++scanned) {
       if (skipped + (scanned - begin) >= options.head_limit) {
-        return fail(status::headers_too_large, "headers_too_large", "request line and header fields are too long");
+        return fail(status::headers_too_large, "headers_too_large",
+                    "request line and header fields are too long");
       }
       const auto byte = static_cast<unsigned char>(buffer[scanned]);
       const bool after_cr = scanned != line && buffer[scanned - 1] == '\r';
@@ -190,7 +197,8 @@ struct request_parser::impl {
         }
         continue;
       }
-      if ((byte < 0x20 && byte != '\t' && byte != '\r') || byte == 0x7f) return bad("the head holds a control character");
+      if ((byte < 0x20 && byte != '\t' && byte != '\r') || byte == 0x7f)
+        return bad("the head holds a control character");
       if (scanned == line && have_request_line && (byte == ' ' || byte == '\t')) {
         return bad("a header field is folded over several lines");
       }
@@ -216,14 +224,17 @@ struct request_parser::impl {
     const auto wrong_target = request::check_target(target);
     if (!wrong_target) message.set_target(target);
     if (protocol != "HTTP/1.1" && protocol != "HTTP/1.0") {
-      return fail(status::http_version_not_supported, "http_version_not_supported", "only HTTP/1.0 and HTTP/1.1 are spoken here");
+      return fail(status::http_version_not_supported, "http_version_not_supported",
+                  "only HTTP/1.0 and HTTP/1.1 are spoken here");
     }
     message.version = protocol == "HTTP/1.1" ? version::http_1_1 : version::http_1_0;
     if (message.method == method::connect) {
-      return fail(status::not_implemented, "not_implemented", "this server is no proxy: CONNECT is not supported");
+      return fail(status::not_implemented, "not_implemented",
+                  "this server is no proxy: CONNECT is not supported");
     }
     if (wrong_target) return bad(*wrong_target);
-    if (target == "*" && message.method != method::options) return bad("the request target \"*\" is for OPTIONS only");
+    if (target == "*" && message.method != method::options)
+      return bad("the request target \"*\" is for OPTIONS only");
     return now;
   }
 
@@ -264,11 +275,14 @@ struct request_parser::impl {
       const std::string codings = fields.combined("Transfer-Encoding");
       if (!equal_ignoring_case(codings, "chunked")) {
         const std::size_t comma = codings.rfind(',');
-        const bool ends_chunked = comma != std::string::npos &&
-                                  equal_ignoring_case(trim_whitespace(std::string_view(codings).substr(comma + 1)), "chunked");
+        const bool ends_chunked =
+            comma != std::string::npos &&
+            equal_ignoring_case(trim_whitespace(std::string_view(codings).substr(comma + 1)), "chunked");
         const std::string_view others = std::string_view(codings).substr(0, ends_chunked ? comma : 0);
-        if (!ends_chunked || !only_foreign_codings(others)) return bad("Transfer-Encoding must be \"chunked\"");
-        return fail(status::not_implemented, "not_implemented", "no transfer coding but \"chunked\" is supported");
+        if (!ends_chunked || !only_foreign_codings(others))
+          return bad("Transfer-Encoding must be \"chunked\"");
+        return fail(status::not_implemented, "not_implemented",
+                    "no transfer coding but \"chunked\" is supported");
       }
       chunked = true;
       if (!parser->chunked()) return bad("Transfer-Encoding is malformed");
@@ -276,7 +290,8 @@ struct request_parser::impl {
 
     if (modern && fields.contains("Expect")) {
       if (!equal_ignoring_case(fields.combined("Expect"), "100-continue")) {
-        return fail(status::expectation_failed, "expectation_failed", "the only expectation that can be met is 100-continue");
+        return fail(status::expectation_failed, "expectation_failed",
+                    "the only expectation that can be met is 100-continue");
       }
       expects = chunked || announced.value_or(0) != 0;
     }
@@ -296,11 +311,13 @@ struct request_parser::impl {
   }
 
   state too_large() {
-    return fail(status::payload_too_large, "payload_too_large", "the body is larger than this server accepts");
+    return fail(status::payload_too_large, "payload_too_large",
+                "the body is larger than this server accepts");
   }
 
   state accept_body(body_mode mode) {
-    if (now != state::head_complete) throw misuse_error("request_parser::accept_body: the head is not complete");
+    if (now != state::head_complete)
+      throw misuse_error("request_parser::accept_body: the head is not complete");
     if (announced.value_or(0) > options.body_limit) return too_large();
     if (parser->is_done()) return now = state::complete;
     parser->mode(mode);
@@ -319,8 +336,11 @@ struct request_parser::impl {
       const bool unfinished = ec == beast::http::error::need_more;
       if (ec && !unfinished) return bad(describe(ec));
       // What Beast waits to see the end of is the line of a chunk, or the trailers.
-      const std::size_t line_length = unfinished ? buffer.size() - begin : parser->take_content_seen() ? 0 : used;
-      if (line_length > options.head_limit) return bad("the extension of a chunk or the trailers are too long");
+      const std::size_t line_length = unfinished                    ? buffer.size() - begin
+                                      : parser->take_content_seen() ? 0
+                                                                    : used;
+      if (line_length > options.head_limit)
+        return bad("the extension of a chunk or the trailers are too long");
       if (unfinished) return now;
       if (parser->is_done()) return now = state::complete;
     }

@@ -26,7 +26,9 @@ std::vector<std::string_view> split(std::string_view path) {
   return out;
 }
 
-bool is_parameter(std::string_view segment) noexcept { return segment.starts_with('{') && segment.ends_with('}'); }
+bool is_parameter(std::string_view segment) noexcept {
+  return segment.starts_with('{') && segment.ends_with('}');
+}
 
 bool is_identifier(std::string_view text) noexcept {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
@@ -55,10 +57,11 @@ struct route_table::impl {
   node root;
   std::vector<known_route> routes;
 
-  // Literals first; `values` holds what the parameters on the way took. Stops at the first node with a route for `verb`; the
-  // methods of the nodes that match on the way, but have none, go to `others`.
-  const std::size_t* find(const node& at, const std::vector<std::string>& segments, std::size_t depth, method verb,
-                          std::vector<std::string_view>& values, std::set<method>& others) const {
+  // Literals first; `values` holds what the parameters on the way took. Stops at the first node with a route
+  // for `verb`; the methods of the nodes that match on the way, but have none, go to `others`.
+  const std::size_t* find(const node& at, const std::vector<std::string>& segments, std::size_t depth,
+                          method verb, std::vector<std::string_view>& values,
+                          std::set<method>& others) const {
     if (depth == segments.size()) {
       auto found = at.routes.find(verb);
       if (found == at.routes.end() && verb == method::head) found = at.routes.find(method::get);
@@ -152,7 +155,8 @@ route_match route_table::find(method verb, std::string_view path) const {
     out.what = outcome::found;
     out.route = *route;
     const std::vector<std::string>& names = impl_->routes[*route].names;
-    for (std::size_t i = 0; i != names.size(); ++i) out.parameters.push_back({names[i], std::string(values[i])});
+    for (std::size_t i = 0; i != names.size(); ++i)
+      out.parameters.push_back({names[i], std::string(values[i])});
     return out;
   }
   if (others.empty()) return out;

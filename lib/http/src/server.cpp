@@ -67,7 +67,10 @@ response problem_response(const problem_error& why, std::string_view path) {
 
 response default_failure(const exchange& of, const failure& why) {
   const auto* known = detail::exception_as<problem_error>(why.exception());
-  if (known == nullptr) return internal_error(of.request.path);  // dropped unobserved: the sink gets it
+  if (known == nullptr) {
+    detail::report_lost(why);
+    return internal_error(of.request.path);
+  }
   why.observe();
   return problem_response(*known, of.request.path);
 }
@@ -162,7 +165,8 @@ struct server::state {
     co_return co_await write(c, bytes) && co_await write(c, what.body);
   }
 
-  // Bytes from the client into the parser. Nothing: the limit has passed. False: the client has ended its side.
+  // Bytes from the client into the parser. Nothing: the limit has passed. False: the client has ended its
+  // side.
   task<std::optional<bool>> read(connection& c, duration limit) {
     const std::optional<std::size_t> count = co_await move_on_after(limit, c.stream.read_some(c.buffer));
     if (!count) co_return std::nullopt;
@@ -171,8 +175,8 @@ struct server::state {
     co_return true;
   }
 
-  // After the last answer: ends our side, then reads what the client still sends until it closes. Closing with unread
-  // bytes would reset the connection, and the answer might be lost on its way.
+  // After the last answer: ends our side, then reads what the client still sends until it closes. Closing
+  // with unread bytes would reset the connection, and the answer might be lost on its way.
   task<> leave(connection& c) {
     c.now = phase::leaving;
     c.stream.end_writing();
@@ -211,7 +215,8 @@ struct server::state {
       const duration limit = started ? *deadline - now() : options.idle_timeout;
       const std::optional<bool> more = co_await read(c, limit);
       if (!more && started) {
-        co_await refuse(c, {status::request_timeout, "request_timeout", "the head of the request took too long"});
+        co_await refuse(
+            c, {status::request_timeout, "request_timeout", "the head of the request took too long"});
         co_return step::over;
       }
       if (!more || !*more) {
@@ -231,14 +236,16 @@ struct server::state {
   task<step> read_body(connection& c, bool& answered) {
     request_parser& parser = c.parser;
     if (hooks.judge_head) {
-      std::optional<response> early = guarded(
-          parser.head().path, [&]() -> std::optional<response> { return hooks.judge_head(parser.head(), c.stream.peer()); });
+      std::optional<response> early = guarded(parser.head().path, [&]() -> std::optional<response> {
+        return hooks.judge_head(parser.head(), c.stream.peer());
+      });
       if (early) {
         answered = true;
         co_return co_await answer_early(c, std::move(*early));
       }
     }
-    if (parser.accept_body() == parsing::reading_body && parser.expects_continue() && parser.buffered() == 0) {
+    if (parser.accept_body() == parsing::reading_body && parser.expects_continue() &&
+        parser.buffered() == 0) {
       if (!co_await write(c, continue_response)) co_return step::over;
     }
     co_return co_await finish_body(c);
@@ -249,7 +256,8 @@ struct server::state {
     while (c.parser.current() == parsing::reading_body) {
       const std::optional<bool> more = co_await read(c, deadline - now());
       if (!more) {
-        co_await refuse(c, {status::request_timeout, "request_timeout", "the body of the request took too long"});
+        co_await refuse(
+            c, {status::request_timeout, "request_timeout", "the body of the request took too long"});
         co_return step::over;
       }
       if (!*more) {
@@ -270,8 +278,9 @@ struct server::state {
     c.now = phase::answering;
     request_parser& parser = c.parser;
     // A client that waits for "100 Continue" may send the body or not: what comes next could not be told.
-    const bool can_skip = !parser.has_body() || (!parser.expects_continue() && parser.announced_length() &&
-                                                 *parser.announced_length() <= options.early_answer_drain_limit);
+    const bool can_skip =
+        !parser.has_body() || (!parser.expects_continue() && parser.announced_length() &&
+                               *parser.announced_length() <= options.early_answer_drain_limit);
     const bool keep = can_skip && keeps_alive(c, answer);
     if (!co_await write(c, answer, wire(parser.head(), keep))) co_return step::over;
     if (!keep) {
@@ -296,10 +305,12 @@ struct server::state {
   }
 
   [[nodiscard]] bool keeps_alive(const connection& c, const response& answer) const noexcept {
-    return !draining && !c.peer_ended && c.parser.keep_alive() && !answer.headers.has_token("Connection", "close");
+    return !draining && !c.peer_ended && c.parser.keep_alive() &&
+           !answer.headers.has_token("Connection", "close");
   }
 
-  // Notices that the client leaves while the handler works; keeps what it sends meanwhile for the next request.
+  // Notices that the client leaves while the handler works; keeps what it sends meanwhile for the next
+  // request.
   task<> watch(connection& c, group& work) {
     while (c.parser.buffered() < options.read_ahead_limit) {
       std::size_t count = 0;
@@ -310,7 +321,8 @@ struct server::state {
       }
       if (count == 0) {
         c.peer_ended = true;
-        if (options.disconnect == server_options::on_disconnect::cancel) work.cancel(cancel_reason::disconnect);
+        if (options.disconnect == server_options::on_disconnect::cancel)
+          work.cancel(cancel_reason::disconnect);
         co_return;
       }
       c.parser.feed({c.buffer.data(), count});
@@ -318,7 +330,7 @@ struct server::state {
   }
 
   // A coroutine of its own, so that a handler that throws before it is one fails like any other.
-  task<response> call_handler(exchange& work) { co_return co_await handle(work); }
+  task<response> call_handler(exchange& work) { co_return co_await or_fail(handle(work)); }
 
   task<step> serve_request(connection& c) {
     const counted busy(active);
@@ -333,7 +345,8 @@ struct server::state {
       watcher.cancel();
       if (how.failed()) {
         const failure why = how.failed_with();
-        answer = guarded(work.request.path, [&] { return hooks.failed ? hooks.failed(work, why) : default_failure(work, why); });
+        answer = guarded(work.request.path,
+                         [&] { return hooks.failed ? hooks.failed(work, why) : default_failure(work, why); });
       } else {
         answer = how.take();
       }
@@ -344,7 +357,8 @@ struct server::state {
     }
     if (to_int(answer->status) < 200 || to_int(answer->status) > 599) {
       detail::report_lost(failure::of(std::make_exception_ptr(
-          misuse_error("http: the handler for " + work.request.path + " gave the status " + std::to_string(to_int(answer->status))))));
+          misuse_error("http: the handler for " + work.request.path + " gave the status " +
+                       std::to_string(to_int(answer->status))))));
       answer = internal_error(work.request.path);
     }
     const bool keep = keeps_alive(c, *answer);
@@ -390,11 +404,12 @@ struct server::state {
     const outcome<void> how = co_await as_outcome(converse(*at));
     if (how.failed()) {
       const failure why = how.failed_with();
-      if (is_network_error(why)) {
-        if (!at->dismissed) ++totals.disconnects;
-        why.observe();
+      if (!is_network_error(why)) {
+        detail::report_lost(why);
+        co_return;
       }
-      // Anything else is dropped unobserved: the failure sink gets it.
+      if (!at->dismissed) ++totals.disconnects;
+      why.observe();
     }
   }
 
@@ -402,13 +417,19 @@ struct server::state {
   task<> reject(std::shared_ptr<connection> c) {
     const counted busy(rejecting);
     const outcome<void> how = co_await as_outcome(tell_overloaded(*c));
-    if (how.failed() && is_network_error(how.failed_with())) how.failed_with().observe();
+    if (!how.failed()) co_return;
+    if (is_network_error(how.failed_with())) {
+      how.failed_with().observe();
+    } else {
+      detail::report_lost(how.failed_with());
+    }
   }
   task<> tell_overloaded(connection& c) {
     const protocol_error why{status::service_unavailable, "overloaded", "there are too many connections"};
     const request unread;
-    response answer =
-        guarded("/", [&] { return hooks.refused ? hooks.refused(why, unread, c.stream.peer()) : default_refusal(why, unread); });
+    response answer = guarded("/", [&] {
+      return hooks.refused ? hooks.refused(why, unread, c.stream.peer()) : default_refusal(why, unread);
+    });
     answer.headers.set("Retry-After", "1");
     if (co_await write(c, answer, wire(unread, false))) co_await leave(c);
   }
@@ -437,7 +458,9 @@ struct server::state {
       } else {
         ++totals.rejected;
         // Telling them must not cost what the limit protects: beyond a few, they are just closed.
-        if (rejecting < 64) into.spawn(&state::reject, this, std::make_shared<connection>(std::move(*accepted), options.limits));
+        if (rejecting < 64)
+          into.spawn(&state::reject, this,
+                     std::make_shared<connection>(std::move(*accepted), options.limits));
       }
     }
   }
@@ -519,7 +542,8 @@ task<response> with_client_deadline(const exchange& of, task<response> op) {
   const duration left = saturating_add(of.arrived, *wanted) - now();
   std::optional<response> answer = co_await move_on_after(left, std::move(op));
   if (!answer) {
-    throw problem_error(status::gateway_timeout, "deadline_exceeded", "the client's deadline of " + std::to_string(wanted->count()) + " ms has passed");
+    throw problem_error(status::gateway_timeout, "deadline_exceeded",
+                        "the client's deadline of " + std::to_string(wanted->count()) + " ms has passed");
   }
   co_return std::move(*answer);
 }

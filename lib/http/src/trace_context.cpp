@@ -51,15 +51,16 @@ Id make_id(const random_source& random) {
 
 bool is_key(std::string_view text) noexcept {
   const auto first = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !text.empty() && text.size() <= 256 && first(text.front()) && std::all_of(text.begin(), text.end(), [&](char c) {
-    return first(c) || std::string_view("_-*/@").find(c) != std::string_view::npos;
-  });
+  return !text.empty() && text.size() <= 256 && first(text.front()) &&
+         std::all_of(text.begin(), text.end(), [&](char c) {
+           return first(c) || std::string_view("_-*/@").find(c) != std::string_view::npos;
+         });
 }
 
 bool is_value(std::string_view text) noexcept {
-  return !text.empty() && text.size() <= 256 && text.back() != ' ' && std::all_of(text.begin(), text.end(), [](char c) {
-    return c >= 0x20 && c <= 0x7e && c != ',' && c != '=';
-  });
+  return !text.empty() && text.size() <= 256 && text.back() != ' ' &&
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return c >= 0x20 && c <= 0x7e && c != ',' && c != '='; });
 }
 
 std::string_view trim_end(std::string_view text) noexcept {
@@ -104,7 +105,8 @@ std::optional<trace_state> trace_state::parse(std::string_view text) {
 
 void trace_state::put(std::string_view key, std::string_view value) {
   if (!is_key(key) || !is_value(value)) {
-    throw message_error("invalid_tracestate", "tracestate: the key or the value of the new entry is not allowed by the grammar");
+    throw message_error("invalid_tracestate",
+                        "tracestate: the key or the value of the new entry is not allowed by the grammar");
   }
   trace_state_member added{std::string(key), std::string(value)};
   std::erase_if(members_, [&](const trace_state_member& member) { return member.key == added.key; });

@@ -19,8 +19,8 @@ namespace {
 
 namespace json = boost::json;
 
-// Builds the value as Boost.JSON's own parser does, and besides notices what that one lets pass: a member given twice,
-// and an integer too large for 64 bits, which becomes infinity instead of a rounded number.
+// Builds the value as Boost.JSON's own parser does, and besides notices what that one lets pass: a member
+// given twice, and an integer too large for 64 bits, which becomes infinity instead of a rounded number.
 class value_builder {
  public:
   static constexpr std::size_t max_object_size = std::numeric_limits<std::size_t>::max();
@@ -112,9 +112,9 @@ class value_builder {
 
  private:
   json::value_stack stack_;
-  std::vector<std::string> keys_;      // of all objects that are open, the outermost first
-  std::vector<std::size_t> objects_;   // where the keys of each begin
-  std::string key_;                    // the part of a key that came already
+  std::vector<std::string> keys_;     // of all objects that are open, the outermost first
+  std::vector<std::size_t> objects_;  // where the keys of each begin
+  std::string key_;                   // the part of a key that came already
   std::string number_;
   bool duplicate_ = false;
 };
@@ -130,7 +130,8 @@ json::value parse_json(std::string_view text) {
   json::basic_parser<value_builder> parser(options);
   json::error_code ec;
   const std::size_t used = parser.write_some(false, text.data(), text.size(), ec);
-  if (parser.handler().duplicate_seen()) malformed("the body is not valid JSON: an object has a member twice");
+  if (parser.handler().duplicate_seen())
+    malformed("the body is not valid JSON: an object has a member twice");
   if (ec == json::error::too_deep) malformed("the body is nested more than 32 deep");
   if (ec) malformed("the body is not valid JSON: " + ec.message());
   if (used != text.size()) malformed("the body is not valid JSON: something follows after the value");
@@ -154,15 +155,18 @@ void validation::fail(std::string pointer, std::string detail) {
 }
 
 bool validation::failed_at(std::string_view pointer) const noexcept {
-  return std::any_of(errors_.begin(), errors_.end(), [&](const field_error& one) { return one.pointer == pointer; });
+  return std::any_of(errors_.begin(), errors_.end(),
+                     [&](const field_error& one) { return one.pointer == pointer; });
 }
 
-std::int64_t validation::integer(std::string_view pointer, std::optional<std::string_view> text, integer_rule rule) {
+std::int64_t validation::integer(std::string_view pointer, std::optional<std::string_view> text,
+                                 integer_rule rule) {
   if (!text) fail(std::string(pointer), std::string(required_text));
   return optional_integer(pointer, text, rule).value_or(0);
 }
 
-std::optional<std::int64_t> validation::optional_integer(std::string_view pointer, std::optional<std::string_view> text,
+std::optional<std::int64_t> validation::optional_integer(std::string_view pointer,
+                                                         std::optional<std::string_view> text,
                                                          integer_rule rule) {
   if (!text) return std::nullopt;
   std::int64_t value = 0;
@@ -178,7 +182,8 @@ std::optional<std::int64_t> validation::optional_integer(std::string_view pointe
   return std::nullopt;
 }
 
-std::optional<bool> validation::optional_boolean(std::string_view pointer, std::optional<std::string_view> text) {
+std::optional<bool> validation::optional_boolean(std::string_view pointer,
+                                                 std::optional<std::string_view> text) {
   if (!text) return std::nullopt;
   if (*text == "true") return true;
   if (*text == "false") return false;
@@ -193,13 +198,16 @@ void validation::check(std::string_view pointer, std::int64_t value, const integ
 void validation::check(std::string_view pointer, std::string_view text, const string_rule& rule) {
   const std::size_t length = count_code_points(text);
   if (length < rule.min_length) {
-    fail(std::string(pointer), rule.min_length == 1 ? "must not be empty"
-                                                    : fmt::format("must have at least {} characters", rule.min_length));
+    fail(std::string(pointer), rule.min_length == 1
+                                   ? "must not be empty"
+                                   : fmt::format("must have at least {} characters", rule.min_length));
   } else if (length > rule.max_length) {
     fail(std::string(pointer), fmt::format("must have at most {} characters", rule.max_length));
-  } else if (rule.control == string_rule::control::refused && std::any_of(text.begin(), text.end(), is_control)) {
+  } else if (rule.control == string_rule::control::refused &&
+             std::any_of(text.begin(), text.end(), is_control)) {
     fail(std::string(pointer), "must not hold control characters");
-  } else if (rule.blank == string_rule::blank::refused && text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+  } else if (rule.blank == string_rule::blank::refused &&
+             text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
     fail(std::string(pointer), "must not be blank");
   }
 }
@@ -208,8 +216,9 @@ void validation::finish() const {
   if (errors_.empty()) return;
   throw problem_error(problem{.status = status::unprocessable_content,
                               .code = "validation_failed",
-                              .detail = errors_.size() == 1 ? "1 value is not valid"
-                                                            : fmt::format("{} values are not valid", errors_.size()),
+                              .detail = errors_.size() == 1
+                                            ? "1 value is not valid"
+                                            : fmt::format("{} values are not valid", errors_.size()),
                               .errors = errors_});
 }
 
@@ -231,7 +240,8 @@ json_reader::json_reader(const request& from, validation& into) : findings_(&int
 
 json_reader::json_reader(std::string_view json, validation& into) : findings_(&into) { parse(json); }
 
-json_reader::json_reader(std::shared_ptr<const document> owner, const void* object, std::string base, validation& into)
+json_reader::json_reader(std::shared_ptr<const document> owner, const void* object, std::string base,
+                         validation& into)
     : document_(std::move(owner)), object_(object), base_(std::move(base)), findings_(&into) {}
 
 void json_reader::parse(std::string_view text) {
@@ -267,7 +277,8 @@ const void* json_reader::required(std::string_view name) {
 
 namespace {
 
-std::string read_string(const json::value& from, const std::string& at, const string_rule& rule, validation& findings) {
+std::string read_string(const json::value& from, const std::string& at, const string_rule& rule,
+                        validation& findings) {
   const json::string* text = from.if_string();
   if (text == nullptr) {
     findings.fail(at, "must be a string");
@@ -277,13 +288,15 @@ std::string read_string(const json::value& from, const std::string& at, const st
   return std::string(text->data(), text->size());
 }
 
-std::int64_t read_integer(const json::value& from, const std::string& at, const integer_rule& rule, validation& findings) {
+std::int64_t read_integer(const json::value& from, const std::string& at, const integer_rule& rule,
+                          validation& findings) {
   if (const std::int64_t* value = from.if_int64()) {
     findings.check(at, *value, rule);
     return *value;
   }
   const double* real = from.if_double();
-  const bool too_large = from.is_uint64() || (real != nullptr && (*real - *real) != 0);  // infinity: see value_builder
+  const bool too_large =
+      from.is_uint64() || (real != nullptr && (*real - *real) != 0);  // infinity: see value_builder
   findings.fail(at, too_large ? range_text(rule) : "must be an integer");
   return 0;
 }

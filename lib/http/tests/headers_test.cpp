@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Header fields: look-up, order, list members, and what is refused.
 
-#include <belay/http/headers.hpp>
 #include <doctest/doctest.h>
+#include <belay/http/headers.hpp>
 
 namespace http = belay::http;
 using namespace std::string_literals;
@@ -62,7 +62,8 @@ TEST_CASE("headers: list members are compared without case and whitespace") {
 
 TEST_CASE("headers: a value with CR, LF, NUL or another control character is refused [row 432]") {
   http::headers fields;
-  for (const std::string& value : {"a\r\nSet-Cookie: b"s, "a\n"s, "\ra"s, "a\0b"s, "a\x01"s, "a\x7f"s, "\x1b[0m"s}) {
+  for (const std::string& value :
+       {"a\r\nSet-Cookie: b"s, "a\n"s, "\ra"s, "a\0b"s, "a\x01"s, "a\x7f"s, "\x1b[0m"s}) {
     CAPTURE(value);
     CHECK_THROWS_AS(fields.add("x", value), http::message_error);
     CHECK_THROWS_AS(fields.set("x", value), http::message_error);

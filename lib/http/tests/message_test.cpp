@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests, responses and their wire form.
 
+#include <doctest/doctest.h>
 #include <belay/http/deadline.hpp>
 #include <belay/http/message.hpp>
 #include <belay/http/problem.hpp>
-#include <doctest/doctest.h>
 
 #include <chrono>
 
@@ -33,8 +33,9 @@ TEST_CASE("request: a target is split into path and query, both decoded") {
   r.set_target("/a%2Fb/c%20d?x=1&y=a+b%2B&flag&=empty&z=%C3%A9&&q=a=b");
   CHECK(r.path == "/a%2Fb/c%20d");
   CHECK(r.decoded_path == "/a/b/c d");
-  CHECK(r.query == std::vector<http::query_parameter>{
-                       {"x", "1"}, {"y", "a b+"}, {"flag", ""}, {"", "empty"}, {"z", "\xc3\xa9"}, {"q", "a=b"}});
+  CHECK(r.query ==
+        std::vector<http::query_parameter>{
+            {"x", "1"}, {"y", "a b+"}, {"flag", ""}, {"", "empty"}, {"z", "\xc3\xa9"}, {"q", "a=b"}});
   CHECK(r.query_value("y") == "a b+");
   CHECK_FALSE(r.query_value("Y"));
 }
@@ -60,9 +61,27 @@ TEST_CASE("request: an absolute target gives the path of its URL") {
 TEST_CASE("request: a bad target is refused and changes nothing") {
   http::request r;
   r.set_target("/good?x=1");
-  for (const std::string& target :
-       {""s, "a"s, "/a b"s, "/%"s, "/%4"s, "/%zz"s, "/%0"s, "/?q=%g1"s, "/a#b"s, "/\xc3\xa9"s, "/\r\n"s, "/\x7f"s, "/a\0"s,
-        "/%00"s, "/?a=%00"s, "ftp://x/"s, "http://"s, "http:///x"s, "http://user@host/"s, "example.com:443"s, "**"s}) {
+  for (const std::string& target : {""s,
+                                    "a"s,
+                                    "/a b"s,
+                                    "/%"s,
+                                    "/%4"s,
+                                    "/%zz"s,
+                                    "/%0"s,
+                                    "/?q=%g1"s,
+                                    "/a#b"s,
+                                    "/\xc3\xa9"s,
+                                    "/\r\n"s,
+                                    "/\x7f"s,
+                                    "/a\0"s,
+                                    "/%00"s,
+                                    "/?a=%00"s,
+                                    "ftp://x/"s,
+                                    "http://"s,
+                                    "http:///x"s,
+                                    "http://user@host/"s,
+                                    "example.com:443"s,
+                                    "**"s}) {
     CAPTURE(target);
     CHECK_THROWS_AS(r.set_target(target), http::message_error);
     CHECK(http::request::check_target(target));
@@ -163,7 +182,8 @@ TEST_CASE("deadline: milliseconds from 1 to 3600000, in digits only, once") {
   CHECK(read({"1"}) == 1ms);
   CHECK(read({"250"}) == 250ms);
   CHECK(read({"3600000"}) == 3'600'000ms);
-  for (const char* bad : {"", "0", "-1", "+1", "1.5", "abc", "18446744073709551616", "4294967297", "3600001", "250ms", "0x10", "1 2", "1,1"}) {
+  for (const char* bad : {"", "0", "-1", "+1", "1.5", "abc", "18446744073709551616", "4294967297", "3600001",
+                          "250ms", "0x10", "1 2", "1,1"}) {
     CAPTURE(bad);
     try {
       (void)read({bad});

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Problem details: members, defaults, validity of the JSON, status mapping.
 
+#include <doctest/doctest.h>
 #include <belay/http/json_text.hpp>
 #include <belay/http/problem.hpp>
-#include <doctest/doctest.h>
 
 #include <boost/json/parse.hpp>
 
@@ -44,7 +44,9 @@ TEST_CASE("problem: every member where it belongs") {
   CHECK(o.size() == 10);
 }
 
-TEST_CASE("problem: without a code it is about:blank with the reason phrase, and empty members are absent [row 458]") {
+TEST_CASE(
+    "problem: without a code it is about:blank with the reason phrase, and empty members are absent [row "
+    "458]") {
   const json::object o = parse(http::problem{.status = http::status::not_found}.to_json());
   CHECK(o.at("type") == "about:blank");
   CHECK(o.at("title") == "Not Found");
@@ -76,10 +78,12 @@ TEST_CASE("problem: an extension cannot shadow a member or another extension [ro
 
 TEST_CASE("problem: valid JSON whatever bytes the texts hold [row 465]") {
   for (const std::string& text :
-       {"\""s, "\\"s, "\n\r\t\b\f"s, "\0"s, "\x1f\x7f"s, "\xff"s, "\xc3"s, "\xc3\x28"s, "\xe2\x82"s, "\xf0\x9f\x98"s, "\xed\xa0\x80"s,
-        "\xc0\x80"s, "\xf4\x90\x80\x80"s, "\xf8\x88\x80\x80\x80"s, "ok \xf0\x9f\x98\x80 \xe2\x82\xac"s, "a\xe2\x82z"s}) {
+       {"\""s, "\\"s, "\n\r\t\b\f"s, "\0"s, "\x1f\x7f"s, "\xff"s, "\xc3"s, "\xc3\x28"s, "\xe2\x82"s,
+        "\xf0\x9f\x98"s, "\xed\xa0\x80"s, "\xc0\x80"s, "\xf4\x90\x80\x80"s, "\xf8\x88\x80\x80\x80"s,
+        "ok \xf0\x9f\x98\x80 \xe2\x82\xac"s, "a\xe2\x82z"s}) {
     CAPTURE(text);
-    http::problem p{.code = text, .detail = text, .instance = text, .trace_id = text, .errors = {{text, text}}};
+    http::problem p{
+        .code = text, .detail = text, .instance = text, .trace_id = text, .errors = {{text, text}}};
     p.extend("extension-" + text, text);
     CHECK_NOTHROW(parse(p.to_json()));
   }
@@ -140,7 +144,8 @@ TEST_CASE("problem: the default status of each kind, and back where the status s
   CHECK(http::default_status(internal) == http::status::internal_server_error);
   CHECK(http::default_status(data_format) == http::status::internal_server_error);
   CHECK(http::default_status(overloaded) == http::status::service_unavailable);
-  for (const auto kind : {not_found, conflict, denied, unauthenticated, unavailable, timed_out, invalid, internal}) {
+  for (const auto kind :
+       {not_found, conflict, denied, unauthenticated, unavailable, timed_out, invalid, internal}) {
     CHECK(http::default_kind(http::default_status(kind)) == kind);
   }
   CHECK(http::default_kind(http::status::too_many_requests) == overloaded);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The request parser: good and bad input, whole and byte by byte, limits, pipelining.
 
-#include <belay/http/request_parser.hpp>
 #include <doctest/doctest.h>
+#include <belay/http/request_parser.hpp>
 
 #include <array>
 #include <ostream>
@@ -15,7 +15,9 @@ using state = http::request_parser::state;
 
 namespace belay::http {
 // For doctest's messages.
-std::ostream& operator<<(std::ostream& out, request_parser::state value) { return out << static_cast<int>(value); }
+std::ostream& operator<<(std::ostream& out, request_parser::state value) {
+  return out << static_cast<int>(value);
+}
 }  // namespace belay::http
 
 namespace {
@@ -32,7 +34,9 @@ struct result {
     if (a.requests.size() != b.requests.size() || a.status != b.status || a.code != b.code) return false;
     for (std::size_t i = 0; i != a.requests.size(); ++i) {
       const http::request &x = a.requests[i], &y = b.requests[i];
-      if (x.method_name != y.method_name || x.target != y.target || x.body != y.body || x.version != y.version) return false;
+      if (x.method_name != y.method_name || x.target != y.target || x.body != y.body ||
+          x.version != y.version)
+        return false;
       if (!std::equal(x.headers.begin(), x.headers.end(), y.headers.begin(), y.headers.end())) return false;
     }
     return true;
@@ -42,7 +46,9 @@ struct result {
 void advance(http::request_parser& parser, result& out, std::size_t fed) {
   while (true) {
     switch (parser.current()) {
-      case state::head_complete: parser.accept_body(); break;
+      case state::head_complete:
+        parser.accept_body();
+        break;
       case state::complete:
         out.requests.push_back(parser.take());
         parser.next();
@@ -55,14 +61,16 @@ void advance(http::request_parser& parser, result& out, std::size_t fed) {
           CHECK_FALSE(parser.error().detail.empty());
         }
         return;
-      default: return;
+      default:
+        return;
     }
     if (parser.current() == state::reading_head || parser.current() == state::reading_body) return;
   }
 }
 
 // Feeds `bytes` in pieces of `piece`.
-result parse(std::string_view bytes, std::size_t piece = std::string_view::npos, http::parser_options options = {}) {
+result parse(std::string_view bytes, std::size_t piece = std::string_view::npos,
+             http::parser_options options = {}) {
   http::request_parser parser(options);
   result out;
   for (std::size_t at = 0; at < bytes.size(); at += std::min(piece, bytes.size() - at)) {
@@ -164,13 +172,18 @@ const std::vector<bad_input>& bad_inputs() {
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400},
-      {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
-      {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 400},
+      {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+       "chunked\r\n\r\n0\r\n\r\n",
+       400},
+      {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+       "identity\r\n\r\n0\r\n\r\n",
+       400},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked;x=1\r\n\r\n0\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: , chunked\r\n\r\n0\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
-      {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501},
+      {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+       501},
       {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nContent-Length: 1\r\n\r\nx", 417},
       {"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue, x\r\nContent-Length: 1\r\n\r\nx", 417},
@@ -208,7 +221,9 @@ TEST_CASE("request parser: a plain request") {
   CHECK(r.left == 0);
 }
 
-TEST_CASE("request parser: bad input is refused with its status, cut or whole alike, at the same byte of the head [row 431]") {
+TEST_CASE(
+    "request parser: bad input is refused with its status, cut or whole alike, at the same byte of the head "
+    "[row 431]") {
   for (const bad_input& input : bad_inputs()) {
     CAPTURE(input.bytes);
     const result whole = parse(input.bytes);
@@ -231,9 +246,11 @@ TEST_CASE("request parser: a body by Content-Length, cut anywhere") {
   for (std::size_t piece = 1; piece != bytes.size(); ++piece) CHECK(parse(bytes, piece) == whole);
 }
 
-TEST_CASE("request parser: a chunked body with extensions and trailers, cut anywhere; trailers are no headers") {
+TEST_CASE(
+    "request parser: a chunked body with extensions and trailers, cut anywhere; trailers are no headers") {
   const std::string bytes = "POST /a HTTP/1.1\r\n" + host +
-                            "Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n6;a=b;c=\"d;\\\"e\"\r\n world\r\n000\r\nX-Trailer: 1\r\nHost: evil\r\n\r\n";
+                            "Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n6;a=b;c=\"d;\\\"e\"\r\n "
+                            "world\r\n000\r\nX-Trailer: 1\r\nHost: evil\r\n\r\n";
   const result whole = parse(bytes);
   REQUIRE(whole.requests.size() == 1);
   CHECK(whole.requests[0].body == "hello world");
@@ -245,7 +262,8 @@ TEST_CASE("request parser: a chunked body with extensions and trailers, cut anyw
 
 TEST_CASE("request parser: pipelined requests come one after the other, cut anywhere") {
   const std::string one = "POST /1 HTTP/1.1\r\n" + host + "Content-Length: 3\r\n\r\nabc";
-  const std::string two = "POST /2 HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n";
+  const std::string two =
+      "POST /2 HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n";
   const std::string three = "\r\nGET /3 HTTP/1.0\r\n\r\n";
   const std::string bytes = one + two + three + one + "GET /half HT";
   const result whole = parse(bytes);
@@ -267,7 +285,8 @@ TEST_CASE("request parser: a good request before a bad one is still delivered") 
 TEST_CASE("request parser: the next request waits while the present one is not taken further") {
   http::request_parser parser;
   CHECK_FALSE(parser.started());
-  CHECK(parser.feed("GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n") == state::head_complete);
+  CHECK(parser.feed("GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n") ==
+        state::head_complete);
   CHECK(parser.buffered() == 28);
   CHECK(parser.accept_body() == state::complete);
   CHECK(parser.feed("GET /3") == state::complete);
@@ -289,7 +308,8 @@ TEST_CASE("request parser: empty lines before a request are skipped, and do not 
   CHECK(parser.feed("ET / HTTP/1.0\r\n\r\n") == state::head_complete);
 }
 
-TEST_CASE("request parser: a head of exactly the limit is fine, one byte more is 431, also when it never ends") {
+TEST_CASE(
+    "request parser: a head of exactly the limit is fine, one byte more is 431, also when it never ends") {
   const auto head = [](std::size_t size) {
     const std::string start = "GET / HTTP/1.1\r\nHost: x\r\nX: ";
     return start + std::string(size - start.size() - 4, 'a') + "\r\n\r\n";
@@ -343,7 +363,8 @@ TEST_CASE("request parser: a megabyte exactly is fine with the default limit") {
   const auto by_length = parse(head + "Content-Length: 1048576\r\n\r\n" + megabyte, 4096);
   REQUIRE(by_length.requests.size() == 1);
   CHECK(by_length.requests[0].body == megabyte);
-  const auto chunked = parse(head + "Transfer-Encoding: chunked\r\n\r\n100000\r\n" + megabyte + "\r\n0\r\n\r\n", 4096);
+  const auto chunked =
+      parse(head + "Transfer-Encoding: chunked\r\n\r\n100000\r\n" + megabyte + "\r\n0\r\n\r\n", 4096);
   REQUIRE(chunked.requests.size() == 1);
   CHECK(chunked.requests[0].body == megabyte);
   CHECK(parse(head + "Transfer-Encoding: chunked\r\n\r\n100001\r\n", 4096).status == 413);
@@ -385,9 +406,12 @@ TEST_CASE("request parser: Expect is surfaced, only when there is a body, only i
   CHECK_FALSE(expects("POST / HTTP/1.0\r\nExpect: nonsense\r\nContent-Length: 5\r\n\r\n"));
 }
 
-TEST_CASE("request parser: an announced body that is too large fails at accept_body, so that the head can be judged first") {
+TEST_CASE(
+    "request parser: an announced body that is too large fails at accept_body, so that the head can be "
+    "judged first") {
   http::request_parser parser;
-  CHECK(parser.feed("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n") == state::head_complete);
+  CHECK(parser.feed("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n") ==
+        state::head_complete);
   CHECK(parser.announced_length() == 2'000'000);
   CHECK(parser.has_body());
   CHECK(parser.keep_alive());
@@ -453,8 +477,10 @@ TEST_CASE("request parser: mutated requests give the same result cut and whole")
   std::mt19937 random(7);
   const std::array<std::string, 3> seeds = {
       "POST /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: y\r\n\r\n",
-      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;a=\"b\"\r\nabc\r\n0\r\nT: u\r\n\r\n",
-      "GET http://h/p HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n"};
+      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: "
+      "close\r\n\r\n3;a=\"b\"\r\nabc\r\n0\r\nT: u\r\n\r\n",
+      "GET http://h/p HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n\r\nGET / "
+      "HTTP/1.0\r\n\r\n"};
   const std::string alphabet = "\r\n\t :;,=\"0159afAFxG/%\x00\x7f\xff"s;
   for (int round = 0; round != 6000; ++round) {
     std::string bytes = seeds[random() % seeds.size()];
@@ -462,9 +488,15 @@ TEST_CASE("request parser: mutated requests give the same result cut and whole")
       const std::size_t at = random() % bytes.size();
       const char with = alphabet[random() % alphabet.size()];
       switch (random() % 3) {
-        case 0: bytes[at] = with; break;
-        case 1: bytes.insert(at, 1, with); break;
-        default: bytes.erase(at, 1); break;
+        case 0:
+          bytes[at] = with;
+          break;
+        case 1:
+          bytes.insert(at, 1, with);
+          break;
+        default:
+          bytes.erase(at, 1);
+          break;
       }
     }
     CAPTURE(bytes);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Routes: matching, decoding, 404 and 405, conflicts.
 
-#include <belay/http/route_table.hpp>
 #include <doctest/doctest.h>
+#include <belay/http/route_table.hpp>
 
 #include <string>
 
@@ -15,15 +15,15 @@ namespace {
 
 http::route_table make_table() {
   http::route_table t;
-  t.add(method::get, "/");                       // 0
-  t.add(method::get, "/users");                  // 1
-  t.add(method::post, "/users");                 // 2
-  t.add(method::get, "/users/{id}");             // 3
-  t.add(method::get, "/users/me");               // 4
-  t.add(method::post, "/users/{user}/posts");    // 5
-  t.add(method::get, "/a b/{x}/{y}");            // 6
-  t.add(method::get, "/_belay/");                // 7
-  t.add(method::delete_, "/users/{id}");         // 8
+  t.add(method::get, "/");                     // 0
+  t.add(method::get, "/users");                // 1
+  t.add(method::post, "/users");               // 2
+  t.add(method::get, "/users/{id}");           // 3
+  t.add(method::get, "/users/me");             // 4
+  t.add(method::post, "/users/{user}/posts");  // 5
+  t.add(method::get, "/a b/{x}/{y}");          // 6
+  t.add(method::get, "/_belay/");              // 7
+  t.add(method::delete_, "/users/{id}");       // 8
   return t;
 }
 
@@ -47,7 +47,8 @@ TEST_CASE("route table: literals, parameters, methods") {
   CHECK(t.size() == 9);
 }
 
-TEST_CASE("route table: parameters are named by the route and decoded; an encoded slash stays in its segment") {
+TEST_CASE(
+    "route table: parameters are named by the route and decoded; an encoded slash stays in its segment") {
   const auto t = make_table();
   CHECK(t.find(method::post, "/users/7/posts").parameter("user") == "7");
   const auto m = t.find(method::get, "/a%20b/1%2F2/%e2%82%ac");
@@ -59,9 +60,10 @@ TEST_CASE("route table: parameters are named by the route and decoded; an encode
 
 TEST_CASE("route table: nothing is normalised, and dot segments match nothing") {
   const auto t = make_table();
-  for (const char* path : {"", "users", "//users", "/users/", "/users//", "/USERS", "/users/7/", "/users/7/posts/", "/_belay", "/users/..",
-                           "/users/.", "/users/%2e%2e", "/users/.%2E", "/../users", "/users/%zz", "/users/%", "/nothing", "/users/7/8",
-                           "*", "/users%2Fme"}) {
+  for (const char* path : {"",         "users",         "//users",         "/users/",   "/users//",
+                           "/USERS",   "/users/7/",     "/users/7/posts/", "/_belay",   "/users/..",
+                           "/users/.", "/users/%2e%2e", "/users/.%2E",     "/../users", "/users/%zz",
+                           "/users/%", "/nothing",      "/users/7/8",      "*",         "/users%2Fme"}) {
     CAPTURE(path);
     CHECK(t.find(method::get, path).what == outcome::not_found);
   }
@@ -76,7 +78,8 @@ TEST_CASE("route table: a wrong method is told which are allowed") {
   CHECK(t.find(method::get, "/users/7/posts").allow == "POST, OPTIONS");
   CHECK(t.find(method::head, "/users/7/posts").what == outcome::method_not_allowed);
   CHECK(t.find(method::other, "/users").what == outcome::method_not_allowed);
-  CHECK(t.find(method::put, "/users/me").allow == "GET, HEAD, DELETE, OPTIONS");  // both patterns match the path
+  CHECK(t.find(method::put, "/users/me").allow ==
+        "GET, HEAD, DELETE, OPTIONS");  // both patterns match the path
   CHECK(t.find(method::put, "/nothing").what == outcome::not_found);
 }
 
@@ -120,7 +123,8 @@ TEST_CASE("route table: a conflicting route is refused with both names, and the 
 
 TEST_CASE("route table: a malformed pattern is refused") {
   http::route_table t;
-  for (const char* pattern : {"", "users", "/{}", "/{a", "/a}", "/x{a}", "/{a}x", "/{a}/{a}", "/{a b}", "//a", "/a//b", "/a?b", "/a#b", "/..", "/a/./b"}) {
+  for (const char* pattern : {"", "users", "/{}", "/{a", "/a}", "/x{a}", "/{a}x", "/{a}/{a}", "/{a b}", "//a",
+                              "/a//b", "/a?b", "/a#b", "/..", "/a/./b"}) {
     CAPTURE(pattern);
     CHECK_THROWS_AS(t.add(method::get, pattern), belay::misuse_error);
   }

@@ -3,11 +3,13 @@
 
 #include "support_client.hpp"
 
+#include <doctest/doctest.h>
 #include <belay/core/event.hpp>
 #include <belay/core/finally.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/http/problem.hpp>
-#include <doctest/doctest.h>
+
+#include <sys/resource.h>
 
 #include <atomic>
 #include <thread>
@@ -25,10 +27,13 @@ namespace {
 
 // Says what it was asked.
 belay::task<http::response> echo(http::exchange& e) {
-  co_return http::response::text(http::status::ok, e.request.method_name + " " + e.request.path + " " + e.request.body);
+  co_return http::response::text(http::status::ok,
+                                 e.request.method_name + " " + e.request.path + " " + e.request.body);
 }
 
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 // What a handler and the test's thread tell each other.
 struct signs {
@@ -132,7 +137,9 @@ TEST_CASE("server: HEAD gets the head of GET and no body [row 441]") {
   });
 }
 
-TEST_CASE("server: malformed requests are refused with a problem and the connection is closed; others are not touched [row 431]") {
+TEST_CASE(
+    "server: malformed requests are refused with a problem and the connection is closed; others are not "
+    "touched [row 431]") {
   const auto result = test::serve(echo, [](std::uint16_t port) {
     client other(port);
     other.send(get("/1"));
@@ -189,7 +196,8 @@ TEST_CASE("server: Expect 100-continue is answered before the body, and only if 
     CHECK(c.response(true) == "HTTP/1.1 100 Continue\r\n\r\n");
     c.send("hello");
     CHECK(body_of(c.response()) == "POST /a hello");
-    c.send("POST /b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi");  // did not wait
+    c.send("POST /b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi");  // did not
+                                                                                                   // wait
     CHECK(body_of(c.response()) == "POST /b hi");
     client large(port);
     large.send("POST /c HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n");
@@ -220,7 +228,8 @@ TEST_CASE("server: a head that drips is refused with 408 when its time is over, 
   CHECK(result.statistics.refusals == 2);
 }
 
-TEST_CASE("server: a body that does not come is refused with 408; an idle connection is closed without a word") {
+TEST_CASE(
+    "server: a body that does not come is refused with 408; an idle connection is closed without a word") {
   http::server_options options;
   options.body_timeout = 50ms;
   options.idle_timeout = 50ms;
@@ -241,11 +250,14 @@ TEST_CASE("server: a body that does not come is refused with 408; an idle connec
       options);
 }
 
-TEST_CASE("server: a handler that fails is a 500 without internals, reported once; the connection goes on [row 416] [row 443]") {
+TEST_CASE(
+    "server: a handler that fails is a 500 without internals, reported once; the connection goes on [row "
+    "416] [row 443]") {
   const auto result = test::serve(
       [](http::exchange& e) -> belay::task<http::response> {
         if (e.request.path == "/bad") throw std::runtime_error("secret internals");
-        if (e.request.path == "/known") throw http::problem_error(http::status::conflict, "email_taken", "choose another");
+        if (e.request.path == "/known")
+          throw http::problem_error(http::status::conflict, "email_taken", "choose another");
         co_return http::response::text(http::status::ok, "fine");
       },
       [](std::uint16_t port) {
@@ -266,16 +278,17 @@ TEST_CASE("server: a handler that fails is a 500 without internals, reported onc
   CHECK(result.lost == std::vector<std::string>{"secret internals"});
 }
 
-TEST_CASE("server: hooks make the answers, and one that throws is a 500 of its own") {
+TEST_CASE(
+    "server: hooks make the answers; one that throws is a 500 of its own, and a failure it does not look at "
+    "is reported") {
   http::server_hooks hooks;
   hooks.failed = [](const http::exchange& e, const belay::failure& why) -> http::response {
-    if (e.request.path == "/twice") {
-      why.observe();
-      throw std::runtime_error("hook failed");
-    }
+    if (e.request.path != "/unseen") why.observe();
+    if (e.request.path == "/twice") throw std::runtime_error("hook failed");
     return http::response::text(http::status::bad_gateway, why.message());
   };
-  hooks.refused = [](const http::protocol_error& why, const http::request& head, const belay::io::endpoint& peer) {
+  hooks.refused = [](const http::protocol_error& why, const http::request& head,
+                     const belay::io::endpoint& peer) {
     CHECK(peer.address == "127.0.0.1");
     return http::response::text(why.status, "refused " + head.path + " " + why.code);
   };
@@ -288,18 +301,22 @@ TEST_CASE("server: hooks make the answers, and one that throws is a 500 of its o
         client c(port);
         c.send(get("/once"));
         CHECK(body_of(c.response()) == "oops");
+        c.send(get("/unseen"));
+        CHECK(body_of(c.response()) == "oops");
         c.send(get("/twice"));
         CHECK(status_of(c.response()) == "500");
         c.send("GET /third HTTP/1.1\r\n\r\n");
         CHECK(body_of(c.response()) == "refused /third bad_request");
       },
       {}, hooks);
-  CHECK(result.lost == std::vector<std::string>{"hook failed"});
+  CHECK(result.lost == std::vector<std::string>{"oops", "hook failed"});
 }
 
 TEST_CASE("server: a status that is none is a 500, reported [row 419]") {
   const auto result = test::serve(
-      [](http::exchange&) -> belay::task<http::response> { co_return http::response{static_cast<http::status>(0), {}, {}}; },
+      [](http::exchange&) -> belay::task<http::response> {
+        co_return http::response{static_cast<http::status>(0), {}, {}};
+      },
       [](std::uint16_t port) {
         client c(port);
         c.send(get("/"));
@@ -308,7 +325,8 @@ TEST_CASE("server: a status that is none is a 500, reported [row 419]") {
   CHECK(result.lost.size() == 1);
 }
 
-TEST_CASE("server: a client that leaves cancels its handler, whose cleanup runs; nothing is reported [row 428]") {
+TEST_CASE(
+    "server: a client that leaves cancels its handler, whose cleanup runs; nothing is reported [row 428]") {
   signs s;
   std::vector<http::delivery> ended;
   http::server_hooks hooks;
@@ -351,7 +369,9 @@ TEST_CASE("server: a client that leaves cancels its handler, whose cleanup runs;
   CHECK(result.lost.empty());
 }
 
-TEST_CASE("server: told to ignore a disconnect, it lets the handler finish and answers a client that only stopped sending") {
+TEST_CASE(
+    "server: told to ignore a disconnect, it lets the handler finish and answers a client that only stopped "
+    "sending") {
   signs s;
   http::server_options options;
   options.disconnect = http::server_options::on_disconnect::ignore;
@@ -425,9 +445,11 @@ TEST_CASE("server: what comes after the response begins after it was sent [row 4
       {}, hooks);
 }
 
-TEST_CASE("server: an answer by the head alone; the unread body is skipped or the connection closed [row 430]") {
+TEST_CASE(
+    "server: an answer by the head alone; the unread body is skipped or the connection closed [row 430]") {
   http::server_hooks hooks;
-  hooks.judge_head = [](const http::request& head, const belay::io::endpoint&) -> std::optional<http::response> {
+  hooks.judge_head = [](const http::request& head,
+                        const belay::io::endpoint&) -> std::optional<http::response> {
     if (head.path == "/no") return http::response::text(http::status::not_found, "early");
     if (head.path == "/throw") throw http::problem_error(http::status::forbidden, "forbidden", "no");
     return std::nullopt;
@@ -446,7 +468,8 @@ TEST_CASE("server: an answer by the head alone; the unread body is skipped or th
         CHECK(body_of(c.response()) == "early");  // before the body
         c.send("hello" + get("/yes"));
         CHECK(body_of(c.response()) == "GET /yes ");
-        for (const char* framing : {"Content-Length: 2000000\r\n", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\nContent-Length: 5\r\n"}) {
+        for (const char* framing : {"Content-Length: 2000000\r\n", "Transfer-Encoding: chunked\r\n",
+                                    "Expect: 100-continue\r\nContent-Length: 5\r\n"}) {
           client closing(port);
           closing.send("POST /no HTTP/1.1\r\nHost: x\r\n"s + framing + "\r\n");
           const std::string answer = closing.response();
@@ -491,7 +514,8 @@ TEST_CASE("server: connections beyond the limit are answered 503 with Retry-Afte
   CHECK(result.statistics.rejected >= 1);
 }
 
-TEST_CASE("server: draining refuses new connections, closes idle ones, answers what was read [row 297] [row 301]") {
+TEST_CASE(
+    "server: draining refuses new connections, closes idle ones, answers what was read [row 297] [row 301]") {
   signs s;
   belay::loop loop;
   http::server web([&](http::exchange&) -> belay::task<http::response> {
@@ -536,7 +560,8 @@ TEST_CASE("server: a request that never becomes complete does not hold up draini
   test::serve(
       echo,
       [&](std::uint16_t port) {
-        for (const char* bytes : {"GET / HT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe", "GARBAGE\r\n"}) {
+        for (const char* bytes :
+             {"GET / HT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe", "GARBAGE\r\n"}) {
           clients.push_back(std::make_unique<client>(port));
           clients.back()->send(bytes);
         }
@@ -616,6 +641,38 @@ TEST_CASE("server: the client's deadline cancels the handler and is a 504; a bad
         CHECK(contains(c.response(), "\"code\":\"invalid_deadline\""));
       });
   CHECK(s.finished == 2);
+}
+
+TEST_CASE("server: out of descriptors, it says so, waits, and goes on accepting [row 442]") {
+  std::atomic<int> told{0};
+  http::server_hooks hooks;
+  hooks.accept_failed = [&](const belay::failure& why) {
+    CHECK(why.find<belay::io::network_error>() != nullptr);
+    ++told;
+  };
+  http::server_options options;
+  options.accept_backoff = 5ms;
+  const auto result = test::serve(
+      echo,
+      [&](std::uint16_t port) {
+        client waiting;
+        rlimit usual{};
+        ::getrlimit(RLIMIT_NOFILE, &usual);
+        rlimit none = usual;
+        none.rlim_cur = 0;
+        ::setrlimit(RLIMIT_NOFILE, &none);
+        waiting.connect(port);
+        waiting.send(get("/a"));
+        wait_for(told, 2);
+        ::setrlimit(RLIMIT_NOFILE, &usual);
+        CHECK(status_of(waiting.response()) == "200");
+        client after(port);
+        after.send(get("/b"));
+        CHECK(status_of(after.response()) == "200");
+      },
+      options, hooks);
+  CHECK(result.statistics.accept_failures >= 2);
+  CHECK(result.lost.empty());
 }
 
 TEST_CASE("server: many clients at once, a third of which vanish: every answer is right, nothing is left") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A blocking client that can misbehave: sends any bytes, stops half-way, resets. And a server for it to talk to.
+// A blocking client that can misbehave: sends any bytes, stops half-way, resets. And a server for it to talk
+// to.
 
 #include <belay/core/group.hpp>
 #include <belay/core/loop.hpp>
@@ -26,7 +27,13 @@ namespace test {
 
 class client {
  public:
-  explicit client(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  client() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {}
+  explicit client(std::uint16_t port) : client() { connect(port); }
+  client(const client&) = delete;
+  client& operator=(const client&) = delete;
+  ~client() { close(); }
+
+  void connect(std::uint16_t port) {
     const timeval patience{.tv_sec = 5, .tv_usec = 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     sockaddr_in to{};
@@ -35,9 +42,6 @@ class client {
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     refused_ = ::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0;
   }
-  client(const client&) = delete;
-  client& operator=(const client&) = delete;
-  ~client() { close(); }
 
   [[nodiscard]] bool refused() const { return refused_; }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Findings, and JSON bodies read strictly.
 
-#include <belay/http/validation.hpp>
 #include <doctest/doctest.h>
+#include <belay/http/validation.hpp>
 
 #include <string>
 
@@ -41,7 +41,8 @@ std::string finding(const std::string& value, http::integer_rule rule = {}) {
 
 TEST_CASE("json reader: valid members are read, others ignored") {
   http::validation check;
-  http::json_reader body(post(R"( {"email":"a@b.c","n":-5,"flag":true,"opt":null,"extra":[1,{"x":2}]} )"), check);
+  http::json_reader body(post(R"( {"email":"a@b.c","n":-5,"flag":true,"opt":null,"extra":[1,{"x":2}]} )"),
+                         check);
   CHECK(body.required_string("email") == "a@b.c");
   CHECK(body.required_integer("n") == -5);
   CHECK(body.required_boolean("flag"));
@@ -68,10 +69,10 @@ TEST_CASE("json reader: every failing member is reported at once, by pointer [ro
   } catch (const http::problem_error& e) {
     CHECK(e.problem().status == http::status::unprocessable_content);
     CHECK(e.problem().code == "validation_failed");
-    const std::vector<http::field_error> expected = {{"/path/id", "must be an integer"}, {"/email", "must be a string"},
-                                                     {"/name", "must not be empty"},     {"/amount", "must be an integer"},
-                                                     {"/~0a~1b", "must be an integer"},  {"/missing", "is required"},
-                                                     {"/list", "must be an integer"}};
+    const std::vector<http::field_error> expected = {
+        {"/path/id", "must be an integer"}, {"/email", "must be a string"},    {"/name", "must not be empty"},
+        {"/amount", "must be an integer"},  {"/~0a~1b", "must be an integer"}, {"/missing", "is required"},
+        {"/list", "must be an integer"}};
     CHECK(e.problem().errors == expected);
   }
 }
@@ -80,13 +81,14 @@ TEST_CASE("json reader: integers are strict 64-bit integers") {
   CHECK(finding("9223372036854775807") == "");
   CHECK(finding("-9223372036854775808") == "");
   CHECK(finding("0") == "");
-  for (const char* value : {"9223372036854775808", "18446744073709551615", "18446744073709551616", "-9223372036854775809",
-                            "100000000000000000000000000000000000000000"}) {
+  for (const char* value : {"9223372036854775808", "18446744073709551615", "18446744073709551616",
+                            "-9223372036854775809", "100000000000000000000000000000000000000000"}) {
     CAPTURE(value);
     CHECK(finding(value) == "must fit 64 bits");
     CHECK(finding(value, {.min = 1, .max = 9}) == "must be from 1 to 9");
   }
-  for (const char* value : {"1.0", "1.5", "1e2", "1E0", "-0.0", "1e999", "\"1\"", "true", "null", "[]", "{}", "9223372036854775808.0"}) {
+  for (const char* value : {"1.0", "1.5", "1e2", "1E0", "-0.0", "1e999", "\"1\"", "true", "null", "[]", "{}",
+                            "9223372036854775808.0"}) {
     CAPTURE(value);
     CHECK(finding(value) == "must be an integer");
   }
@@ -106,7 +108,8 @@ TEST_CASE("json reader: string rules count code points, and find blanks and cont
   CHECK(detail(" \\t ", {.blank = http::string_rule::blank::refused}) == "must not be blank");
   for (const char* control : {"a\\u0000", "\\r", "\\n", "\\u001f", "\x7f"}) {
     CAPTURE(control);
-    CHECK(detail(control, {.control = http::string_rule::control::refused}) == "must not hold control characters");
+    CHECK(detail(control, {.control = http::string_rule::control::refused}) ==
+          "must not hold control characters");
     CHECK(detail(control, {}) == "");
   }
 }
@@ -124,7 +127,8 @@ TEST_CASE("json reader: nested objects and arrays of objects report full pointer
   CHECK(body.required_objects("items", {.max_size = 2}).empty());
   std::vector<std::string> pointers;
   for (const auto& error : check.errors()) pointers.push_back(error.pointer);
-  CHECK(pointers == std::vector<std::string>{"/a/b", "/a/c", "/items/2", "/items/1/n", "/no", "/a", "/items"});
+  CHECK(pointers ==
+        std::vector<std::string>{"/a/b", "/a/c", "/items/2", "/items/1/n", "/no", "/a", "/items"});
 }
 
 TEST_CASE("json reader: a body that is no object is one finding at the root") {
@@ -139,12 +143,49 @@ TEST_CASE("json reader: a body that is no object is one finding at the root") {
 
 TEST_CASE("json reader: what is not JSON is malformed") {
   const std::string deep32 = std::string(31, '[') + "{}" + std::string(31, ']');
-  for (const std::string& body :
-       {""s, " "s, "{"s, "}"s, "{}x"s, "{} {}"s, "{,}"s, "{\"a\":1,}"s, "[1,]"s, "{'a':1}"s, "{a:1}"s, "{\"a\"}"s, "nul"s, "NaN"s, "Infinity"s,
-        "01"s, "+1"s, "1."s, ".5"s, "0x10"s, "// c\n{}"s, "/* c */{}"s, "\xef\xbb\xbf{}"s, "\xff\xfe{\0}\0"s, "{\"a\":\"\xff\"}"s,
-        "{\"a\":\"\xc3\"}"s, "{\"a\":\"\xc0\x80\"}"s, "{\"a\":\"\xed\xa0\x80\"}"s, "{\"\xff\":1}"s, "{\"a\":\"\n\"}"s, "{\"a\":\"\t\"}"s,
-        "{\"a\":\"\0\"}"s, "{}\0"s, "\0{}"s, "{\"a\":\"\\x\"}"s, "{\"a\":\"\\ud800\"}"s, "{\"a\":\"\\u12\"}"s, "{\"a\":1,\"a\":1}"s,
-        "{\"a\":1,\"b\":{\"c\":1,\"c\":2}}"s, "{\"a\":1,\"\\u0061\":2}"s, "[" + deep32 + "]", "{\"a\":" + deep32 + "}", std::string(100000, '[')}) {
+  for (const std::string& body : {""s,
+                                  " "s,
+                                  "{"s,
+                                  "}"s,
+                                  "{}x"s,
+                                  "{} {}"s,
+                                  "{,}"s,
+                                  "{\"a\":1,}"s,
+                                  "[1,]"s,
+                                  "{'a':1}"s,
+                                  "{a:1}"s,
+                                  "{\"a\"}"s,
+                                  "nul"s,
+                                  "NaN"s,
+                                  "Infinity"s,
+                                  "01"s,
+                                  "+1"s,
+                                  "1."s,
+                                  ".5"s,
+                                  "0x10"s,
+                                  "// c\n{}"s,
+                                  "/* c */{}"s,
+                                  "\xef\xbb\xbf{}"s,
+                                  "\xff\xfe{\0}\0"s,
+                                  "{\"a\":\"\xff\"}"s,
+                                  "{\"a\":\"\xc3\"}"s,
+                                  "{\"a\":\"\xc0\x80\"}"s,
+                                  "{\"a\":\"\xed\xa0\x80\"}"s,
+                                  "{\"\xff\":1}"s,
+                                  "{\"a\":\"\n\"}"s,
+                                  "{\"a\":\"\t\"}"s,
+                                  "{\"a\":\"\0\"}"s,
+                                  "{}\0"s,
+                                  "\0{}"s,
+                                  "{\"a\":\"\\x\"}"s,
+                                  "{\"a\":\"\\ud800\"}"s,
+                                  "{\"a\":\"\\u12\"}"s,
+                                  "{\"a\":1,\"a\":1}"s,
+                                  "{\"a\":1,\"b\":{\"c\":1,\"c\":2}}"s,
+                                  "{\"a\":1,\"\\u0061\":2}"s,
+                                  "[" + deep32 + "]",
+                                  "{\"a\":" + deep32 + "}",
+                                  std::string(100000, '[')}) {
     CAPTURE(body.substr(0, 60));
     CHECK(code_of(body) == "malformed_json");
   }
@@ -162,7 +203,8 @@ TEST_CASE("json reader: every cut of a valid text is malformed") {
 TEST_CASE("json reader: only application/json will do, in any case and with parameters") {
   CHECK(code_of("{}", "application/json") == "");
   CHECK(code_of("{}", "Application/JSON;charset=UTF-8") == "");
-  for (const char* type : {"text/plain", "application/jsonx", "application/problem+json", "application/x-www-form-urlencoded", "json", ""}) {
+  for (const char* type : {"text/plain", "application/jsonx", "application/problem+json",
+                           "application/x-www-form-urlencoded", "json", ""}) {
     CHECK(code_of("{}", type) == "unsupported_media_type");
   }
   CHECK(code_of("{}", nullptr) == "unsupported_media_type");
@@ -184,9 +226,10 @@ TEST_CASE("validation: integers in paths and queries are digits, nothing else") 
   (void)check.integer("/path/id", "9223372036854775808", {.min = 1});
   (void)check.integer("/query/x", std::nullopt);
   (void)check.optional_integer("/query/limit", "201", {.min = 1, .max = 200});
-  CHECK(check.errors() == std::vector<http::field_error>{{"/path/id", "must be from 1 to 9223372036854775807"},
-                                                         {"/query/x", "is required"},
-                                                         {"/query/limit", "must be from 1 to 200"}});
+  CHECK(check.errors() ==
+        std::vector<http::field_error>{{"/path/id", "must be from 1 to 9223372036854775807"},
+                                       {"/query/x", "is required"},
+                                       {"/query/limit", "must be from 1 to 200"}});
   CHECK(check.failed_at("/query/x"));
   CHECK_FALSE(check.failed_at("/query"));
 }

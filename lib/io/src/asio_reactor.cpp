@@ -3,6 +3,7 @@
 
 #include <belay/core/loop.hpp>
 #include <belay/io/use_task.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 namespace belay::io {
@@ -35,6 +36,8 @@ class asio_reactor final : public reactor {
   }
 
   boost::asio::io_context context_;
+  // Without it the context would stop, for good, whenever its last operation completes.
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> stays_open_{context_.get_executor()};
   boost::asio::posix::stream_descriptor wake_;
   bool watching_ = false;
 };

@@ -3,6 +3,7 @@
 
 #include <belay/core/loop.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/core/thread.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/io/use_task.hpp>
 #include <boost/asio/compose.hpp>
@@ -90,5 +91,18 @@ TEST_CASE("use_task: already cancelled, the operation does not start [row 38]") 
     };
     static_cast<void>(co_await b::move_on_after(1ms, body(started)));
     CHECK_FALSE(started);
+  }());
+}
+
+TEST_CASE("use_task: I/O goes on after a moment in which no operation was under way") {
+  b::loop loop;
+  loop.run([]() -> b::task<> {
+    for (int round = 0; round < 3; ++round) {
+      asio::steady_timer timer(io::context(), 1ms);
+      co_await timer.async_wait(io::use_task);
+      // The loop is woken by a thread while nothing else is under way.
+      CHECK(co_await b::to_thread([] { return 7; }) == 7);
+      co_await b::sleep_for(1ms);
+    }
   }());
 }

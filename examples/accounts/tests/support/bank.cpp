@@ -78,7 +78,7 @@ void bank::finish() {
     CHECK_MESSAGE(wait_for_idle(), "in use at the end: " << get("/health/ready").body);
     process_->signal(SIGTERM);
   }
-  CHECK(process_->wait(milliseconds{20'000}) == 0);
+  CHECK(process_->exit_status(milliseconds{20'000}) == 0);
   check_log();
   process_.reset();
 }

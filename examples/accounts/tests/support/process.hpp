@@ -80,6 +80,9 @@ class process {
   void signal(int number) const;
   /// The exit status, or minus the signal that ended it; empty when it still runs at the limit.
   [[nodiscard]] std::optional<int> wait(milliseconds limit);
+  /// The same for checks that print what they saw: `still_running` in place of empty.
+  [[nodiscard]] int exit_status(milliseconds limit) { return wait(limit).value_or(still_running); }
+  static constexpr int still_running = -1000;
   [[nodiscard]] bool running() { return !wait(milliseconds{0}); }
 
   [[nodiscard]] const collector& out() const { return *out_; }

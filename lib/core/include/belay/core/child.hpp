@@ -15,8 +15,19 @@ namespace detail {
 class child_wait : public operation {
  public:
   explicit child_wait(node& on) noexcept : on_(&on) {}
-  [[nodiscard]] bool await_ready() const noexcept;
-  void child_ended() noexcept;
+  [[nodiscard]] bool await_ready() const noexcept {
+    return on_->state == node_state::ended && !this_runtime->current->cancel_pending();
+  }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiting) {
+    if (on_ == this_runtime->current) [[unlikely]] return operation::await_suspend(waiting);  // start() refuses it
+    if (begin_at(waiting.promise())) wait();
+    return true;
+  }
+  void child_ended() noexcept {
+    unlink();
+    complete();
+  }
 
  protected:
   ~child_wait() = default;
@@ -26,12 +37,26 @@ class child_wait : public operation {
   friend class group_core;
   void start() override;
   bool abort() noexcept override;
-  void unlink() noexcept;
+  void wait() noexcept {
+    if (on_->state == node_state::ended) return complete();
+    next_ = on_->awaiters;
+    if (next_ != nullptr) next_->link_ = &next_;
+    on_->awaiters = this;
+    link_ = &on_->awaiters;
+  }
+  void unlink() noexcept {
+    *link_ = next_;
+    if (next_ != nullptr) next_->link_ = link_;
+    link_ = nullptr;
+  }
   child_wait* next_ = nullptr;
   child_wait** link_ = nullptr;
 };
 
-void drop_handle(node& of) noexcept;
+inline void drop_handle(node& of) noexcept {
+  of.has_handle = false;
+  if (of.state == node_state::ended) of.destroy(of);
+}
 [[noreturn]] void throw_misuse_empty_child(const char* call, std::source_location where);
 
 }  // namespace detail

@@ -21,7 +21,8 @@ class group : public detail::group_core {
  public:
   /// Starts `fn(args...)` as a task of this group; it begins at the next turn of the loop, not here.
   /// `fn` and `args` are copied (moved) and kept until the task has ended, so lambdas with captures and reference
-  /// parameters are safe; pass `std::ref(x)` for what shall be shared and outlives the group.
+  /// parameters are safe; pass `std::ref(x)` for what shall be shared and outlives the group. (A move-only argument that `fn`
+  /// takes by value is moved on into it.)
   ///
   /// Result:        a handle that may be awaited or dropped; the group owns the task either way.
   /// Errors:        none from the task. A copy of an argument that throws leaves the group as it was.
@@ -60,7 +61,7 @@ class group : public detail::group_core {
       static_assert(sizeof...(A) == 0 && !std::is_lvalue_reference_v<F>, "spawn(std::move(task))");
       return child<typename std::remove_cvref_t<F>::value_type>(detail::adopt_task(*this, std::forward<F>(fn), where));
     } else {
-      using made = std::invoke_result_t<std::decay_t<F>&, std::unwrap_ref_decay_t<A>&...>;
+      using made = typename detail::kept_call<std::decay_t<F>, std::unwrap_ref_decay_t<A>...>::type;
       static_assert(detail::is_task<made>, "spawn(fn, args...): fn(args...) must return a belay::task");
       return child<typename made::value_type>(
           detail::spawn_closure(*this, where, std::forward<F>(fn), std::forward<A>(args)...));
@@ -92,7 +93,10 @@ template <class F>
   tasks.open(where, "with_group");
   outcome<result> how = co_await detail::intercept_in(tasks.inner_scope(), detail::call_as_task(body, tasks));
   tasks.body_ended(how);
-  co_await tasks.join();
+  // Again, if somebody who was woken by the end of the last task has spawned another one.
+  do {
+    co_await tasks.join();
+  } while (tasks.live() != 0);
   tasks.close();
   if (!tasks.conclude(how)) co_await detail::end_with(how);
   if constexpr (std::is_void_v<result>) {

@@ -19,7 +19,7 @@ struct loop_options {
   /// Where time comes from; null: the machine's monotonic clock. Must outlive the loop.
   belay::clock* clock = nullptr;
   /// Gets failures that nobody observed; empty: they are written to stderr.
-  failure_sink on_lost_failure;
+  failure_sink on_lost_failure = {};
   /// How long a cleanup (closing a resource, `finally`) may take before it is cancelled itself.
   duration cleanup_limit = std::chrono::seconds(10);
   /// The most threads that `to_thread` uses at the same time, at least 1. They are started when needed.

@@ -116,8 +116,14 @@ class [[nodiscard]] BELAY_CORO_TYPE managed {
   }
 
   // For `with` and its kin. `open` gives T&; afterwards the frame is this object's again.
-  [[nodiscard]] detail::open_awaiter<T> open() noexcept { return detail::open_awaiter<T>(resource_); }
-  [[nodiscard]] detail::resource_frame& release() noexcept { return *std::exchange(resource_, nullptr); }
+  [[nodiscard]] detail::open_awaiter<T> open() noexcept {
+    if (resource_ == nullptr) [[unlikely]] detail::abort_on_empty_resource();
+    return detail::open_awaiter<T>(resource_);
+  }
+  [[nodiscard]] detail::resource_frame& release() noexcept {
+    if (resource_ == nullptr) [[unlikely]] detail::abort_on_empty_resource();
+    return *std::exchange(resource_, nullptr);
+  }
   static void tell(detail::resource_frame& resource, exit_status how) noexcept {
     auto& self = static_cast<promise_type&>(resource);
     self.ended_how = std::move(how);

@@ -47,7 +47,12 @@ class operation {
   virtual bool abort() noexcept = 0;
 
   /// It has finished: the task goes on with `await_resume`. At most once.
-  void complete() noexcept;
+  void complete() noexcept {
+    detail::node& task = *task_;
+    task.blocked_abort = false;
+    task.state = detail::node_state::ready;
+    detail::this_runtime->push_ready(task);
+  }
   /// It did not happen, because of `abort`.
   void complete_cancelled() noexcept;
 

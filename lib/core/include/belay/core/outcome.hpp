@@ -39,12 +39,17 @@ class outcome_base {
     other.how_ = ending::pending;
   }
   [[nodiscard]] failure failed_with() const noexcept;
+  // Only while it holds an error. Not a new owner: no reference counting on the way up.
+  [[nodiscard]] failure_record& failed_record() const noexcept { return static_cast<failure_record&>(*detail_); }
   [[nodiscard]] cancel_record cancelled_by() const noexcept;
 
  protected:
   outcome_base() noexcept = default;
   ~outcome_base() = default;
-  outcome_base(outcome_base&& other) noexcept : detail_(std::move(other.detail_)), how_(other.how_) {}
+  // What was moved from is pending again; a value is the derived class's business.
+  outcome_base(outcome_base&& other) noexcept : detail_(std::move(other.detail_)), how_(other.how_) {
+    if (how_ != ending::value) other.how_ = ending::pending;
+  }
   outcome_base(const outcome_base&) = delete;
   outcome_base& operator=(const outcome_base&) = delete;
 
@@ -66,12 +71,23 @@ class [[nodiscard]] outcome : public detail::outcome_base {
   outcome() noexcept {}
   outcome(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>)
       : outcome_base(std::move(other)) {
-    if (how_ == detail::ending::value) std::construct_at(&value_, std::move(other.value_));
+    if (how_ == detail::ending::value) {
+      std::construct_at(&value_, std::move(other.value_));
+      other.drop_value();
+    }
   }
   outcome& operator=(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) {
     if (this != &other) {
-      std::destroy_at(this);
-      std::construct_at(this, std::move(other));
+      drop_value();
+      if (other.how_ == detail::ending::value) {
+        detail_ = nullptr;
+        how_ = detail::ending::pending;  // stays so if the move throws
+        std::construct_at(&value_, std::move(other.value_));
+        how_ = detail::ending::value;
+        other.drop_value();
+      } else {
+        take_trouble(other);
+      }
     }
     return *this;
   }

@@ -9,7 +9,7 @@
 namespace belay {
 
 struct run_options {
-  loop_options loop;
+  loop_options loop = {};
   /// SIGINT and SIGTERM cancel the main task; a second SIGINT bounds the cleanup by `force_after`, a third ends the
   /// process at once. Repeated SIGTERM does not force. False: signals are left alone.
   bool signals = true;

@@ -12,36 +12,31 @@ namespace belay {
 
 namespace detail {
 
-class sleep_awaiter : private timer_node {
+class sleep_awaiter final : public operation, private timer_node {
  public:
-  using belay_awaiter_tag = void;
-  explicit sleep_awaiter(time_point until) noexcept;
-  sleep_awaiter(const sleep_awaiter&) = delete;
-  sleep_awaiter& operator=(const sleep_awaiter&) = delete;
+  explicit sleep_awaiter(time_point until) noexcept {
+    const auto ticks = until.time_since_epoch().count();
+    due = ticks < 0 ? 0 : static_cast<std::uint64_t>(ticks);
+    fire = &sleep_awaiter::fired;
+  }
 
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiting) noexcept {
-    wait(waiting.promise());
+    if (begin_at(waiting.promise())) insert();
     return true;
   }
   void await_resume() const noexcept {}
 
  private:
-  class timer_operation final : public operation {
-   public:
-    timer_node* timer = nullptr;
-    void finish() noexcept { complete(); }
-    void wait(frame& leaf) noexcept;
-
-   private:
-    void start() override {}
-    bool abort() noexcept override;
-  };
-  void wait(frame& leaf) noexcept;
+  void start() override;
+  bool abort() noexcept override;
+  void insert() noexcept {
+    if (due != never) this_runtime->timers->insert(*this);
+  }
   static void fired(timer_node& timer) noexcept;
 
-  timer_operation op_;
+  // A sleep until the end of time has no timer: it only waits to be cancelled.
+  static constexpr auto never = static_cast<std::uint64_t>(time_point::max().time_since_epoch().count());
 };
 
 class yield_awaiter {
@@ -64,16 +59,18 @@ class yield_awaiter {
 class checkpoint_awaiter {
  public:
   using belay_awaiter_tag = void;
-  // Fires timers that are due first, so that a deadline that passed during a computation acts here.
-  [[nodiscard]] bool await_ready() const noexcept { return !cancel_due(); }
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> waiting) const noexcept {
+  bool await_suspend(std::coroutine_handle<Promise> waiting) const noexcept {
+    if (!cancel_due(waiting.promise())) return false;
     unwind_cancelled(*this_runtime, waiting.promise());
+    return true;
   }
   void await_resume() const noexcept {}
 
  private:
-  static bool cancel_due() noexcept;
+  // Fires timers that are due first, so that a deadline that passed during a computation acts here.
+  static bool cancel_due(frame& here) noexcept;
 };
 
 }  // namespace detail

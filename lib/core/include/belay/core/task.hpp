@@ -121,7 +121,7 @@ struct task_promise : promise_base {
   using value_type = T;
   task<T> get_return_object() noexcept;
 
-  template <class U>
+  template <class U = T>
     requires std::constructible_from<unit_if_void<T>, U&&>
   void return_value(U&& value) {
     static_cast<outcome<T>*>(result)->emplace(std::forward<U>(value));
@@ -187,10 +187,14 @@ class [[nodiscard("a task does nothing until it is awaited or spawned")]] BELAY_
 
 namespace detail {
 
+// Using a task twice is a bug that cannot be reported as an error of the task: it ends the process, with a message.
+[[noreturn]] void abort_on_empty_task(std::source_location here) noexcept;
+
 struct task_access {
   // Gives the frame up to the caller, who must run it to its end or destroy it.
   template <class T>
   static frame& release(task<T>& from) noexcept {
+    if (!from.valid()) [[unlikely]] abort_on_empty_task(std::source_location());
     return std::exchange(from.handle_, nullptr).promise();
   }
 };
@@ -198,23 +202,28 @@ struct task_access {
 // Calls what returns a task. (std::invoke and std::apply cannot: clang wants every function that returns a task without being a
 // coroutine to say so.)
 template <class M, class O, class... A>
-BELAY_CORO_WRAPPER auto call_member(M member, O& object, A&... args) -> std::invoke_result_t<M, O&, A&...> {
-  if constexpr (std::is_pointer_v<O>) {
-    return (object->*member)(args...);
+BELAY_CORO_WRAPPER auto call_member(M member, O&& object, A&&... args) -> std::invoke_result_t<M, O, A...> {
+  if constexpr (std::is_pointer_v<std::remove_cvref_t<O>>) {
+    return (object->*member)(std::forward<A>(args)...);
   } else {
-    return (object.*member)(args...);
+    return (std::forward<O>(object).*member)(std::forward<A>(args)...);
   }
 }
 template <class F, class... A>
-BELAY_CORO_WRAPPER auto call(F& fn, A&... args) -> std::invoke_result_t<F&, A&...> {
+BELAY_CORO_WRAPPER auto call(F& fn, A&&... args) -> std::invoke_result_t<F&, A...> {
   if constexpr (std::is_member_pointer_v<F>) {
-    return call_member(fn, args...);
+    return call_member(fn, std::forward<A>(args)...);
   } else {
-    return fn(args...);
+    return fn(std::forward<A>(args)...);
   }
 }
 
-void abort_on_empty_task(std::source_location here) noexcept;
+// How arguments that are kept for a call are handed over: as lvalues, so that reference parameters refer to what is kept.
+// Where that does not fit, moved (once): parameters that take a move-only argument by value.
+template <class F, class... A>
+inline constexpr bool takes_lvalues = std::is_invocable_v<F&, A&...>;
+template <class F, class... A>
+struct kept_call : std::conditional_t<takes_lvalues<F, A...>, std::invoke_result<F&, A&...>, std::invoke_result<F&, A...>> {};
 
 template <class T>
 task<T> task_promise<T>::get_return_object() noexcept {

@@ -67,8 +67,12 @@ class thread_call final : public thread_job {
         [&](auto&... args) {
           if constexpr (std::is_invocable_v<F&, std::stop_token, A&...>) {
             invoke(stop_.get_token(), args...);
-          } else {
+          } else if constexpr (std::is_invocable_v<F&, A&...>) {
             invoke(args...);
+          } else if constexpr (std::is_invocable_v<F&, std::stop_token, A...>) {
+            invoke(stop_.get_token(), std::forward<A>(args)...);
+          } else {
+            invoke(std::forward<A>(args)...);
           }
         },
         args_);
@@ -89,11 +93,15 @@ class thread_call final : public thread_job {
   outcome<R> result_;
 };
 
+// As with spawn: lvalues of what is kept; moved only where a parameter takes a move-only argument by value.
 template <class F, class... A>
-struct thread_result : std::invoke_result<F&, A&...> {};
+struct thread_result : kept_call<F, A...> {};
 template <class F, class... A>
-  requires std::is_invocable_v<F&, std::stop_token, A&...>
-struct thread_result<F, A...> : std::invoke_result<F&, std::stop_token, A&...> {};
+  requires std::is_invocable_v<F&, std::stop_token, A&...> ||
+           (!std::is_invocable_v<F&, A&...> && std::is_invocable_v<F&, std::stop_token, A...>)
+struct thread_result<F, A...>
+    : std::conditional_t<std::is_invocable_v<F&, std::stop_token, A&...>, std::invoke_result<F&, std::stop_token, A&...>,
+                         std::invoke_result<F&, std::stop_token, A...>> {};
 
 }  // namespace detail
 

@@ -96,6 +96,14 @@ class value {
 /// The parameters of a statement, in the order of its `?`.
 using parameters = std::vector<value>;
 
+template <class... P>
+[[nodiscard]] parameters make_parameters(P&&... each) {
+  parameters all;
+  all.reserve(sizeof...(P));
+  (all.emplace_back(std::forward<P>(each)), ...);
+  return all;
+}
+
 template <class T>
 T value::as(std::string_view what) const {
   if constexpr (std::same_as<T, value>) {

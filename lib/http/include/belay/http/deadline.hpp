@@ -12,7 +12,8 @@ namespace belay::http {
 inline constexpr std::string_view deadline_header = "Belay-Deadline-Ms";
 
 /// The client's deadline, counted from the arrival of the request; nothing when the client sets none.
-/// Errors:   `problem_error` 400 `invalid_deadline` unless the field is there once, in decimal digits, from 1 to 3600000.
+/// Errors:   `problem_error` 400 `invalid_deadline` unless the field is there once, in decimal digits, from
+///           1 to 3600000.
 [[nodiscard]] std::optional<std::chrono::milliseconds> read_deadline(const headers& from);
 
 }  // namespace belay::http

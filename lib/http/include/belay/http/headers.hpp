@@ -11,7 +11,8 @@
 
 namespace belay::http {
 
-/// A message was built wrongly: a header name or value, a target that cannot go over the wire. Kind `invalid`.
+/// A message was built wrongly: a header name or value, a target that cannot go over the wire. Kind
+/// `invalid`.
 class message_error : public error {
  public:
   message_error(std::string code, std::string message,
@@ -28,9 +29,11 @@ struct header {
 
 /// The fields of one message, in the order in which they were added; a name may occur several times.
 ///
-/// Names are compared as ASCII without regard to case and kept as written. Whitespace around a value is dropped.
-/// Errors:   adding throws `message_error` `invalid_header` for a name that is no token (RFC 9110 section 5.6.2) and
-///           for a value with CR, LF, NUL or another control character except tab: response splitting is impossible.
+/// Names are compared as ASCII without regard to case and kept as written. Whitespace around a value is
+/// dropped.
+/// Errors:   adding throws `message_error` `invalid_header` for a name that is no token (RFC 9110 section
+///           5.6.2) and for a value with CR, LF, NUL or another control character except tab: response
+///           splitting is impossible.
 class headers {
  public:
   using const_iterator = std::vector<header>::const_iterator;

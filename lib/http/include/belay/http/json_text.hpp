@@ -7,8 +7,9 @@
 
 namespace belay::http {
 
-/// Appends `bytes` as a JSON string with its quotes. Control characters are escaped; what is not valid UTF-8 (overlong
-/// forms, surrogates, cut sequences included) becomes U+FFFD, so that the result is valid JSON for any input.
+/// Appends `bytes` as a JSON string with its quotes. Control characters are escaped; what is not valid UTF-8
+/// (overlong forms, surrogates, cut sequences included) becomes U+FFFD, so that the result is valid JSON for
+/// any input.
 void append_json_string(std::string& out, std::string_view bytes);
 
 [[nodiscard]] std::string to_json_string(std::string_view bytes);

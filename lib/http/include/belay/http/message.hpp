@@ -12,7 +12,8 @@
 
 namespace belay::http {
 
-/// The methods of RFC 9110 and RFC 5789; every other token is `other` and keeps its text in `request::method_name`.
+/// The methods of RFC 9110 and RFC 5789; every other token is `other` and keeps its text in
+/// `request::method_name`.
 enum class method : unsigned char { get, head, post, put, delete_, patch, options, trace, connect, other };
 
 /// "GET"; "OTHER" for `other`.
@@ -29,7 +30,8 @@ struct query_parameter {
   friend bool operator==(const query_parameter&, const query_parameter&) = default;
 };
 
-/// Decodes %XX; nothing when an escape is malformed. An encoded slash becomes a slash: split into segments first.
+/// Decodes %XX; nothing when an escape is malformed. An encoded slash becomes a slash: split into segments
+/// first.
 [[nodiscard]] std::optional<std::string> percent_decode(std::string_view text);
 
 /// A request whose head, and body if it has one, has been read.
@@ -40,7 +42,8 @@ struct request {
   std::string target = "/";
   /// The path of the target as it was sent: without query, without scheme and host of an absolute target.
   std::string path = "/";
-  /// `path` with %XX decoded. For people: routes are matched segment by segment, where an encoded slash does not divide.
+  /// `path` with %XX decoded. For people: routes are matched segment by segment, where an encoded slash does
+  /// not divide.
   std::string decoded_path = "/";
   /// In order, decoded (%XX, and + as a space); a name without "=" has an empty value.
   std::vector<query_parameter> query{};
@@ -51,14 +54,14 @@ struct request {
   /// Sets target, path, decoded path and query.
   /// Errors:   `message_error` `invalid_target`: see `check_target`; the request is unchanged.
   void set_target(std::string_view text);
-  /// What is wrong with a target, if anything: bytes outside of printable ASCII, a fragment, a malformed or NUL escape,
-  /// neither "/..." nor "http(s)://host/..." nor "*".
+  /// What is wrong with a target, if anything: bytes outside of printable ASCII, a fragment, a malformed or
+  /// NUL escape, neither "/..." nor "http(s)://host/..." nor "*".
   [[nodiscard]] static std::optional<std::string> check_target(std::string_view text);
 
   /// The first query parameter of that name, decoded.
   [[nodiscard]] std::optional<std::string_view> query_value(std::string_view name) const noexcept;
-  /// "application/json" of "Application/JSON; charset=utf-8": the media type in lower case, without parameters; empty when
-  /// absent or malformed.
+  /// "application/json" of "Application/JSON; charset=utf-8": the media type in lower case, without
+  /// parameters; empty when absent or malformed.
   [[nodiscard]] std::string media_type() const;
 };
 
@@ -90,8 +93,8 @@ struct wire_options {
 
 /// Whether the body of `from` goes over the wire: not for HEAD, 1xx, 204, 304.
 [[nodiscard]] bool sends_body(const response& from, const wire_options& options) noexcept;
-/// Status line and fields up to the empty line. Content-Length is always that of the body (none for 1xx, 204, 304); Date,
-/// Connection, Content-Length and Transfer-Encoding set by the handler are not used.
+/// Status line and fields up to the empty line. Content-Length is always that of the body (none for 1xx, 204,
+/// 304); Date, Connection, Content-Length and Transfer-Encoding set by the handler are not used.
 [[nodiscard]] std::string serialise_head(const response& from, const wire_options& options);
 /// Head and, where the rules allow it, body.
 [[nodiscard]] std::string serialise(const response& from, const wire_options& options);

@@ -14,8 +14,8 @@ namespace belay::http {
 
 /// One thing that is wrong with a request.
 struct field_error {
-  /// RFC 6901, into the body: "/email", "" for the body itself. Elsewhere by convention "/path/id", "/query/limit",
-  /// "/header/Idempotency-Key".
+  /// RFC 6901, into the body: "/email", "" for the body itself. Elsewhere, by convention, "/path/id",
+  /// "/query/limit" or "/header/Idempotency-Key".
   std::string pointer{};
   std::string detail{};
 
@@ -29,7 +29,8 @@ struct problem {
   std::string code{};
   /// A URI; empty: "urn:problem-type:<code>", or "about:blank" without a code.
   std::string type{};
-  /// The same for every problem of one type; empty: the code in words ("Email taken"), or the reason phrase without a code.
+  /// The same for every problem of one type; empty: the code in words ("Email taken"), or the reason phrase
+  /// without a code.
   std::string title{};
   /// About this occurrence, helps the client. Any bytes; what is no UTF-8 is replaced.
   std::string detail{};
@@ -50,13 +51,13 @@ struct problem {
 
   /// Valid JSON whatever the members hold; empty members are left out, except type, title and status.
   [[nodiscard]] std::string to_json() const;
-
 };
 
 /// The response: status, `application/problem+json`, body.
 [[nodiscard]] response to_response(const problem& from);
 
-/// Thrown by a handler: answer with this. Its kind follows from the status (`default_kind`), its message is "code: detail".
+/// Thrown by a handler: answer with this. Its kind follows from the status (`default_kind`), its message is
+/// "code: detail".
 class problem_error : public error {
  public:
   explicit problem_error(http::problem what, http::headers headers = {},
@@ -76,8 +77,9 @@ class problem_error : public error {
 
 /// What a status says about who has to act; `internal` for those of 5xx that say no more.
 [[nodiscard]] error_kind default_kind(status code) noexcept;
-/// The status for an error that nothing more is known of. `data_format` is 500 like `internal` and `child_cancelled`: who sent
-/// what cannot be read is not known here, and a request that cannot be read is refused with a `problem_error` before.
+/// The status for an error that nothing more is known of. `data_format` is 500 like `internal` and
+/// `child_cancelled`: who sent what cannot be read is not known here, and a request that cannot be read is
+/// refused with a `problem_error` before.
 [[nodiscard]] status default_status(error_kind kind) noexcept;
 
 /// The value of Retry-After: whole seconds, rounded up, at least 1.

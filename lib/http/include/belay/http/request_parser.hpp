@@ -13,7 +13,8 @@
 namespace belay::http {
 
 struct parser_options {
-  /// Bytes of request line and fields together, with the empty line; also of the trailers of a chunked body. At least 64.
+  /// Bytes of request line and fields together, with the empty line; also of the trailers of a chunked body.
+  /// At least 64.
   std::size_t head_limit = 16 * 1024;
   /// Bytes of a body after decoding; 0 allows no body.
   std::uint64_t body_limit = 1024 * 1024;
@@ -22,8 +23,8 @@ struct parser_options {
 /// Why a request was refused before any handler saw it: what to answer, then the connection must be closed.
 struct protocol_error {
   http::status status = http::status::bad_request;
-  /// `bad_request`, `headers_too_large`, `payload_too_large`, `http_version_not_supported`, `expectation_failed`,
-  /// `not_implemented`.
+  /// `bad_request`, `headers_too_large`, `payload_too_large`, `http_version_not_supported`,
+  /// `expectation_failed`, `not_implemented`.
   std::string code{};
   /// For the client: says what is wrong, never repeats what it sent.
   std::string detail{};
@@ -35,16 +36,17 @@ struct protocol_error {
 ///        |                                |               |
 ///        +--------------------------------+---------------+--> failed (final)
 ///
-/// What comes out depends on the bytes alone, never on how they are cut into pieces. Bytes after the end of a request
-/// are kept for the next one (pipelining); what is fed beyond a complete or a failed request is only stored.
+/// What comes out depends on the bytes alone, never on how they are cut into pieces. Bytes after the end of a
+/// request are kept for the next one (pipelining); what is fed beyond a complete or a failed request is only
+/// stored.
 ///
-/// Strictness: what has been used to smuggle requests is refused with 400: bare CR or LF, other control bytes, folded
-/// lines, space before the colon, several or conflicting Content-Length, Content-Length with Transfer-Encoding, a
-/// Transfer-Encoding that does not end in "chunked" or comes with HTTP/1.0, no or several Host. A final "chunked" after
-/// other codings is 501, a version other than 1.0 and 1.1 is 505, an Expect other than 100-continue is 417.
-/// Trailers are checked and dropped.
+/// Strictness: what has been used to smuggle requests is refused with 400: bare CR or LF, other control
+/// bytes, folded lines, space before the colon, several or conflicting Content-Length, Content-Length with
+/// Transfer-Encoding, a Transfer-Encoding that does not end in "chunked" or comes with HTTP/1.0, no or
+/// several Host. A final "chunked" after other codings is 501, a version other than 1.0 and 1.1 is 505, an
+/// Expect other than 100-continue is 417. Trailers are checked and dropped.
 ///
-/// Errors:   only `std::bad_alloc`; calling `accept_body`, `take` or `next` in another state throws `misuse_error`.
+/// Errors:   only `std::bad_alloc`; `misuse_error` for `accept_body`, `take` or `next` in another state.
 /// Thread:   one at a time.
 class request_parser {
  public:
@@ -69,16 +71,17 @@ class request_parser {
   [[nodiscard]] request take();
 
   [[nodiscard]] state current() const noexcept;
-  /// From `head_complete` on: the request without body. When failed: as much of it as could be read (method and target once
-  /// the request line was read, fields if the head was well-formed).
+  /// From `head_complete` on: the request without body. When failed: as much of it as could be read (method
+  /// and target once the request line was read, fields if the head was well-formed).
   [[nodiscard]] const request& head() const noexcept;
   /// When failed: why.
   [[nodiscard]] const protocol_error& error() const noexcept;
 
-  /// From `head_complete` on. The client waits for "100 Continue" (or a final answer) before it sends the body.
+  /// From `head_complete` on. The client waits for "100 Continue" (or a final answer) before it sends the
+  /// body.
   [[nodiscard]] bool expects_continue() const noexcept;
-  /// From `head_complete` on. Whether the rest of this request is still to come, so that `expects_continue` matters and an
-  /// early answer must drain or close.
+  /// From `head_complete` on. Whether the rest of this request is still to come, so that `expects_continue`
+  /// matters and an early answer must drain or close.
   [[nodiscard]] bool has_body() const noexcept;
   /// From `head_complete` on. The Content-Length, when there is one (not for chunked bodies).
   [[nodiscard]] std::optional<std::uint64_t> announced_length() const noexcept;

@@ -39,11 +39,12 @@ struct route_match {
 
 /// Patterns and methods, matched segment by segment.
 ///
-/// A pattern is "/users/{id}/posts": a segment is literal text (written decoded) or one parameter in braces that takes
-/// exactly one non-empty segment. Paths are split before they are decoded, so an encoded slash stays within its
-/// segment; a segment that is "." or ".." after decoding matches nothing. Nothing is normalised: "/users/" and
-/// "//users" are not "/users". A literal is preferred to a parameter, from left to right, among the routes that have the
-/// method. HEAD is served by the GET route unless there is one for HEAD.
+/// A pattern is "/users/{id}/posts": a segment is literal text (written decoded) or one parameter in braces
+/// that takes exactly one non-empty segment. Paths are split before they are decoded, so an encoded slash
+/// stays within its segment; a segment that is "." or ".." after decoding matches nothing. Nothing is
+/// normalised: "/users/" and "//users" are not "/users". A literal is preferred to a parameter, from left to
+/// right, among the routes that have the method. HEAD is served by the GET route unless there is one for
+/// HEAD.
 ///
 /// Thread:   `find` may be called from several threads once no more routes are added.
 class route_table {
@@ -54,8 +55,9 @@ class route_table {
   ~route_table();
 
   /// Adds a route; gives its number: 0, 1, 2 ...
-  /// Errors:   `misuse_error` for a malformed pattern, and for a method and pattern that match exactly what an earlier route
-  ///           matches (parameter names make no difference), naming both. The table is unchanged.
+  /// Errors:   `misuse_error` for a malformed pattern, and for a method and pattern that match exactly what
+  ///           an earlier route matches (parameter names make no difference), naming both. The table is
+  ///           unchanged.
   std::size_t add(method verb, std::string_view pattern);
 
   /// `path`: as it was sent, without the query (`request::path`).

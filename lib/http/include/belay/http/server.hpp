@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Serves HTTP/1.1 on a listening socket: connections, timeouts, disconnects, and an end at which nothing is lost.
+// Serves HTTP/1.1 on a listening socket: connections, timeouts, disconnects, and an end at which nothing is
+// lost.
 
 #include <belay/core/failure.hpp>
 #include <belay/core/task.hpp>
@@ -38,20 +39,23 @@ enum class delivery : unsigned char {
   stopped,       ///< the server was cancelled
 };
 
-/// What the server asks and tells its owner. All are called on the loop's thread and must not block; an empty one has the
-/// default given here. A `problem_error` out of `judge_head`, `refused` or `failed` is answered with its problem; anything else out
-/// of them with the default 500, and goes to the failure sink. The other two must not throw.
+/// What the server asks and tells its owner. All are called on the loop's thread and must not block; an empty
+/// one has the default given here. A `problem_error` out of `judge_head`, `refused` or `failed` is answered
+/// with its problem; anything else out of them with the default 500, and goes to the failure sink. The other
+/// two must not throw.
 struct server_hooks {
-  /// Judges a request by its head, before the body is read and before "100 Continue": an answer ends it. Default: none.
+  /// Judges a request by its head, before the body is read and before "100 Continue": an answer ends it.
+  /// Default: none.
   std::function<std::optional<response>(const request& head, const io::endpoint& peer)> judge_head{};
-  /// The answer to what never reaches the handler: malformed, too large, too slow, over `max_connections`. `head` has what could
-  /// be read of it. Default: problem details.
+  /// The answer to what never reaches the handler: malformed, too large, too slow, over `max_connections`.
+  /// `head` has what could be read of it. Default: problem details.
   std::function<response(const protocol_error& why, const request& head, const io::endpoint& peer)> refused{};
-  /// The answer to a request whose handler failed. Default: the problem of a `problem_error`; otherwise 500 with no
-  /// internals, and the failure goes to the failure sink.
+  /// The answer to a request whose handler failed. Default: the problem of a `problem_error`; otherwise 500
+  /// with no internals, and the failure goes to the failure sink. So does one that this hook does not look at
+  /// (`observe`, `describe`).
   std::function<response(const exchange& of, const failure& why)> failed{};
-  /// Called once for each request that reached the handler, after the response was sent (or was not). The place to start what
-  /// comes after the response. `what` is null when there was no answer.
+  /// Called once for each request that reached the handler, after the response was sent (or was not). The
+  /// place to start what comes after the response. `what` is null when there was no answer.
   std::function<void(exchange& of, const response* what, delivery how)> ended{};
   /// `accept` failed for want of a resource; it is tried again after `accept_backoff`.
   std::function<void(const failure& why)> accept_failed{};
@@ -67,17 +71,19 @@ struct server_options {
   duration write_timeout = std::chrono::seconds(30);
   /// Without a request, at the start and between two. Then the connection is closed without a word.
   duration idle_timeout = std::chrono::seconds(60);
-  /// After a refusal: how long to wait for the client to read it and close, so that a reset does not destroy it.
+  /// After a refusal: how long to wait for the client to read it and close, so that a reset does not destroy
+  /// it.
   duration linger_timeout = std::chrono::seconds(2);
   /// Once draining: how long a client may take to complete a request that it had begun to send.
   duration drain_read_timeout = std::chrono::seconds(1);
   duration accept_backoff = std::chrono::milliseconds(100);
   /// Open at the same time, at least 1; the next one is answered 503 with Retry-After at once, and closed.
   std::size_t max_connections = 10'000;
-  /// Bytes beyond the present request (pipelining) that are read while its handler runs. Beyond them, a disconnect is not noticed
-  /// before the response is written.
+  /// Bytes beyond the present request (pipelining) that are read while its handler runs. Beyond them, a
+  /// disconnect is not noticed before the response is written.
   std::size_t read_ahead_limit = 64 * 1024;
-  /// An unread body up to this size is read and dropped after an early answer; with a larger one, the connection is closed.
+  /// An unread body up to this size is read and dropped after an early answer; with a larger one, the
+  /// connection is closed.
   std::uint64_t early_answer_drain_limit = 64 * 1024;
   /// What to do when the client ends its side while the handler runs.
   enum class on_disconnect : unsigned char { cancel, ignore } disconnect = on_disconnect::cancel;
@@ -86,15 +92,15 @@ struct server_options {
 };
 
 struct server_statistics {
-  std::size_t connections = 0;        ///< open now
-  std::size_t idle_connections = 0;   ///< of them: without a request
-  std::size_t active_requests = 0;    ///< in a handler, or being answered
-  std::uint64_t accepted = 0;         ///< connections so far; likewise the following
-  std::uint64_t requests = 0;         ///< reached the handler
-  std::uint64_t early_answers = 0;    ///< by `judge_head`
-  std::uint64_t refusals = 0;         ///< protocol errors and timeouts that were answered
-  std::uint64_t disconnects = 0;      ///< clients that left before they had their answer
-  std::uint64_t rejected = 0;         ///< connections over `max_connections`
+  std::size_t connections = 0;       ///< open now
+  std::size_t idle_connections = 0;  ///< of them: without a request
+  std::size_t active_requests = 0;   ///< in a handler, or being answered
+  std::uint64_t accepted = 0;        ///< connections so far; likewise the following
+  std::uint64_t requests = 0;        ///< reached the handler
+  std::uint64_t early_answers = 0;   ///< by `judge_head`
+  std::uint64_t refusals = 0;        ///< protocol errors and timeouts that were answered
+  std::uint64_t disconnects = 0;     ///< clients that left before they had their answer
+  std::uint64_t rejected = 0;        ///< connections over `max_connections`
   std::uint64_t accept_failures = 0;
 };
 
@@ -103,8 +109,9 @@ struct server_statistics {
 ///     http::server web(handle, hooks, options);
 ///     co_await web.serve(io::tcp_listener::bind({"127.0.0.1", 8080}));   // until web.drain()
 ///
-/// Each connection is a task of its own: what fails in one does not touch another. Requests of one connection are
-/// handled one after the other, in order. Lifetime: outlives `serve`. Thread: the loop's.
+/// Each connection is a task of its own: what fails in one does not touch another. Requests of one connection
+/// are handled one after the other, in order.
+/// Lifetime: outlives `serve`. Thread: the loop's.
 class server {
  public:
   /// Errors: `misuse_error` for options out of range.
@@ -115,8 +122,9 @@ class server {
 
   /// Accepts and serves until `drain`, then until every connection has ended. Call it once.
   ///
-  /// Errors:        what `accept` fails with, if waiting does not help; connections under way are cancelled then.
-  /// Cancellation:  handlers are cancelled and waited for, connections closed; requests under way get no answer.
+  /// Errors:        what `accept` fails with, if waiting does not help; it cancels the connections under way.
+  /// Cancellation:  handlers are cancelled and waited for, connections closed; requests under way get no
+  ///                answer.
   [[nodiscard]] task<> serve(io::tcp_listener listener);
 
   /// Stops accepting and closes idle connections, both at once; requests that were read are answered, with
@@ -134,7 +142,8 @@ class server {
 /// Runs `op` within the client's deadline: what `Belay-Deadline-Ms` says, counted from `of.arrived`.
 ///
 /// Result:        that of `op`; without the header, there is no limit.
-/// Errors:        `problem_error` 400 `invalid_deadline`, before `op` starts; 504 `deadline_exceeded` once it has passed.
+/// Errors:        `problem_error` 400 `invalid_deadline`, before `op` starts; 504 `deadline_exceeded` when it
+///                has passed.
 /// Cancellation:  reaches `op`. At the deadline `op` is cancelled, and waited for.
 /// Lifetime:      `of` outlives the task.
 [[nodiscard]] task<response> with_client_deadline(const exchange& of, task<response> op);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// W3C Trace Context: which trace a request belongs to, read from and written to `traceparent` and `tracestate`.
+// W3C Trace Context: which trace a request belongs to, read from and written to `traceparent` and
+// `tracestate`.
 
-#include <belay/http/headers.hpp>
 #include <array>
+#include <belay/http/headers.hpp>
 #include <compare>
 #include <cstdint>
 #include <functional>
@@ -49,8 +50,9 @@ struct trace_state_member {
 /// The vendors' entries, the most recent first; at most 32.
 class trace_state {
  public:
-  /// Reads the joined field values. Nothing when the list is malformed or has more than 32 members: it is then
-  /// discarded as a whole, which leaves the traceparent as it is. Empty members are skipped, equal keys kept.
+  /// Reads the joined field values. Nothing when the list is malformed or has more than 32 members: it is
+  /// then discarded as a whole, which leaves the traceparent as it is. Empty members are skipped, equal keys
+  /// kept.
   [[nodiscard]] static std::optional<trace_state> parse(std::string_view text);
 
   /// Puts an entry in front, in place of any of that key; of more than 32 the right-most goes.
@@ -74,8 +76,9 @@ struct trace_parent {
   span_id parent{};
   bool sampled = false;
 
-  /// Reads one field value (spaces and tabs around it are tolerated) as the specification has it: lower-case hex only,
-  /// no zero ids, version ff refused, version 00 exactly 55 characters, higher versions read as far as they are known.
+  /// Reads one field value (spaces and tabs around it are tolerated) as the specification has it: lower-case
+  /// hex only, no zero ids, version ff refused, version 00 exactly 55 characters, higher versions read as far
+  /// as they are known.
   [[nodiscard]] static std::optional<trace_parent> parse(std::string_view text);
   /// Always version 00, and no flag but "sampled".
   [[nodiscard]] std::string to_string() const;
@@ -97,8 +100,9 @@ struct trace_context {
   [[nodiscard]] std::string to_traceparent() const;
 };
 
-/// The context for serving a message with these fields: goes on with the trace of a single valid `traceparent`, with a span of
-/// its own; otherwise (none, several, malformed) starts a new trace, and `tracestate` is not looked at.
+/// The context for serving a message with these fields: goes on with the trace of a single valid
+/// `traceparent`, with a span of its own; otherwise (none, several, malformed) starts a new trace, and
+/// `tracestate` is not looked at.
 [[nodiscard]] trace_context continue_trace(const headers& from, const random_source& random);
 /// A new trace.
 [[nodiscard]] trace_context start_trace(const random_source& random);

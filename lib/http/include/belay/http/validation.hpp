@@ -36,8 +36,8 @@ struct array_rule {
 
 /// The findings about one request: path, query, headers and body together.
 ///
-/// Readers note what is wrong and go on with a default value, so a value that was read means something only after
-/// `finish` has returned.
+/// Readers note what is wrong and go on with a default value, so a value that was read means something only
+/// after `finish` has returned.
 class validation {
  public:
   /// Notes a finding of the caller's own.
@@ -47,8 +47,10 @@ class validation {
   [[nodiscard]] bool failed_at(std::string_view pointer) const noexcept;
   [[nodiscard]] const std::vector<field_error>& errors() const noexcept { return errors_; }
 
-  /// Text from a path or a query as an integer: "-"? and digits, nothing else. Absent text is a finding: "is required".
-  std::int64_t integer(std::string_view pointer, std::optional<std::string_view> text, integer_rule rule = {});
+  /// Text from a path or a query as an integer: "-"? and digits, nothing else. Absent text is a finding: "is
+  /// required".
+  std::int64_t integer(std::string_view pointer, std::optional<std::string_view> text,
+                       integer_rule rule = {});
   /// The same, where absent is fine.
   std::optional<std::int64_t> optional_integer(std::string_view pointer, std::optional<std::string_view> text,
                                                integer_rule rule = {});
@@ -58,15 +60,16 @@ class validation {
   void check(std::string_view pointer, std::string_view text, const string_rule& rule);
   void check(std::string_view pointer, std::int64_t value, const integer_rule& rule);
 
-  /// Throws `problem_error` 422 `validation_failed` with every finding, in the order of discovery, if there is one.
+  /// Throws `problem_error` 422 `validation_failed` with every finding, in the order of discovery, if there
+  /// is one.
   void finish() const;
 
  private:
   std::vector<field_error> errors_{};
 };
 
-/// Throws `problem_error` 415 `unsupported_media_type` unless the request declares JSON: "application/json" in any case, with
-/// any parameters. Needs no body, so it can be asked before the body is read.
+/// Throws `problem_error` 415 `unsupported_media_type` unless the request declares JSON: "application/json"
+/// in any case, with any parameters. Needs no body, so it can be asked before the body is read.
 void require_json(const request& from);
 
 /// One JSON object, read member by member.
@@ -77,14 +80,15 @@ void require_json(const request& from);
 ///   auto user = body.required_integer("user_id", {.min = 1});
 ///   check.finish();                                         // 422 with everything that is wrong
 ///
-/// Numbers are 64-bit integers, written without fraction and exponent; nothing is rounded, converted or cut. Members that
-/// nobody asks for are ignored. A text that is no object at all is one finding at "" and every member reads as its default.
+/// Numbers are 64-bit integers, written without fraction and exponent; nothing is rounded, converted or cut.
+/// Members that nobody asks for are ignored. A text that is no object at all is one finding at "" and every
+/// member reads as its default.
 /// Lifetime: refers to the `validation`; keeps the document itself.
 class json_reader {
  public:
-  /// Errors:  `problem_error` 415 (see `require_json`); 400 `malformed_json` for anything RFC 8259 does not allow (a byte order
-  ///          mark, invalid UTF-8 and bytes after the value included), for a member given twice, and for values nested more
-  ///          than 32 deep.
+  /// Errors:  `problem_error` 415 (see `require_json`); 400 `malformed_json` for anything RFC 8259 does not
+  ///          allow (a byte order mark, invalid UTF-8 and bytes after the value included), for a member given
+  ///          twice, and for values nested more than 32 deep.
   json_reader(const request& from, validation& into);
   /// The same for a text whose type is known.
   json_reader(std::string_view json, validation& into);
@@ -112,7 +116,8 @@ class json_reader {
   const void* required(std::string_view name);
 
   std::shared_ptr<const document> document_;
-  const void* object_ = nullptr;  // a boost::json::object within document_; null when what was read is no object
+  const void* object_ =
+      nullptr;  // a boost::json::object within document_; null when what was read is no object
   std::string base_{};
   validation* findings_;
 };

@@ -54,8 +54,9 @@ struct logger_statistics {
 /// Invalid UTF-8 is replaced, secrets are masked, and no text can break a line.
 ///
 /// Errors: none. Logging never throws and never fails the work that logs: what goes wrong is counted
-/// (`statistics`). Copies and children (`with`) share sink, threshold and counters. Thread: all members may
-/// be called from any thread.
+/// (`statistics`).
+/// Lifetime: copies and children (`with`) share sink, threshold and counters.
+/// Thread: all members may be called from any thread.
 class logger {
  public:
   explicit logger(std::shared_ptr<sink> target, logger_options options = {});

@@ -47,7 +47,9 @@ struct background_sink_options {
 /// A slow or blocked output (a pipe that nobody reads) must not stop the loop: hands lines to `target` on a
 /// thread of its own, in order. Never waits in `write`. What `target` throws is counted in `dropped()`, and
 /// the line goes to stderr. When `target` still blocks after `close_limit`, its thread is left behind with
-/// what it needs, and the rest is lost. Errors: `belay::error` (invalid) for a capacity of 0.
+/// what it needs, and the rest is lost.
+///
+/// Errors: `belay::error` (invalid) for a capacity of 0 or no target.
 [[nodiscard]] std::shared_ptr<sink> background_sink(std::shared_ptr<sink> target,
                                                     background_sink_options options = {});
 

@@ -12,6 +12,7 @@ namespace belay::detail {
 [[nodiscard]] duration cleanup_limit() noexcept;
 
 void resource_opened(resource_frame& resource) noexcept;
+[[noreturn]] void abort_on_empty_resource() noexcept;
 [[nodiscard]] ref<failure_record> never_yielded() noexcept;
 [[noreturn]] void throw_yielded_twice();
 

@@ -19,19 +19,19 @@ namespace belay::detail {
 
 class frame_pool {
  public:
-  static constexpr std::size_t granule = 64;
-  static constexpr std::size_t classes = 32;                     // up to 2 KiB; larger frames go to operator new
+  static constexpr std::size_t granule = 16;
+  static constexpr std::size_t classes = 128;                     // up to 2 KiB; larger frames go to operator new
   static constexpr std::size_t keep_limit = 64u * 1024u * 1024u;  // bytes kept per thread at the most
 
   static void* allocate(std::size_t size) {
 #if defined(BELAY_FRAME_POOL_OFF)
     return ::operator new(size);
 #else
-    const std::size_t index = (size - 1) / granule;
+    const std::size_t index = class_of(size);
     if (index < classes) [[likely]] {
       if (block* found = local_.free[index]) [[likely]] {
         local_.free[index] = found->next;
-        local_.kept -= (index + 1) * granule;
+        local_.kept -= block_size(index);
         return found;
       }
       return refill(index);
@@ -45,12 +45,12 @@ class frame_pool {
     (void)size;
     ::operator delete(memory);
 #else
-    const std::size_t index = (size - 1) / granule;
+    const std::size_t index = class_of(size);
     if (index < classes && local_.kept < keep_limit) [[likely]] {
       block* freed = static_cast<block*>(memory);
       freed->next = local_.free[index];
       local_.free[index] = freed;
-      local_.kept += (index + 1) * granule;
+      local_.kept += block_size(index);
       return;
     }
     ::operator delete(memory);
@@ -68,6 +68,10 @@ class frame_pool {
     block* free[classes];
     std::size_t kept;
   };
+  // Blocks are as large as what malloc really gives (a multiple of 16, less its header of 8).
+  static constexpr std::size_t slack = 8;
+  static constexpr std::size_t class_of(std::size_t size) noexcept { return (size + slack - 1) / granule; }
+  static constexpr std::size_t block_size(std::size_t index) noexcept { return (index + 1) * granule - slack; }
   static void* refill(std::size_t index);
   static constinit inline thread_local lists local_{};
 };

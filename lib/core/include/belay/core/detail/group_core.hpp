@@ -29,7 +29,14 @@ class group_core {
   [[nodiscard]] std::size_t live() const noexcept { return live_; }
 
   // Takes the ownership of a node that is ready to run.
-  void adopt(node& task) noexcept;
+  void adopt(node& task) noexcept {
+    runtime& rt = *this_runtime;
+    task.group = this;
+    task.base.attach_to(&scope_);
+    ++live_;
+    ++rt.live_nodes;
+    rt.push_ready(task);
+  }
   void child_ended(node& task) noexcept;
   void request_cancel(cancel_reason reason, std::source_location where, failure cause = {}) noexcept;
   void add_failure(failure what) noexcept;
@@ -111,7 +118,11 @@ struct closure_node final : child_node<T> {
  private:
   template <std::size_t... I>
   BELAY_CORO_WRAPPER task<T> begin_with(std::index_sequence<I...>) {
-    return call(fn, std::get<I>(args)...);
+    if constexpr (takes_lvalues<F, A...>) {
+      return call(fn, std::get<I>(args)...);
+    } else {
+      return call(fn, std::forward<A>(std::get<I>(args))...);
+    }
   }
 };
 
@@ -122,7 +133,14 @@ void destroy_node(node& dead) noexcept {
   frame_pool::release(self, sizeof(Node));
 }
 
-void prepare_node(node& made, frame& root, std::source_location where) noexcept;
+inline void prepare_node(node& made, frame& root, std::source_location where) noexcept {
+  made.leaf = &root;
+  made.spawned_at = where;
+  root.result = made.result;
+  root.parent = nullptr;
+  root.how = delivery::intercept;
+  root.state = progress::waiting;
+}
 
 template <class Node, class... A>
 Node& make_node(A&&... args) {
@@ -150,7 +168,7 @@ child_node<T>& adopt_task(group_core& owner, task<T>&& work, std::source_locatio
 
 template <class F, class... A>
 auto& spawn_closure(group_core& owner, std::source_location where, F&& fn, A&&... args) {
-  using value = typename std::invoke_result_t<std::decay_t<F>&, std::unwrap_ref_decay_t<A>&...>::value_type;
+  using value = typename kept_call<std::decay_t<F>, std::unwrap_ref_decay_t<A>...>::type::value_type;
   using made = closure_node<value, std::decay_t<F>, std::unwrap_ref_decay_t<A>...>;
   made& child = make_node<made>(std::forward<F>(fn), std::forward<A>(args)...);
   child.destroy = &destroy_node<made>;

@@ -67,6 +67,10 @@ struct resource_frame : frame {
   void (*drop_value)(outcome_base&) noexcept = nullptr;       // drops the value of the frame that opened it
 };
 
+struct scope;
+// `target` is cancelled from now on, by itself or from outside, with all below it that is not shielded. Wakes what waits there.
+void make_effective(scope& target) noexcept;
+
 struct scope {
   scope* parent = nullptr;
   scope* first_child = nullptr;
@@ -91,6 +95,7 @@ struct scope {
       new_parent->first_child = this;
       link = &new_parent->first_child;
       effective = requested || (!shielded && new_parent->effective);
+      if (effective && first_child != nullptr) [[unlikely]] make_effective(*this);  // tasks were spawned before
     } else {
       effective = requested;
     }
@@ -124,16 +129,18 @@ enum class node_state : unsigned char {
 };
 
 struct node {
-  node* next_ready = nullptr;
+  union {
+    node* next_ready = nullptr;  // fresh, ready
+    operation* waits_for;        // waiting, aborting
+  };
   frame* leaf = nullptr;        // innermost frame: what is resumed
   scope* current = nullptr;     // innermost scope
-  operation* waits_for = nullptr;
   group_core* group = nullptr;
   child_wait* awaiters = nullptr;  // who waits for the end of this task
   outcome_base* result = nullptr;
   void (*destroy)(node&) noexcept = nullptr;
   std::source_location spawned_at;
-  scope base;
+  [[no_unique_address]] scope base;  // the flags below fit into its padding
   node_state state = node_state::fresh;
   bool unwind_on_run = false;  // its operation was taken back by a cancellation
   bool has_handle = false;     // a `child` refers to this node: keep the result
@@ -199,16 +206,14 @@ void append_trace(failure_record& record, std::source_location place) noexcept;
 // Remembers `record` as passing through this thread and throws its exception.
 [[noreturn]] void rethrow_record(const ref<failure_record>& record);
 
-// Begins the end of a frame at its final suspend point (its result is set).
-void finish_frame_slow(frame& ended) noexcept;
-
-// A frame that has nothing to close and whose awaiter is still on the stack: nothing to do but to say so.
+// Begins the end of a frame at its final suspend point (its result is set). When it has nothing to close and its awaiter
+// is still on the stack, there is nothing to do but to say so. A parent that finds its child not done waits.
 inline void finish_frame(frame& ended) noexcept {
   if (ended.cleanups == nullptr && ended.state == progress::nested && ended.parent != nullptr) [[likely]] {
     ended.state = progress::done;
-    return;
+  } else {
+    this_runtime->next(step::settle, ended);
   }
-  finish_frame_slow(ended);
 }
 
 [[nodiscard]] inline bool stack_is_deep(const runtime& rt) noexcept {

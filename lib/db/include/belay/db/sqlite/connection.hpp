@@ -22,10 +22,9 @@ struct session;
 ///
 /// Statements of several tasks run one after the other, in the order in which they were asked for.
 /// Errors:        those of <belay/db/error.hpp>. A failed statement had no effect and the transaction goes
-/// on, unless the database
-///                itself rolled it back (disk full, I/O error, a cancelled write): then every further
-///                statement and the commit fail with code `transaction_lost`. A copy that is used after the
-///                transaction: `closed_error`.
+///                on, unless the database itself rolled it back (disk full, I/O error, a cancelled write):
+///                then every further statement and the commit fail with code `transaction_lost`. A copy
+///                that is used after the transaction: `closed_error`.
 /// Cancellation:  a running statement is interrupted and waited for. One that had finished is delivered.
 /// Lifetime:      copies are handles to the same connection.
 class connection {
@@ -33,19 +32,19 @@ class connection {
   /// Runs one statement that changes data; rows that it gives (RETURNING) are dropped.
   template <class... P>
   BELAY_CORO_WRAPPER [[nodiscard]] task<change> execute(std::string_view sql, P&&... bound) const {
-    return execute_with(std::string(sql), parameters{value(std::forward<P>(bound))...});
+    return execute_with(std::string(sql), make_parameters(std::forward<P>(bound)...));
   }
   /// Runs one statement and gives all its rows. They are held in memory: use LIMIT.
   template <class... P>
   BELAY_CORO_WRAPPER [[nodiscard]] task<rows> query(std::string_view sql, P&&... bound) const {
-    return query_with(std::string(sql), parameters{value(std::forward<P>(bound))...});
+    return query_with(std::string(sql), make_parameters(std::forward<P>(bound)...));
   }
   /// Runs one statement that gives one row at most. Errors: `statement_error` (code `too_many_rows`) for
   /// more.
   template <class... P>
   BELAY_CORO_WRAPPER [[nodiscard]] task<std::optional<row>> query_one(std::string_view sql,
                                                                       P&&... bound) const {
-    return query_one_with(std::string(sql), parameters{value(std::forward<P>(bound))...});
+    return query_one_with(std::string(sql), make_parameters(std::forward<P>(bound)...));
   }
 
   [[nodiscard]] task<change> execute_with(std::string sql, parameters bound) const;

@@ -32,29 +32,30 @@ struct pool_statistics {
 /// gives the connection back clean.
 ///
 /// Errors:        those of <belay/db/error.hpp>; `busy_error` when no connection comes free, or a lock of
-/// another process is not
-///                released, within `options::busy_timeout`; `closed_error` after the end.
+///                another process is not released, within `options::busy_timeout`; `closed_error` after the
+///                end.
 /// Cancellation:  in line: leaves it. Running: the statement is interrupted and waited for; one that had
-/// finished is delivered. Lifetime:      copies are handles to the same database. Thread:        the loop's
-/// only.
+///                finished is delivered.
+/// Lifetime:      copies are handles to the same database.
+/// Thread:        the loop's only.
 class database {
  public:
   /// Runs one statement that changes data, as a transaction of its own, on the writing connection.
   template <class... P>
   BELAY_CORO_WRAPPER [[nodiscard]] task<change> execute(std::string_view sql, P&&... bound) const {
-    return execute_with(std::string(sql), parameters{value(std::forward<P>(bound))...});
+    return execute_with(std::string(sql), make_parameters(std::forward<P>(bound)...));
   }
   /// Runs one statement that reads, on a reading connection, and gives all its rows. They are held in memory:
   /// use LIMIT.
   template <class... P>
   BELAY_CORO_WRAPPER [[nodiscard]] task<rows> query(std::string_view sql, P&&... bound) const {
-    return query_with(std::string(sql), parameters{value(std::forward<P>(bound))...});
+    return query_with(std::string(sql), make_parameters(std::forward<P>(bound)...));
   }
   /// As `query`, for one row at most. Errors: `statement_error` (code `too_many_rows`) for more.
   template <class... P>
   BELAY_CORO_WRAPPER [[nodiscard]] task<std::optional<row>> query_one(std::string_view sql,
                                                                       P&&... bound) const {
-    return query_one_with(std::string(sql), parameters{value(std::forward<P>(bound))...});
+    return query_one_with(std::string(sql), make_parameters(std::forward<P>(bound)...));
   }
 
   [[nodiscard]] task<change> execute_with(std::string sql, parameters bound) const;
@@ -78,13 +79,11 @@ class database {
 /// foreign keys.
 ///
 /// Errors:        `storage_error` (cannot be opened or written), `corrupt_error` (damaged, or no database:
-/// then it is left byte for
-///                byte as it was), `busy_error` (locked by another process), `belay::error` (invalid) for a
-///                wrong name or option.
+///                then it is left byte for byte as it was), `busy_error` (locked by another process),
+///                `db::error` (invalid) for a wrong name or option.
 /// Cancellation:  before the block: waits for the opening to finish, and closes. At the end: closing waits
-/// until all
-///                connections are given back; new requests for one get `closed_error`. Then the log is moved
-///                into the file.
+///                until all connections are given back; new requests for one get `closed_error`. Then the
+///                log is moved into the file, as far as other processes let it.
 [[nodiscard]] managed<database> open(std::string name, options settings = {});
 
 }  // namespace belay::db::sqlite

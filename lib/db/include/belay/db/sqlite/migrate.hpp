@@ -21,10 +21,9 @@ struct migration {
 ///
 /// Result:        how many were run now.
 /// Errors:        `migration_error`, before anything is changed: the database is newer than the program (code
-/// `newer_schema`); a
-///                step that has run was altered, removed, or one was put before it (`altered_migration`);
-///                versions are not rising (`bad_migrations`). A failing step: its own error with a note that
-///                names it; the steps before it stay, it is rolled back.
+///                `newer_schema`); a step that has run was altered, removed, or one was put before it
+///                (`altered_migration`); versions do not rise (`bad_migrations`). A failing step: its own
+///                error with a note that names it; it is rolled back, the steps before it stay.
 /// Cancellation:  rolls the step under way back.
 [[nodiscard]] task<std::size_t> migrate(database db, std::vector<migration> steps);
 

@@ -17,12 +17,11 @@ enum class transaction_mode : unsigned char {
 /// });`
 ///
 /// Errors:        opening: `busy_error`, `closed_error`. When the commit fails, the transaction is rolled
-/// back and the commit's
-///                error is the error. When the rollback fails, its error is attached and the connection is
-///                replaced.
+///                back and the commit's error is the error. When the rollback fails, its error is attached
+///                and the connection is replaced.
 /// Cancellation:  while it waits or begins: nothing happened. In the block: rolled back, never committed.
-/// Commit and rollback
-///                are shielded, and a commit under way is not torn: its outcome is known.
+///                Commit and rollback are shielded, and a commit under way is not torn: its outcome is
+///                known.
 [[nodiscard]] managed<connection> transaction(const database& db,
                                               transaction_mode mode = transaction_mode::write);
 
