@@ -27,6 +27,8 @@ std::string_view error::code() const noexcept { return details_->code; }
 std::source_location error::where() const noexcept { return details_->where; }
 failure error::cause() const { return details_->replaced; }
 
+void detail::error_access::drop_cause(const error& from) noexcept { from.details_->replaced = failure(); }
+
 std::string_view to_string(error_kind kind) noexcept {
   switch (kind) {
     case error_kind::invalid: return "invalid";

@@ -8,13 +8,18 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <unordered_set>
 
 namespace belay {
 
 namespace detail {
 
 failure_record::failure_record(std::exception_ptr what) noexcept : exception(std::move(what)) {}
-failure_record::~failure_record() = default;
+failure_record::~failure_record() {
+  for (const failure& one : attached) {
+    if (one.record() && one.record()->attached_to == this) one.record()->attached_to = nullptr;
+  }
+}
 
 void failure_record::last_release() noexcept {
   if (!observed.exchange(true)) {
@@ -23,27 +28,34 @@ void failure_record::last_release() noexcept {
     report_lost(failure(ref<failure_record>::adopt(this)));
     return;
   }
-  // Attached failures may be many, and have attached ones themselves: taken apart one by one, not recursively.
-  std::vector<failure> rest = std::move(attached);
-  while (!rest.empty()) {
-    failure one = std::move(rest.back());
-    rest.pop_back();
-    if (one) {
-      std::vector<failure>& deeper = one.record()->attached;
-      if (one.observed() && !deeper.empty()) {
-        std::move(deeper.begin(), deeper.end(), std::back_inserter(rest));
-        deeper.clear();
-      }
-    }
+  // Attached failures and causes may hang together deeply: records that die with this one are deleted after it, not
+  // recursively.
+  static constinit thread_local failure_record* dead = nullptr;
+  static constinit thread_local bool deleting = false;
+  next_dead_ = dead;
+  dead = this;
+  if (deleting) return;
+  deleting = true;
+  while (dead != nullptr) {
+    const failure_record* first = dead;
+    dead = dead->next_dead_;
+    delete first;
   }
-  delete this;
+  deleting = false;
 }
 
 ref<failure_record> record_current_exception() noexcept {
-  std::exception_ptr now = std::current_exception();
-  runtime* rt = this_runtime;
-  if (rt != nullptr && rt->last_failure && rt->last_failure->exception == now) return rt->last_failure;
-  return ref<failure_record>::adopt(new failure_record(std::move(now)));
+  failure now = failure::of(std::current_exception());
+  now.record()->observed.store(false, std::memory_order_relaxed);  // it goes on: somebody else has to look again
+  return now.take_record();
+}
+
+failure_record* runtime::find_recent(const std::exception_ptr& exception) const noexcept {
+  if (recent_count == 0) return nullptr;
+  for (const ref<failure_record>& one : recent) {
+    if (one && one->exception == exception) return one.get();
+  }
+  return nullptr;
 }
 
 void append_trace(failure_record& record, std::source_location place) noexcept {
@@ -55,24 +67,57 @@ void append_trace(failure_record& record, std::source_location place) noexcept {
 
 void rethrow_record(const ref<failure_record>& record) {
   record->observed.store(true, std::memory_order_relaxed);
-  if (this_runtime != nullptr) this_runtime->last_failure = record;
+  if (this_runtime != nullptr && this_runtime->find_recent(record->exception) != record.get()) {
+    this_runtime->remember(record);
+  }
   std::rethrow_exception(record->exception);
 }
 
+namespace {
+
+// `from` is about to be attached to `target`. Takes out whatever in it leads back to `target`, so that no cycle arises,
+// which would never be freed. Nothing is lost: `target` is where both will be found.
+void cut_ways(const failure& from, const failure_record& target) {
+  std::unordered_set<const failure_record*> seen;
+  std::vector<failure> to_visit{from};
+  while (!to_visit.empty()) {
+    failure one = std::move(to_visit.back());
+    to_visit.pop_back();
+    failure_record& here = *one.record();
+    if (!seen.insert(&here).second) continue;
+    std::erase_if(here.attached, [&target](const failure& beside) { return beside.record().get() == &target; });
+    to_visit.insert(to_visit.end(), here.attached.begin(), here.attached.end());
+    const auto* typed = exception_as<error>(here.exception);
+    failure below = typed != nullptr ? typed->cause() : failure();
+    if (!below) continue;
+    if (below.record().get() == &target) {
+      here.notes.push_back("thrown while handling the failure that it is attached to: " + below.message());
+      error_access::drop_cause(*typed);
+    } else {
+      to_visit.push_back(std::move(below));
+    }
+  }
+}
+
+}  // namespace
 }  // namespace detail
 
 failure failure::of(std::exception_ptr exception) {
   if (!exception) return {};
-  detail::runtime* rt = detail::this_runtime;
-  if (rt != nullptr && rt->last_failure && rt->last_failure->exception == exception) {
-    return failure(rt->last_failure);
+  if (detail::this_runtime != nullptr) {
+    if (detail::failure_record* known = detail::this_runtime->find_recent(exception)) {
+      return failure(detail::ref<detail::failure_record>::share(known));
+    }
   }
   return failure(detail::ref<detail::failure_record>::adopt(new detail::failure_record(std::move(exception))));
 }
 
 failure current_failure() {
   failure found = failure::of(std::current_exception());
-  if (found) found.observe();
+  if (!found) return found;
+  found.observe();
+  detail::runtime* rt = detail::this_runtime;
+  if (rt != nullptr && rt->current != nullptr && rt->find_recent(found.exception()) == nullptr) rt->remember(found.record());
   return found;
 }
 
@@ -108,9 +153,13 @@ void failure::attach(failure other) {
     other.observe();  // the same exception by another way
     return;
   }
-  for (const failure& known : record_->attached) {
-    if (known == other) return;
+  detail::failure_record& added = *other.record_;
+  if (added.attached_to == record_.get()) return;
+  if (added.attached_to != nullptr && std::find(record_->attached.begin(), record_->attached.end(), other) != record_->attached.end()) {
+    return;
   }
+  if (!record_->has_one_owner()) detail::cut_ways(other, *record_);
+  added.attached_to = record_.get();
   record_->attached.push_back(std::move(other));
 }
 
@@ -132,10 +181,11 @@ bool failure::observed() const noexcept { return !record_ || record_->observed.l
 std::vector<failure> failure::flatten() const {
   std::vector<failure> all;
   std::vector<failure> to_visit{*this};
+  std::unordered_set<const detail::failure_record*> seen;
   while (!to_visit.empty()) {
     failure one = std::move(to_visit.back());
     to_visit.pop_back();
-    if (!one || std::find(all.begin(), all.end(), one) != all.end()) continue;
+    if (!one || !seen.insert(one.record_.get()).second) continue;
     if (failure below = one.cause()) to_visit.push_back(std::move(below));
     const auto& beside = one.record_->attached;
     to_visit.insert(to_visit.end(), beside.rbegin(), beside.rend());

@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <system_error>
 
 #include "loop_state.hpp"
@@ -113,12 +114,11 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   s.rt.push_ready(root);
   detail::this_runtime = &s.rt;
   s.rt.stack_limit = stack_limit_from_here();
-  s.running.store(true);
+  s.inbox.store(nullptr);
   struct leave {
     state& s;
     ~leave() {
-      s.running.store(false);
-      s.run_inbox();  // nothing that was accepted is dropped
+      s.close_inbox();
       s.root = nullptr;
       detail::this_runtime = nullptr;
     }
@@ -176,6 +176,11 @@ void loop::state::run_inbox() noexcept {
   }
 }
 
+void loop::state::close_inbox() noexcept {
+  // Nothing that was accepted is dropped.
+  for (inbox_item* none = nullptr; !inbox.compare_exchange_strong(none, &closed); none = nullptr) run_inbox();
+}
+
 void loop::state::wait_for_work() {
   const std::uint64_t due = timers.next_due();
   const bool threads_busy = threads && threads->jobs() != 0;
@@ -183,11 +188,13 @@ void loop::state::wait_for_work() {
   if (!threads_busy) {
     if (timer_waits && rt.time->jump_to(time_point(duration(due)))) {
       waits->wait(duration::zero());
+      if (signals != nullptr) signals->collect();
       return;
     }
     if (!timer_waits && rt.time->jump_to(time_point::max())) {
-      // Virtual time: nothing will happen by itself any more, except I/O and what other threads post.
+      // Virtual time: nothing will happen by itself any more, except I/O, signals and what other threads post.
       waits->wait(std::chrono::milliseconds(0));
+      if (signals != nullptr) signals->collect();
       if (rt.ready_head != nullptr || inbox.load() != nullptr) return;
       if (dynamic_cast<idle_reactor*>(waits.get()) != nullptr) return report_deadlock();
       waits->wait(std::chrono::milliseconds(10));
@@ -227,24 +234,28 @@ void loop::state::wake() noexcept {
   [[maybe_unused]] const auto written = ::write(wake_fd, &one, sizeof one);
 }
 
-void loop::post_item(inbox_item& item) noexcept {
-  state& s = *state_;
-  inbox_item* head = s.inbox.load(std::memory_order_relaxed);
+bool loop::state::try_push(inbox_item& item) noexcept {
+  inbox_item* head = inbox.load(std::memory_order_relaxed);
   do {
+    if (head == &closed) return false;
     item.next = head;
-  } while (!s.inbox.compare_exchange_weak(head, &item, std::memory_order_seq_cst, std::memory_order_relaxed));
+  } while (!inbox.compare_exchange_weak(head, &item, std::memory_order_seq_cst, std::memory_order_relaxed));
   // The item may have run and be gone from here on; the loop itself waits for its threads before it goes.
-  if (s.asleep.load(std::memory_order_seq_cst)) s.wake();
+  if (asleep.load(std::memory_order_seq_cst)) wake();
+  return true;
+}
+
+void loop::post_item(inbox_item& item) noexcept {
+  if (state_->try_push(item)) return;
+  std::fputs("belay: something was posted to a loop that has ended while it was still needed\n", stderr);
+  std::abort();
 }
 
 void loop::post(std::function<void()> fn) {
   struct call : inbox_item {
     std::function<void()> fn;
   };
-  if (!state_->running.load()) {
-    throw misuse_error("loop::post: the loop is not running (any more); nothing would call the function");
-  }
-  auto* item = new call;
+  auto item = std::make_unique<call>();
   item->fn = std::move(fn);
   item->run = [](inbox_item& posted) noexcept {
     const std::unique_ptr<call> mine(static_cast<call*>(&posted));
@@ -254,7 +265,10 @@ void loop::post(std::function<void()> fn) {
       detail::report_lost(failure::of(std::current_exception()));
     }
   };
-  post_item(*item);
+  if (!state_->try_push(*item)) {
+    throw misuse_error("loop::post: the loop is not running (any more); nothing would call the function");
+  }
+  static_cast<void>(item.release());  // it belongs to the loop now
 }
 
 namespace detail {
@@ -265,12 +279,12 @@ void report_lost(const failure& what) noexcept {
   what.observe();
   belay::loop* here = belay::loop::current();
   try {
+    for (const failure& one : what.flatten()) one.observe();  // one report for all that hangs together
     if (here != nullptr) {
       auto& s = here->internals();
       ++s.lost_failures;
       if (s.options.on_lost_failure) {
         s.options.on_lost_failure(what);
-        for (const failure& one : what.flatten()) one.observe();
         return;
       }
     }

@@ -22,10 +22,11 @@ struct loop::state {
   std::unique_ptr<detail::thread_pool> threads;
   int wake_fd = -1;
 
-  // From other threads: a stack of items, newest first, and whether the loop must be woken for them.
-  std::atomic<inbox_item*> inbox{nullptr};
+  // From other threads: a stack of items, newest first, and whether the loop must be woken for them. While the loop
+  // does not run, `closed` stands in the inbox, so that an item is either refused or run.
+  static inline inbox_item closed;
+  std::atomic<inbox_item*> inbox{&closed};
   std::atomic<bool> asleep{false};
-  std::atomic<bool> running{false};
 
   signal_watch* signals = nullptr;
   detail::node* root = nullptr;
@@ -38,7 +39,9 @@ struct loop::state {
   }
 
   void run_until_ended(detail::node& root);
+  [[nodiscard]] bool try_push(inbox_item& item) noexcept;
   void run_inbox() noexcept;
+  void close_inbox() noexcept;
   void fire_timers() noexcept;
   void wait_for_work();
   void collect_signals() noexcept;

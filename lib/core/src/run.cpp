@@ -55,6 +55,7 @@ task<int> run_program(task<int> main, program_scope& program) {
   outcome<int> how = co_await detail::intercept_in(program.scope, std::move(main));
   if (how.succeeded()) co_return how.take();
   if (how.failed()) co_return report(how.failure());
+  if (program.ended_by == 0) co_await detail::end_with(how);  // from outside: a deadlock
   co_return 128 + program.ended_by;
 }
 

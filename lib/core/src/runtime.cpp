@@ -121,7 +121,7 @@ void run_node(runtime& rt, node& task) noexcept {
     }
   }
   rt.current = nullptr;
-  if (rt.last_failure) [[unlikely]] rt.last_failure = nullptr;
+  if (rt.recent_count != 0) [[unlikely]] rt.forget_recent();
 }
 
 bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept {
@@ -138,6 +138,7 @@ void unwind_cancelled(runtime& rt, frame& from) noexcept {
 }
 
 void unwind_failed(runtime& rt, frame& from, ref<failure_record> record) noexcept {
+  record->observed.store(false, std::memory_order_relaxed);  // it goes on: somebody else has to look again
   append_trace(*record, from.site);
   from.result->set_failed(std::move(record));
   rt.next(step::settle, from);
@@ -279,6 +280,7 @@ void group_core::child_ended(node& task) noexcept {
     append_trace(*what.record(), task.spawned_at);
     add_failure(what);
   }
+  if (result.how() == ending::cancelled && scope_.effective) cut_tasks_ = true;
   --live_;
   if (live_ == 0 && joiner_ != nullptr) joiner_->all_ended();
   if (!task.has_handle) task.destroy(task);

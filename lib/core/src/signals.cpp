@@ -37,24 +37,37 @@ signal_watch::signal_watch(std::initializer_list<int> signals) {
   if (!wake_descriptor.compare_exchange_strong(none, s.wake_fd)) {
     throw misuse_error("signal_watch: there is one in this process already; share it");
   }
-  s.signals = this;
-  for (const int number : signals) {
-    struct sigaction action {};
-    action.sa_handler = &on_signal;
-    action.sa_flags = SA_RESTART;
-    sigfillset(&action.sa_mask);
-    saved before{number, {}};
-    counts[static_cast<std::size_t>(number)].store(0);
-    if (::sigaction(number, &action, &before.before) != 0) {
-      throw std::system_error(errno, std::system_category(), "sigaction for signal " + std::to_string(number));
+  try {
+    saved_.reserve(signals.size());
+    for (const int number : signals) {
+      struct sigaction action {};
+      action.sa_handler = &on_signal;
+      action.sa_flags = SA_RESTART;
+      sigfillset(&action.sa_mask);
+      saved before{number, {}};
+      const bool in_range = number > 0 && number < most_signals;
+      if (in_range) counts[static_cast<std::size_t>(number)].store(0);
+      if (!in_range || ::sigaction(number, &action, &before.before) != 0) {
+        throw std::system_error(in_range ? errno : EINVAL, std::system_category(),
+                                "sigaction for signal " + std::to_string(number));
+      }
+      saved_.push_back(before);
     }
-    saved_.push_back(before);
+  } catch (...) {
+    put_back();
+    throw;
   }
+  s.signals = this;
+}
+
+void signal_watch::put_back() noexcept {
+  // Newest first: a signal may have been named twice.
+  for (auto one = saved_.rbegin(); one != saved_.rend(); ++one) ::sigaction(one->number, &one->before, nullptr);
+  wake_descriptor.store(-1);
 }
 
 signal_watch::~signal_watch() {
-  for (const saved& one : saved_) ::sigaction(one.number, &one.before, nullptr);
-  wake_descriptor.store(-1);
+  put_back();
   detail::this_runtime->loop->internals().signals = nullptr;
 }
 
@@ -63,13 +76,11 @@ void signal_watch::collect() {
     int seen = counts[static_cast<std::size_t>(one.number)].exchange(0);
     while (seen-- > 0) seen_.push_back(one.number);
   }
-  if (!seen_.empty() && !waiters_.empty()) waiters_.front()->wake();
-}
-
-int signal_watch::awaiter::await_resume() noexcept {
-  const int number = on_->seen_.front();
-  on_->seen_.pop_front();
-  return number;
+  while (!seen_.empty() && !waiters_.empty()) {
+    auto* first = static_cast<awaiter*>(waiters_.front());
+    first->take();
+    first->wake();
+  }
 }
 
 }  // namespace belay

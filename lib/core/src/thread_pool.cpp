@@ -111,9 +111,13 @@ void thread_job::execute() noexcept {
 void thread_job::finished(loop::inbox_item& item) noexcept {
   thread_job& self = *static_cast<completion&>(item).job;
   self.home_->internals().pool().job_done();
-  if (self.was_stopped_ && self.stop_.stop_requested()) {
-    self.complete_cancelled();
-    return;
+  if (self.was_stopped_) {
+    if (self.stop_.stop_requested()) {
+      self.complete_cancelled();
+      return;
+    }
+    self.error_ = std::make_exception_ptr(
+        misuse_error("to_thread: the function threw belay::stopped although its stop token was not asked to stop"));
   }
   self.complete();
 }

@@ -13,7 +13,7 @@ using namespace core_tests;
 namespace {
 
 // An operation that answers as the test says.
-class scripted : public b::operation {
+class scripted final : public b::operation {
  public:
   int started = 0;
   int aborted = 0;
@@ -111,7 +111,7 @@ TEST_CASE("cancel: unwinds the innermost frame first, then its awaiters [row 42]
   loop.run([](auto& outer, auto& call, trail& to) -> b::task<> {
     co_await b::move_on_after(1s, outer(call, to));
   }(middle, inner, out));
-  CHECK(out == trail{"open m", "~inner 2", "~inner 1", "~middle", "close m: cancelled", "closed m"});
+  CHECK(out == trail{"open m", "~inner 2", "~inner 1", "close m: cancelled", "closed m", "~middle"});
 }
 
 TEST_CASE("cancel: twice, the first reason stays and there is one unwinding [row 12] [row 34]") {
@@ -486,7 +486,7 @@ TEST_CASE("cancel: with no loop running, cancel_requested is false and now is th
 }
 
 TEST_CASE("operation: what start throws comes out of the await, and the task can go on") {
-  struct broken : b::operation {
+  struct broken final : b::operation {
     void start() override { throw boom("cannot start"); }
     bool abort() noexcept override { return true; }
     void await_resume() const noexcept {}
@@ -501,7 +501,7 @@ TEST_CASE("operation: what start throws comes out of the await, and the task can
 }
 
 TEST_CASE("operation: that completes inside of its start, gives others a turn and delivers") {
-  struct instant : b::operation {
+  struct instant final : b::operation {
     void start() override { complete(); }
     bool abort() noexcept override { return true; }
     int await_resume() const noexcept { return 3; }

@@ -112,8 +112,10 @@ TEST_CASE("failure: thrown through a task that does not catch it, and dropped th
   b::testing::test_loop loop;
   loop.run([](b::testing::test_loop& l) -> b::task<> {
     { b::outcome<int> dropped = co_await b::as_outcome(passes_on("passed through")); }
+    co_await b::yield();  // the loop remembers what was thrown last until the task waits
     CHECK(l.lost_errors().size() == 1);
     { b::outcome<int> dropped = co_await b::as_outcome(b::with_timeout(1s, passes_on("limit"))); }
+    co_await b::yield();
     CHECK(l.lost_errors().size() == 2);
   }(loop));
 }
@@ -243,10 +245,7 @@ TEST_CASE("failure: a sink that throws, is answered by a line on stderr, and the
 TEST_CASE("failure: without a sink, it is written to stderr") {
   const process_end end = in_process([] {
     b::loop loop;
-    loop.run([]() -> b::task<> {
-      b::outcome<int> dropped = co_await b::as_outcome(fails("unseen"));
-      co_return;
-    }());
+    loop.run([]() -> b::task<> { b::outcome<int> dropped = co_await b::as_outcome(fails("unseen")); }());
     return 0;
   });
   CHECK(end.said.find("belay: an error that nobody looked at: core_tests::boom: unseen") != std::string::npos);
@@ -261,6 +260,7 @@ TEST_CASE("failure: a note added on the way up does not change type or identity 
       b::current_failure().note("while loading user 42");
       throw;
     }
+    co_return;
   };
   auto awaited = []() -> b::task<> {
     try {
@@ -305,30 +305,6 @@ TEST_CASE("failure: another error that comes and goes in the handler, does not c
       const b::failure what = b::current_failure();
       CHECK(what.trace().size() == 3);
       CHECK(what.notes().size() == 1);
-    }
-  }(work));
-}
-
-TEST_CASE("failure: kept as an exception_ptr over an await and thrown again, keeps its story") {
-  b::testing::test_loop loop;
-  auto work = []() -> b::task<> {
-    std::exception_ptr kept;
-    try {
-      co_await passes_on("first");
-    } catch (...) {
-      b::current_failure().note("kept");
-      kept = std::current_exception();
-    }
-    co_await b::sleep_for(1s);  // cleanup that awaits: not possible inside of the handler
-    std::rethrow_exception(kept);
-  };
-  loop.run([](auto& call) -> b::task<> {
-    try {
-      co_await call();
-    } catch (const boom&) {
-      const b::failure what = b::current_failure();
-      CHECK(what.notes().size() == 1);
-      CHECK(what.trace().size() == 3);
     }
   }(work));
 }

@@ -267,7 +267,7 @@ TEST_CASE("signal_watch: a signal that cannot be watched leaves all handlers as 
     CHECK_THROWS((b::signal_watch{SIGUSR1, -1}));
     struct sigaction after {};
     ::sigaction(SIGUSR1, nullptr, &after);
-    CHECK(before.sa_handler == after.sa_handler);
+    CHECK((before.sa_handler == after.sa_handler));
     b::signal_watch works{SIGUSR1};
     CHECK_THROWS_AS((b::signal_watch{SIGUSR2}), b::misuse_error);
     co_return;

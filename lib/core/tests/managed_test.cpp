@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <csignal>
 #include <memory>
 
 #include "support.hpp"
@@ -222,7 +223,7 @@ TEST_CASE("use: the task is cancelled, all are told and closed in peace") {
   b::testing::test_loop loop;
   trail out;
   CHECK_THROWS_AS(static_cast<void>(loop.run(b::with_timeout(1s, uses_two(out, 100s)))), b::timeout_error);
-  CHECK(out == trail{"open a", "open b", "~local", "close b: cancelled", "closed b", "close a: cancelled", "closed a"});
+  CHECK(out == trail{"open a", "open b", "close b: cancelled", "closed b", "close a: cancelled", "closed a", "~local"});
   CHECK(loop.elapsed() == 3s);
 }
 
@@ -330,20 +331,33 @@ TEST_CASE("use: of a resource built on another one that hangs in its close, each
 }
 
 TEST_CASE("use: in a task that is cancelled in the turn in which opening ended, is closed") {
-  b::testing::test_loop loop;
-  trail out;
   auto work = [](trail& to) -> b::task<> {
     co_await b::use(resource(to, "r", 1s));
-    co_await b::yield();
+    co_await b::sleep_for(1s);
     to.push_back("went on");
   };
-  loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    b::child<void> user = g.spawn(work, std::ref(out));
-    co_await b::yield();
-    co_await b::sleep_for(1s);  // wakes in the same turn, after the resource's timer
-    user.cancel();
-  }));
-  CHECK(out == trail{"open r", "close r: cancelled", "closed r"});
+  for (const bool cancel_first : {true, false}) {
+    b::testing::test_loop loop;
+    trail out;
+    loop.run(b::with_group([&](b::group& g) -> b::task<> {
+      if (cancel_first) {
+        // Its timer is older: when it cancels, the resource's timer has fired in the same turn, but the task has not gone on.
+        b::child<void> user;
+        g.spawn([](b::child<void>& whom) -> b::task<> {
+          co_await b::sleep_for(1s);
+          whom.cancel();
+        }, std::ref(user));
+        user = g.spawn(work, std::ref(out));
+        co_await b::sleep_for(5s);
+      } else {
+        b::child<void> user = g.spawn(work, std::ref(out));
+        co_await b::yield();
+        co_await b::sleep_for(1s);  // wakes in the same turn, after the resource's timer
+        user.cancel();
+      }
+    }));
+    CHECK(out == trail{"open r", "close r: cancelled", "closed r"});
+  }
 }
 
 TEST_CASE("use: a thousand resources in one task, closed in reverse") {

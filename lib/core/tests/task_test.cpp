@@ -6,6 +6,7 @@
 #include <belay/core/task_function.hpp>
 #include <doctest/doctest.h>
 
+#include <csignal>
 #include <memory>
 #include <optional>
 

@@ -130,6 +130,7 @@ task<int> app::state::live() {
     log.fatal(report.failed || !report.overran.empty() ? "shutdown_failed" : "service_failed", what);
   }
   report.write_to(log);
+  if (report.forced) co_return exit_forced;
   if (!report.clean()) co_return exit_unclean_shutdown;
   co_return how.failed() ? exit_start_failed : exit_clean;
 }

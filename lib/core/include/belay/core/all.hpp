@@ -18,11 +18,11 @@ namespace belay {
 /// Cancellation:  cancels all of them and waits for their cleanup. If all finish with values nevertheless, these are delivered.
 template <class... T>
 [[nodiscard]] task<std::tuple<unit_if_void<T>...>> all(task<T>... tasks) {
-  const std::source_location where;
+  const std::source_location where = co_await detail::caller_site_awaiter();
   detail::group_core group;
   group.open(where, "all");
   group.attach_scope();
-  std::tuple<child<T>...> children{child<T>(detail::adopt_task(group, std::move(tasks), where))...};
+  std::tuple<child<T>...> children{child<T>(detail::adopt_task(group, std::move(tasks), std::source_location()))...};
   co_await group.join();
   group.close();
   outcome<std::tuple<unit_if_void<T>...>> how;
@@ -41,13 +41,13 @@ template <class... T>
 /// The same for a number known at run time; empty gives an empty result at once.
 template <class T>
 [[nodiscard]] task<std::vector<unit_if_void<T>>> all(std::vector<task<T>> tasks) {
-  const std::source_location where;
+  const std::source_location where = co_await detail::caller_site_awaiter();
   detail::group_core group;
   group.open(where, "all");
   group.attach_scope();
   std::vector<child<T>> children;
   children.reserve(tasks.size());
-  for (task<T>& one : tasks) children.emplace_back(detail::adopt_task(group, std::move(one), where));
+  for (task<T>& one : tasks) children.emplace_back(detail::adopt_task(group, std::move(one), std::source_location()));
   co_await group.join();
   group.close();
   std::vector<unit_if_void<T>> values;

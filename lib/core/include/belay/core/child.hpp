@@ -106,14 +106,36 @@ class child {
     std::source_location where_;
   };
 
+  class value_awaiter final : public detail::child_wait {
+   public:
+    explicit value_awaiter(detail::child_node<T>& on, std::source_location where) noexcept
+        : child_wait(on), where_(where) {}
+    T await_resume() {
+      auto& how = static_cast<detail::child_node<T>*>(on_)->value;
+      if constexpr (std::is_void_v<T>) {
+        static_cast<void>(how.value(where_));
+      } else {
+        return std::move(how).value(where_);
+      }
+    }
+
+   private:
+    std::source_location where_;
+  };
+
   /// Waits for the end of the task.
   ///
-  /// Result:        a reference to the value, as often as you like; it lives as long as the handle.
+  /// Result:        a reference to the value, as often as you like; it lives as long as the handle. From a handle that is
+  ///                about to go (`co_await g.spawn(f)`, `co_await std::move(c)`): the value itself.
   /// Errors:        that of the task (the same object, each time); `child_cancelled` if somebody cancelled it.
   /// Cancellation:  of the awaiter: stops waiting; the task is not touched.
-  [[nodiscard]] awaiter belay_await(std::source_location where = std::source_location::current()) const {
+  [[nodiscard]] awaiter belay_await(std::source_location where = std::source_location::current()) const& {
     if (node_ == nullptr) detail::throw_misuse_empty_child("co_await child", where);
     return awaiter(*node_, where);
+  }
+  [[nodiscard]] value_awaiter belay_await(std::source_location where = std::source_location::current()) && {
+    if (node_ == nullptr) detail::throw_misuse_empty_child("co_await child", where);
+    return value_awaiter(*node_, where);
   }
 
   /// Moves the value out; call once, after it was awaited.

@@ -28,6 +28,10 @@ enum class error_kind : unsigned char {
 
 [[nodiscard]] std::string_view to_string(error_kind kind) noexcept;
 
+namespace detail {
+struct error_access;
+}
+
 /// An error with kind, stable code, message and the place that made it. Built inside a `catch` handler it records
 /// the exception that it replaces (`cause()`). Copies are cheap and never throw. Foreign exception types work in
 /// Belay just as well; this one only says more.
@@ -45,9 +49,17 @@ class error : public std::runtime_error {
   [[nodiscard]] failure cause() const;
 
  private:
+  friend detail::error_access;
   struct details;
-  std::shared_ptr<const details> details_;
+  std::shared_ptr<details> details_;  // shared by the copies
 };
+
+namespace detail {
+struct error_access {
+  // For an error that gets attached to the very failure it replaced.
+  static void drop_cause(const error& from) noexcept;
+};
+}  // namespace detail
 
 /// The limit of `with_timeout` or `shielded` passed before the operation finished. An ordinary error, no cancellation.
 class timeout_error : public error {

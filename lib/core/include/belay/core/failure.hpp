@@ -16,7 +16,8 @@ namespace belay {
 ///
 /// Every failure has exactly one fate: *handled* (rethrown into code that caught it, or looked at through an
 /// `outcome`), *propagated* (to the awaiter, or attached to the first failure of its group), or *reported* to the
-/// failure sink, once, when the last handle to an unobserved failure goes away.
+/// failure sink, once, when the last handle to an unobserved failure goes away. Who looks at it and lets it go on passes
+/// that duty on.
 ///
 /// Thread: handles may be copied and dropped on any thread; changing one record (`attach`, `note`) is for one
 ///         thread at a time.
@@ -50,7 +51,8 @@ class failure {
   /// Demangled type name of the exception object.
   [[nodiscard]] std::string type_name() const;
 
-  /// Adds `other` beside this failure. The same exception twice is kept once.
+  /// Adds `other` beside this failure. The same exception twice is kept once; what in `other` leads back to this failure
+  /// is taken out of it.
   void attach(failure other);
   /// Adds a line of context ("while loading user 42") without changing type or identity.
   void note(std::string text);
@@ -87,6 +89,8 @@ class failure {
 };
 
 /// Inside a `catch` handler: the failure being handled, with its trace. Marks it observed. Outside: no failure.
+/// To go on with an error after an await (which C++ does not allow in a handler), keep this, not the
+/// `std::exception_ptr`, and `rethrow()` it: the exception alone does not hold trace, notes and attached failures.
 [[nodiscard]] failure current_failure();
 
 /// One screen of text: message, async trace, attached failures, causes, notes. Marks all of them observed.

@@ -83,7 +83,8 @@ class group : public detail::group_core {
 /// Result:        that of the body. After `group.cancel()` the body may have been cut short: then nothing for `void`,
 ///                `child_cancelled` otherwise.
 /// Errors:        the first one, bare; later ones and those of cleanups are attached to its failure.
-/// Cancellation:  reaches the body and all tasks; leaves only after all have ended. An error beats it.
+/// Cancellation:  reaches the body and all tasks; leaves only after all have ended. An error beats it. If body and tasks all
+///                finish with values nevertheless, the result is given.
 /// Lifetime:      `body` is kept until the end.
 template <class F>
 [[nodiscard]] auto with_group(F body, std::source_location where = std::source_location::current())

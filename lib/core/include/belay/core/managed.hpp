@@ -215,8 +215,8 @@ template <class T, class F>
 /// Opens `resource` for the rest of the awaiting coroutine: it is closed when that one ends, in reverse order of
 /// opening, before its awaiter goes on.
 ///
-/// Lifetime: the coroutine's locals are gone by then (its parameters are not), so `resource` must not refer to
-///           them; for that, use `with`.
+/// Lifetime: the coroutine's locals are gone by then (its parameters are not; when it is cancelled or ended by `fail`, locals go
+///           last), so `resource` must not refer to them; for that, use `with`.
 template <class T>
 [[nodiscard]] detail::use_awaiter<T> use(managed<T> resource) noexcept {
   return detail::use_awaiter<T>(std::move(resource));

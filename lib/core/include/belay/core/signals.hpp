@@ -14,7 +14,8 @@ namespace belay {
 /// One at a time in a process; the main thread's loop is woken at once even from a long wait.
 class signal_watch {
  public:
-  /// Errors: `misuse_error` when there is one already, or outside of a running loop.
+  /// Errors: `misuse_error` when there is one already, or outside of a running loop; `std::system_error` for a number that
+  /// is no signal or cannot be handled (SIGKILL). All handlers are as before then.
   explicit signal_watch(std::initializer_list<int> signals);
   signal_watch(const signal_watch&) = delete;
   signal_watch& operator=(const signal_watch&) = delete;
@@ -24,17 +25,24 @@ class signal_watch {
    public:
     explicit awaiter(signal_watch& on) noexcept : list_wait(on.waiters_), on_(&on) {}
     /// The signal's number. Repeated ones come as often as they were seen.
-    int await_resume() noexcept;
+    int await_resume() const noexcept { return number_; }
 
    private:
+    friend class signal_watch;
     void start() override {
       if (!on_->seen_.empty()) {
+        take();
         complete();
       } else {
         enqueue();
       }
     }
+    void take() {
+      number_ = on_->seen_.front();
+      on_->seen_.pop_front();
+    }
     signal_watch* on_;
+    int number_ = 0;
   };
   /// Waits for the next signal. Cancellation: none is lost.
   [[nodiscard]] awaiter next() noexcept { return awaiter(*this); }
@@ -47,6 +55,7 @@ class signal_watch {
     int number;
     struct sigaction before;
   };
+  void put_back() noexcept;
   std::vector<saved> saved_;
   std::deque<int> seen_;
   detail::wait_list waiters_;

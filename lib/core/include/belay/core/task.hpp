@@ -317,6 +317,24 @@ class end_frame_awaiter {
   outcome_base* from_;
 };
 
+// Gives the place where the running coroutine is awaited, or was spawned, without suspending it. For combinators that take
+// a pack of arguments, after which there is no room for a defaulted source_location.
+class caller_site_awaiter {
+ public:
+  using belay_awaiter_tag = void;
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> asking) noexcept {
+    const frame* awaiter = asking.promise().parent;
+    found_ = awaiter != nullptr ? awaiter->site : this_runtime->current->spawned_at;
+    return false;
+  }
+  [[nodiscard]] std::source_location await_resume() const noexcept { return found_; }
+
+ private:
+  std::source_location found_;
+};
+
 [[nodiscard]] inline end_frame_awaiter end_with(outcome_base& trouble) noexcept { return end_frame_awaiter(trouble); }
 
 }  // namespace detail

@@ -78,11 +78,16 @@ class group_core {
       how.set_failed(std::exchange(first_, failure()).take_record());
       return false;
     }
-    if (how.succeeded()) return true;
+    if (how.succeeded()) {
+      if (!cut_short()) return true;
+      how.drop_value();
+    }
     return conclude_cancelled(how, std::is_void_v<T>) && fill_void(how);
   }
 
  private:
+  // The body has its value, but tasks were cut short by a cancellation from outside, which therefore goes on.
+  [[nodiscard]] bool cut_short() const noexcept { return cut_tasks_ && this_runtime->current->current->effective; }
   // Cancelled, with no failure: from outside, or by the group's own cancel.
   bool conclude_cancelled(outcome_base& how, bool result_is_void) noexcept;
   template <class T>
@@ -98,6 +103,7 @@ class group_core {
   const char* kind_ = "group";
   std::source_location where_;
   bool open_ = false;
+  bool cut_tasks_ = false;  // a task ended as cancelled while the whole group was cancelled
 };
 
 // A child task: node, result, and (derived) the function with its arguments.

@@ -13,6 +13,8 @@ class refcounted {
   refcounted(const refcounted&) = delete;
   refcounted& operator=(const refcounted&) = delete;
 
+  // One owner, so nobody else refers to it (unless another thread is just copying a reference that it was lent).
+  [[nodiscard]] bool has_one_owner() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
   void retain() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
 
   void release() noexcept {

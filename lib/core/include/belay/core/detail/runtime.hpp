@@ -15,6 +15,7 @@
 #include <belay/core/detail/timer_wheel.hpp>
 #include <belay/core/outcome.hpp>
 #include <belay/core/time.hpp>
+#include <array>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -167,7 +168,18 @@ struct runtime {
   std::size_t live_nodes = 0;
   timer_wheel* timers = nullptr;
   clock* time = nullptr;
-  ref<failure_record> last_failure;  // the one that was rethrown last in the running task
+  // The failures that the running task rethrew or looked at since it was resumed, the latest few: `throw;` and
+  // current_failure() find the record of their exception here.
+  static constexpr unsigned remembered = 4;
+  std::array<ref<failure_record>, remembered> recent;
+  unsigned recent_count = 0;  // ever remembered since then
+
+  void remember(ref<failure_record> what) noexcept { recent[recent_count++ % remembered] = std::move(what); }
+  [[nodiscard]] failure_record* find_recent(const std::exception_ptr& exception) const noexcept;
+  void forget_recent() noexcept {
+    for (ref<failure_record>& one : recent) one = nullptr;
+    recent_count = 0;
+  }
   belay::loop* loop = nullptr;
 
   void push_ready(node& task) noexcept {
