@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// What people know from asyncio, in Belay. The code of docs/from-asyncio.md.
+//   ./from_asyncio     exit: 0
+#include <belay/core/all.hpp>
+#include <belay/core/finally.hpp>
+#include <belay/core/group.hpp>
+#include <belay/core/managed.hpp>
+#include <belay/core/outcome.hpp>
+#include <belay/core/run.hpp>
+#include <belay/core/semaphore.hpp>
+#include <belay/core/sleep.hpp>
+#include <belay/core/thread.hpp>
+#include <belay/core/timeout.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using belay::task;
+
+task<std::string> fetch(std::string what, bool broken = false) {
+  co_await belay::sleep_for(5ms);
+  if (broken) throw belay::error(belay::error_kind::unavailable, "down", what + " is down");
+  co_return what;
+}
+
+struct connection {
+  std::string name;
+  task<> execute(std::string text) {
+    co_await belay::sleep_for(1ms);
+    std::printf("  %s\n", text.c_str());
+  }
+};
+
+// [snippet gather]
+task<> dashboard() {
+  auto [user, posts, comments] = co_await belay::all(fetch("user"), fetch("posts"), fetch("comments"));
+  std::printf("  %s, %s, %s\n", user.c_str(), posts.c_str(), comments.c_str());
+}
+// [end]
+
+// [snippet return_exceptions]
+task<belay::outcome<std::string>> settled(task<std::string> op) { co_return co_await belay::as_outcome(std::move(op)); }
+
+task<> whatever_works() {
+  std::vector<task<belay::outcome<std::string>>> questions;
+  questions.push_back(settled(fetch("A")));
+  questions.push_back(settled(fetch("B", true)));
+  for (const auto& answer : co_await belay::all(std::move(questions))) {
+    std::printf("  %s\n", answer.succeeded() ? "an answer" : answer.failure().message().c_str());
+  }
+}
+// [end]
+
+// [snippet create_task]
+task<> create_and_cancel() {
+  co_await belay::with_group([](belay::group& g) -> task<> {
+    belay::child<std::string> quick = g.spawn(fetch, "quick", false);
+    auto hour = []() -> task<> { co_await belay::sleep_for(1h); };
+    belay::child<void> slow = g.spawn(hour);
+    std::printf("  %s\n", (co_await quick).c_str());
+    slow.cancel();  // the group waits for its end: no `await task` after cancel() to be forgotten
+  });
+}
+// [end]
+
+// [snippet awaited_cancelled]
+task<> await_a_cancelled_one() {
+  co_await belay::with_group([](belay::group& g) -> task<> {
+    belay::child<std::string> one = g.spawn(fetch, "one", false);
+    one.cancel();
+    try {
+      co_await one;
+    } catch (const belay::child_cancelled& e) {  // an ordinary error: the awaiter itself was not cancelled
+      std::printf("  child_cancelled, kind %s\n", std::string(belay::to_string(e.kind())).c_str());
+    }
+  });
+}
+// [end]
+
+// [snippet wait_for]
+task<> timeouts() {
+  try {
+    co_await belay::with_timeout(1ms, fetch("slow"));
+  } catch (const belay::timeout_error&) {
+    std::puts("  timed out");
+  }
+}
+// [end]
+
+// [snippet shield]
+task<> commit_whatever_comes(connection& c) { co_await belay::shielded(5s, c.execute("commit")); }
+// [end]
+
+// [snippet context_manager]
+belay::managed<connection> transaction() {
+  connection c{"bank"};
+  co_await c.execute("begin");                                      // __aenter__
+  const belay::exit_status how = co_yield c;                        // yield
+  co_await c.execute(how.succeeded() ? "commit" : "rollback");      // __aexit__: shielded, bounded, runs always
+}
+
+task<> transfer() {
+  co_await belay::with(transaction(), [](connection& c) -> task<> { co_await c.execute("update"); });
+}
+// [end]
+
+// [snippet finally]
+task<> try_finally() {
+  co_await belay::finally([]() -> task<> { co_await fetch("something"); },
+                          []() -> task<> { co_await connection{"c"}.execute("close"); });
+}
+// [end]
+
+// [snippet to_thread]
+int slow_blocking_function(std::stop_token stop, int steps) {
+  for (int i = 0; i < steps; ++i) {
+    if (stop.stop_requested()) throw belay::stopped{};  // nothing was done: the task is cancelled
+    std::this_thread::sleep_for(1ms);
+  }
+  return steps;
+}
+
+task<> in_a_thread() {
+  std::printf("  %d steps\n", co_await belay::to_thread(slow_blocking_function, 3));
+}
+// [end]
+
+// [snippet semaphore]
+task<> at_most_two(std::vector<std::string> names) {
+  belay::semaphore line(2);  // outlives the group's tasks
+  co_await belay::with_group([&](belay::group& g) -> task<> {
+    for (const std::string& name : names) {
+      g.spawn(
+          [](belay::semaphore& in, std::string what) -> task<> {
+            const belay::permit mine = co_await in.acquire();  // given back at the end of the scope
+            std::printf("  %s\n", (co_await fetch(what)).c_str());
+          },
+          std::ref(line), name);
+    }
+    co_return;
+  });
+}
+// [end]
+
+// [snippet except]
+task<> catch_everything() {
+  try {
+    co_await belay::sleep_for(1h);
+  } catch (...) {
+    std::puts("  never printed: a cancellation does not come by here");
+  }
+}
+// [end]
+
+task<> program() {
+  std::puts("gather:");
+  co_await dashboard();
+  std::puts("gather(return_exceptions=True):");
+  co_await whatever_works();
+  std::puts("create_task, cancel:");
+  co_await create_and_cancel();
+  co_await await_a_cancelled_one();
+  std::puts("wait_for:");
+  co_await timeouts();
+  std::puts("shield:");
+  connection c{"bank"};
+  co_await commit_whatever_comes(c);
+  std::puts("asynccontextmanager:");
+  co_await transfer();
+  std::puts("try/finally:");
+  co_await try_finally();
+  std::puts("to_thread:");
+  co_await in_a_thread();
+  std::puts("Semaphore:");
+  co_await at_most_two({"a", "b", "c"});
+  std::puts("except:");
+  co_await belay::move_on_after(5ms, catch_everything());
+}
+
+int main() { return belay::run(program()); }
