@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// malloc and its relatives, counted. Not operator new: Asio takes its frames from aligned_alloc, and exceptions come from malloc.
+// malloc and its relatives, counted. Not operator new: Asio takes its frames from aligned_alloc, and
+// exceptions come from malloc.
 
 #include <malloc.h>
 
@@ -42,8 +43,12 @@ void* realloc(void* memory, std::size_t size) noexcept {
   counted.live_bytes -= size_of(memory);
   return count(__libc_realloc(memory, size));
 }
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept { return count(__libc_memalign(alignment, size)); }
-void* memalign(std::size_t alignment, std::size_t size) noexcept { return count(__libc_memalign(alignment, size)); }
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  return count(__libc_memalign(alignment, size));
+}
+void* memalign(std::size_t alignment, std::size_t size) noexcept {
+  return count(__libc_memalign(alignment, size));
+}
 void free(void* memory) noexcept {
   counted.live_bytes -= size_of(memory);
   __libc_free(memory);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The three most frequent steps: awaiting a child that completes at once, giving up the turn, spawning and joining.
+// The three most frequent steps: awaiting a child that completes at once, giving up the turn, spawning and
+// joining.
 
 #include <belay/core/group.hpp>
 #include <belay/core/sleep.hpp>

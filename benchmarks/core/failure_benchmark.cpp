@@ -86,12 +86,13 @@ asio_task<> asio_fails(benchmark::State& state) {
 
 BENCHMARK(plain_throws)->Name("throw/plain_functions")->Arg(1)->Arg(8)->Arg(32);
 BENCHMARK(on_belay<catch_all_throws<belay::task<>, belay_throw>>)
-    ->Name("throw/belay")->Arg(1)->Arg(8)->Arg(32);
+    ->Name("throw/belay")
+    ->Arg(1)
+    ->Arg(8)
+    ->Arg(32);
 BENCHMARK(on_asio<catch_all_throws<asio_task<>, asio_throw>>)->Name("throw/asio")->Arg(1)->Arg(8)->Arg(32);
-BENCHMARK(on_belay<belay_fails>)
-    ->Name("or_fail/belay")->Arg(1)->Arg(8)->Arg(32);
-BENCHMARK(on_asio<asio_fails>)
-    ->Name("or_fail/asio_codes_by_hand")->Arg(1)->Arg(8)->Arg(32);
+BENCHMARK(on_belay<belay_fails>)->Name("or_fail/belay")->Arg(1)->Arg(8)->Arg(32);
+BENCHMARK(on_asio<asio_fails>)->Name("or_fail/asio_codes_by_hand")->Arg(1)->Arg(8)->Arg(32);
 
 }  // namespace
 }  // namespace bench

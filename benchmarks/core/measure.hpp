@@ -2,9 +2,9 @@
 #pragma once
 // What the benchmarks share: counted allocations, CPU time, and one way to run each library.
 
+#include <benchmark/benchmark.h>
 #include <belay/core/loop.hpp>
 #include <belay/core/task.hpp>
-#include <benchmark/benchmark.h>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -28,7 +28,9 @@ struct allocations {
 class allocation_meter {
  public:
   allocation_meter() noexcept : start_(allocations::now()) {}
-  [[nodiscard]] double calls() const noexcept { return static_cast<double>(allocations::now().calls - start_.calls); }
+  [[nodiscard]] double calls() const noexcept {
+    return static_cast<double>(allocations::now().calls - start_.calls);
+  }
   void report(benchmark::State& state) const {
     state.counters["allocs/op"] = calls() / static_cast<double>(state.iterations());
   }

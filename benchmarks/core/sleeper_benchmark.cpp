@@ -78,8 +78,9 @@ belay::task<> belay_sleepers(benchmark::State& state) {
 }
 
 [[gnu::noinline]] asio_task<> asio_sleeper(int i) {
-  using timer = boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                                  boost::asio::wait_traits<std::chrono::steady_clock>, asio_executor>;
+  using timer =
+      boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                        boost::asio::wait_traits<std::chrono::steady_clock>, asio_executor>;
   timer sleep(co_await boost::asio::this_coro::executor, nap(i));
   co_await sleep.async_wait(use_asio_task);
 }
@@ -116,10 +117,8 @@ asio_task<> asio_sleepers(benchmark::State& state) {
   report(state, first, sum);
 }
 
-BENCHMARK(on_belay<belay_sleepers>)
-    ->Name("cancel_sleeper/belay")->UseManualTime()->Iterations(20);
-BENCHMARK(on_asio<asio_sleepers>)
-    ->Name("cancel_sleeper/asio")->UseManualTime()->Iterations(3);
+BENCHMARK(on_belay<belay_sleepers>)->Name("cancel_sleeper/belay")->UseManualTime()->Iterations(20);
+BENCHMARK(on_asio<asio_sleepers>)->Name("cancel_sleeper/asio")->UseManualTime()->Iterations(3);
 
 }  // namespace
 }  // namespace bench

@@ -16,8 +16,9 @@ namespace bench {
 namespace {
 
 using std::chrono::seconds;
-using asio_timer = boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                                     boost::asio::wait_traits<std::chrono::steady_clock>, asio_executor>;
+using asio_timer =
+    boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                      boost::asio::wait_traits<std::chrono::steady_clock>, asio_executor>;
 
 [[gnu::noinline]] belay::task<int> belay_yields_once(int value) {
   co_await belay::yield();
@@ -36,7 +37,8 @@ belay::task<> belay_unbounded(benchmark::State& state) {
 belay::task<> belay_timeout(benchmark::State& state) {
   benchmark::DoNotOptimize(co_await belay::with_timeout(seconds(1), belay_yields_once(1)));
   const allocation_meter meter;
-  for (auto _ : state) benchmark::DoNotOptimize(co_await belay::with_timeout(seconds(1), belay_yields_once(1)));
+  for (auto _ : state)
+    benchmark::DoNotOptimize(co_await belay::with_timeout(seconds(1), belay_yields_once(1)));
   meter.report(state);
 }
 

@@ -39,15 +39,13 @@ belay::task<std::string> load_user(int id) {
 // [end]
 
 // [snippet attached]
-belay::task<> stops_badly() {
-  co_await belay::finally([]() -> belay::task<> { co_await belay::sleep_for(1h); },
-                          []() -> belay::task<> {
-                            co_await belay::sleep_for(1ms);
-                            throw std::runtime_error("the printer does not answer");
-                          });
+belay::task<> print_all() { co_await belay::sleep_for(1h); }
+belay::task<> close_printer() {
+  co_await belay::sleep_for(1ms);
+  throw std::runtime_error("the printer does not answer");
 }
 
-belay::task<> both() { co_await belay::all(load_user(7), stops_badly()); }
+belay::task<> both() { co_await belay::all(load_user(7), belay::finally(print_all, close_printer)); }
 // [end]
 
 // [snippet catch]

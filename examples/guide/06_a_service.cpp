@@ -62,10 +62,10 @@ task<http::response> add_note(request& asked, const database& db) {
 
 // [snippet main]
 int serve(const belay::io::endpoint& listen) {
-  const belay::telemetry::logger log(belay::telemetry::stderr_sink());
+  const belay::telemetry::logger log(belay::telemetry::stderr_sink(), {.format = belay::telemetry::log_format::pretty});
   belay::service::app app({.name = "notes", .listen = listen}, log);
 
-  const database db = app.manage("database", sqlite::open("sqlite::memory:"));
+  const database db = app.manage("database", sqlite::open(":memory:"));
   app.step("migrate", [db]() -> task<> {
     co_await sqlite::migrate(*db, {{1, "create notes", "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"}});
   });

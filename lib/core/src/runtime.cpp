@@ -251,7 +251,7 @@ group_core::~group_core() {
     task.base.detach();
     task.leaf->handle.destroy();
     task.state = node_state::ended;
-    if (!task.has_handle) task.destroy(task);
+    task.destroy(task);  // what no handle needs
   }
 }
 
@@ -283,7 +283,7 @@ void group_core::child_ended(node& task) noexcept {
   if (result.how() == ending::cancelled && scope_.effective) cut_tasks_ = true;
   --live_;
   if (live_ == 0 && joiner_ != nullptr) joiner_->all_ended();
-  if (!task.has_handle) task.destroy(task);
+  task.destroy(task);  // what no handle needs
 }
 
 void group_core::add_failure(failure what) noexcept {

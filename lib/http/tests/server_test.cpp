@@ -26,6 +26,14 @@ using test::status_of;
 
 namespace {
 
+// The undefined behaviour sanitizer opens a pipe to look at an object's type, and takes its failure for a bad
+// object.
+#if __has_feature(undefined_behavior_sanitizer)
+constexpr bool sanitizer_needs_descriptors = true;
+#else
+constexpr bool sanitizer_needs_descriptors = false;
+#endif
+
 // Says what it was asked.
 belay::task<http::response> echo(http::exchange& e) {
   co_return http::response::text(http::status::ok,
@@ -661,7 +669,8 @@ TEST_CASE("server: the client's deadline cancels the handler and is a 504; a bad
   CHECK(s.finished == 2);
 }
 
-TEST_CASE("server: out of descriptors, it says so, waits, and goes on accepting [row 442]") {
+TEST_CASE("server: out of descriptors, it says so, waits, and goes on accepting [row 442]" *
+          doctest::skip(sanitizer_needs_descriptors)) {
   std::atomic<int> told{0};
   http::server_hooks hooks;
   hooks.accept_failed = [&](const belay::failure& why) {

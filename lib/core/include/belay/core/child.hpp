@@ -55,7 +55,7 @@ class child_wait : public operation {
 
 inline void drop_handle(node& of) noexcept {
   of.has_handle = false;
-  if (of.state == node_state::ended) of.destroy(of);
+  if (of.state == node_state::ended && !of.dropping) of.destroy(of);
 }
 [[noreturn]] void throw_misuse_empty_child(const char* call, std::source_location where);
 

@@ -114,27 +114,49 @@ struct child_node : node {
 
 template <class T, class F, class... A>
 struct closure_node final : child_node<T> {
-  F fn;
-  std::tuple<A...> args;
+  struct closure {
+    template <class G, class... B>
+    explicit closure(G&& function, B&&... arguments) : fn(std::forward<G>(function)), args(std::forward<B>(arguments)...) {}
+    [[no_unique_address]] F fn;
+    [[no_unique_address]] std::tuple<A...> args;
+  };
+  union {
+    closure kept;
+  };
   template <class G, class... B>
   explicit closure_node(G&& function, B&&... arguments)
-      : fn(std::forward<G>(function)), args(std::forward<B>(arguments)...) {}
+      : kept(std::forward<G>(function), std::forward<B>(arguments)...) {}
+  ~closure_node() {
+    if (!this->closure_gone) std::destroy_at(&kept);
+  }
+  // When the task has ended, its function and arguments go, although a handle keeps the result.
+  void drop_closure() noexcept {
+    this->closure_gone = true;
+    this->dropping = true;  // the handle itself may be among the arguments
+    std::destroy_at(&kept);
+    this->dropping = false;
+  }
   BELAY_CORO_WRAPPER task<T> begin() { return begin_with(std::index_sequence_for<A...>()); }
 
  private:
   template <std::size_t... I>
   BELAY_CORO_WRAPPER task<T> begin_with(std::index_sequence<I...>) {
     if constexpr (takes_lvalues<F, A...>) {
-      return call(fn, std::get<I>(args)...);
+      return call(kept.fn, std::get<I>(kept.args)...);
     } else {
-      return call(fn, std::forward<A>(std::get<I>(args))...);
+      return call(kept.fn, std::forward<A>(std::get<I>(kept.args))...);
     }
   }
 };
 
+// Destroys an ended node; if a handle still refers to it, only what the result does not need.
 template <class Node>
 void destroy_node(node& dead) noexcept {
   auto* self = static_cast<Node*>(&dead);
+  if (dead.has_handle) {
+    if constexpr (requires { self->drop_closure(); }) self->drop_closure();
+    if (dead.has_handle) return;
+  }
   std::destroy_at(self);
   frame_pool::release(self, sizeof(Node));
 }

@@ -143,9 +143,11 @@ struct node {
   std::source_location spawned_at;
   [[no_unique_address]] scope base;  // the flags below fit into its padding
   node_state state = node_state::fresh;
-  bool unwind_on_run = false;  // its operation was taken back by a cancellation
-  bool has_handle = false;     // a `child` refers to this node: keep the result
-  bool blocked_abort = false;  // waiting without regard to cancellation
+  bool unwind_on_run = false;      // its operation was taken back by a cancellation
+  bool blocked_abort = false;      // waiting without regard to cancellation
+  bool has_handle : 1 = false;     // a `child` refers to this node: keep the result
+  bool closure_gone : 1 = false;   // its function and arguments were destroyed
+  bool dropping : 1 = false;       // ... are being destroyed just now
 
   node() noexcept { base.owner = this; current = &base; }
   node(const node&) = delete;
