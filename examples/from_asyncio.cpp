@@ -43,7 +43,9 @@ task<> dashboard() {
 // [end]
 
 // [snippet return_exceptions]
-task<belay::outcome<std::string>> settled(task<std::string> op) { co_return co_await belay::as_outcome(std::move(op)); }
+task<belay::outcome<std::string>> settled(task<std::string> op) {
+  co_return co_await belay::as_outcome(std::move(op));
+}
 
 task<> whatever_works() {
   std::vector<task<belay::outcome<std::string>>> questions;
@@ -98,9 +100,9 @@ task<> commit_whatever_comes(connection& c) { co_await belay::shielded(5s, c.exe
 // [snippet context_manager]
 belay::managed<connection> transaction() {
   connection c{"bank"};
-  co_await c.execute("begin");                                      // __aenter__
-  const belay::exit_status how = co_yield c;                        // yield
-  co_await c.execute(how.succeeded() ? "commit" : "rollback");      // __aexit__: shielded, bounded, runs always
+  co_await c.execute("begin");                                  // __aenter__
+  const belay::exit_status how = co_yield c;                    // yield
+  co_await c.execute(how.succeeded() ? "commit" : "rollback");  // __aexit__: shielded, bounded, runs always
 }
 
 task<> transfer() {
@@ -124,9 +126,7 @@ int slow_blocking_function(std::stop_token stop, int steps) {
   return steps;
 }
 
-task<> in_a_thread() {
-  std::printf("  %d steps\n", co_await belay::to_thread(slow_blocking_function, 3));
-}
+task<> in_a_thread() { std::printf("  %d steps\n", co_await belay::to_thread(slow_blocking_function, 3)); }
 // [end]
 
 // [snippet semaphore]

@@ -41,7 +41,7 @@ belay::task<> compare_many(const std::vector<std::string>& shops) {
 // [snippet group]
 belay::task<> shop_around() {
   co_await belay::with_group([](belay::group& g) -> belay::task<> {
-    g.spawn(price, "corner", 20ms, 3);                           // owned by the group, result not needed
+    g.spawn(price, "corner", 20ms, 3);                             // owned by the group, result not needed
     belay::child<int> market = g.spawn(price, "market", 10ms, 2);  // to be awaited
     std::printf("  market says %d\n", co_await market);
   });  // waits for the corner shop too

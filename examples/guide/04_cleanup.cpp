@@ -34,7 +34,8 @@ belay::managed<connection> transaction(std::string name) {
 belay::task<int> transfer(int amount) {
   co_return co_await belay::with(transaction("bank"), [&](connection& c) -> belay::task<int> {
     co_await c.execute("update");
-    if (amount > 100) throw belay::error(belay::error_kind::conflict, "insufficient_funds", "too little money");
+    if (amount > 100)
+      throw belay::error(belay::error_kind::conflict, "insufficient_funds", "too little money");
     co_return amount;
   });
 }

@@ -19,7 +19,8 @@ using namespace std::chrono_literals;
 // [snippet types]
 struct user_not_found : belay::error {
   explicit user_not_found(int id, std::source_location where = std::source_location::current())
-      : error(belay::error_kind::not_found, "user_not_found", "there is no user " + std::to_string(id), where) {}
+      : error(belay::error_kind::not_found, "user_not_found", "there is no user " + std::to_string(id),
+              where) {}
 };
 // [end]
 
@@ -69,7 +70,8 @@ belay::task<> without_a_throw() {
 
 // [snippet or_fail]
 belay::task<std::string> passes_on(int id) {
-  std::string row = co_await belay::or_fail(read_row(id));  // an error ends this task too, without a rethrow here
+  std::string row =
+      co_await belay::or_fail(read_row(id));  // an error ends this task too, without a rethrow here
   if (row.empty()) co_await belay::fail(user_not_found(id));
   co_return row;
 }

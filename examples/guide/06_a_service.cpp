@@ -22,7 +22,8 @@ using database = belay::service::resource<sqlite::database>;
 // [snippet error]
 struct note_not_found : belay::error {
   explicit note_not_found(std::int64_t id, std::source_location where = std::source_location::current())
-      : error(belay::error_kind::not_found, "note_not_found", "there is no note " + std::to_string(id), where) {}
+      : error(belay::error_kind::not_found, "note_not_found", "there is no note " + std::to_string(id),
+              where) {}
 };
 // [end]
 
@@ -62,12 +63,14 @@ task<http::response> add_note(request& asked, const database& db) {
 
 // [snippet main]
 int serve(const belay::io::endpoint& listen) {
-  const belay::telemetry::logger log(belay::telemetry::stderr_sink(), {.format = belay::telemetry::log_format::pretty});
+  const belay::telemetry::logger log(belay::telemetry::stderr_sink(),
+                                     {.format = belay::telemetry::log_format::pretty});
   belay::service::app app({.name = "notes", .listen = listen}, log);
 
   const database db = app.manage("database", sqlite::open(":memory:"));
   app.step("migrate", [db]() -> task<> {
-    co_await sqlite::migrate(*db, {{1, "create notes", "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"}});
+    co_await sqlite::migrate(
+        *db, {{1, "create notes", "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"}});
   });
 
   app.on_error<note_not_found>(http::status::not_found, "note_not_found");

@@ -16,7 +16,9 @@ using namespace std::chrono_literals;
 // [snippet guard]
 class commit_on_success {  // as in many libraries: scope_success, scope_fail
  public:
-  ~commit_on_success() { std::puts(std::uncaught_exceptions() > entered_ ? "  guard: rollback" : "  guard: commit"); }
+  ~commit_on_success() {
+    std::puts(std::uncaught_exceptions() > entered_ ? "  guard: rollback" : "  guard: commit");
+  }
 
  private:
   int entered_ = std::uncaught_exceptions();
@@ -33,7 +35,9 @@ belay::task<> with_guard(bool fail) {
 belay::managed<int> commits_on_success() {
   int handle = 1;
   const belay::exit_status how = co_yield handle;
-  std::puts(how.succeeded() ? "  managed: commit" : how.cancelled() ? "  managed: rollback, cancelled" : "  managed: rollback");
+  std::puts(how.succeeded()   ? "  managed: commit"
+            : how.cancelled() ? "  managed: rollback, cancelled"
+                              : "  managed: rollback");
 }
 
 belay::task<> with_managed(bool fail) {

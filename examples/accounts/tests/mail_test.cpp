@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <boost/json/serialize.hpp>
-#include <csignal>
 #include <thread>
 
 #include "support/bank.hpp"

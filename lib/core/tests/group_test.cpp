@@ -419,6 +419,42 @@ TEST_CASE("child: its result is kept beyond the end of its group") {
   }(live));
 }
 
+TEST_CASE("child: awaited through a handle that goes, gives the value itself") {
+  b::testing::test_loop loop;
+  loop.run(b::with_group([](b::group& g) -> b::task<> {
+    auto box = [](int value) -> b::task<std::unique_ptr<int>> {
+      co_await b::yield();
+      co_return std::make_unique<int>(value);
+    };
+    const std::unique_ptr<int> got = co_await g.spawn(box, 4);
+    CHECK(*got == 4);
+    const auto& kept = co_await g.spawn(box, 5);  // lives as long as the reference
+    CHECK(*kept == 5);
+    b::child<int> one = g.spawn(gives, 6);
+    CHECK(co_await std::move(one) == 6);
+    co_await g.spawn(naps, 1s);
+    static_assert(std::is_same_v<decltype(g.spawn(box, 1).belay_await().await_resume()), std::unique_ptr<int>>);
+  }));
+}
+
+TEST_CASE("spawn: function and arguments go when the task has ended, although a handle keeps the result") {
+  b::testing::test_loop loop;
+  int live = 0;
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    b::semaphore one(1);
+    auto works = [kept = counted(live)](const b::permit&, const counted&) -> b::task<int> {
+      co_await b::yield();
+      co_return 3;
+    };
+    b::child<int> child = g.spawn(works, co_await one.acquire(), counted(live));
+    CHECK(live == 3);
+    CHECK(co_await child == 3);
+    CHECK(live == 1);
+    CHECK(one.free() == 1);
+    CHECK(co_await child == 3);
+  }));
+}
+
 TEST_CASE("child: its result asked for too early or of an empty handle, is a misuse_error [row 9]") {
   b::testing::test_loop loop;
   loop.run(b::with_group([](b::group& g) -> b::task<> {

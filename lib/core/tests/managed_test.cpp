@@ -240,6 +240,20 @@ TEST_CASE("use: the third fails to open, those before are closed in reverse and 
   CHECK(out == trail{"open a", "open b", "opening", "close b: failed", "closed b", "close a: failed", "closed a"});
 }
 
+TEST_CASE("use: the task has its value and a close fails, the value is destroyed once") {
+  b::testing::test_loop loop;
+  trail out;
+  int live = 0;
+  auto work = [](trail& to, int& count) -> b::task<counted> {
+    co_await b::use(resource(to, "a"));
+    co_await b::use(fails_to_close(to, "b", 1s));
+    co_return counted(count);
+  };
+  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(work(out, live))), "close b", boom);
+  CHECK(live == 0);
+  CHECK(out.back() == "closed a");
+}
+
 TEST_CASE("use: a failing close does not skip the others; they see it; all errors are kept [row 276]") {
   b::testing::test_loop loop;
   trail out;

@@ -1,71 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
 // Background work.
 
+#include <belay/core/sleep.hpp>
 #include <belay/service/background.hpp>
 
 #include <algorithm>
 
 namespace belay::service {
 
+background_place::~background_place() {
+  if (of_ != nullptr) --of_->places_taken_;
+}
+
 background_tasks::background_tasks(telemetry::logger log, std::size_t most) : log_(std::move(log)), most_(most) {
   if (most == 0) throw misuse_error("background_tasks: room for 0 tasks; at least 1 is needed");
   idle_.set();
 }
 
-void background_tasks::require_room(std::size_t count) const {
-  if (unfinished_ + count > most_) {
-    throw background_overload_error("background work: " + std::to_string(unfinished_) + " of " + std::to_string(most_) +
-                                    " places are taken, no room for " + std::to_string(count) + " more; try again later");
+background_place background_tasks::reserve() {
+  if (places_taken_ >= most_) {
+    throw background_overload_error("background work: all of " + std::to_string(most_) + " places are taken; try again later");
   }
+  ++places_taken_;
+  return background_place(*this);
 }
 
 void background_tasks::start(std::vector<background_work> work, telemetry::logger log) {
   if (work.empty()) return;
   if (owner_ == nullptr) throw misuse_error("background_tasks::start: the program is not serving");
-  for (const background_work& one : work) names_.push_back(one.name);
+  job& added = jobs_.emplace_back(job{{}, std::move(log)});
+  for (background_work& one : work) added.left.push_back(std::move(one));
   unfinished_ += work.size();
   idle_.reset();
-  owner_->spawn(
-      [this](std::vector<background_work>& all, telemetry::logger& with) -> task<> {
-        co_await run_in_order(std::move(all), std::move(with));
-      },
-      std::move(work), std::move(log));
+  owner_->spawn(&background_tasks::run_in_order, this, std::prev(jobs_.end()));
 }
 
-std::vector<std::string> background_tasks::unfinished() const { return names_; }
+std::vector<std::string> background_tasks::unfinished() const {
+  std::vector<std::pair<std::string, std::size_t>> counted;
+  for (const job& one : jobs_) {
+    for (const background_work& piece : one.left) {
+      const auto known = std::find_if(counted.begin(), counted.end(), [&](const auto& c) { return c.first == piece.name; });
+      if (known == counted.end()) {
+        counted.emplace_back(piece.name, 1);
+      } else {
+        ++known->second;
+      }
+    }
+  }
+  std::vector<std::string> names;
+  for (const auto& [name, count] : counted) names.push_back(count == 1 ? name : name + " (" + std::to_string(count) + ")");
+  return names;
+}
+
+void background_tasks::forget(jobs::iterator ended) noexcept {
+  for (const background_work& piece : ended->left) {
+    ended->log.warn("background_task_cancelled", {{"task", piece.name}});
+    --unfinished_;
+  }
+  jobs_.erase(ended);
+  if (unfinished_ == 0) idle_.set();
+}
 
 namespace {
-
-// Counts one piece of work as finished, however it ends.
-class finished_mark {
- public:
-  explicit finished_mark(std::function<void()> mark) : mark_(std::move(mark)) {}
-  finished_mark(const finished_mark&) = delete;
-  finished_mark& operator=(const finished_mark&) = delete;
-  ~finished_mark() { mark_(); }
-
- private:
-  std::function<void()> mark_;
-};
-
+// A task of its own, so that what the function throws before there is a task is a failure like any other.
+task<> call(const task_function<task<>()>& what) { co_await or_fail(what()); }
 }  // namespace
 
-task<> background_tasks::run_in_order(std::vector<background_work> work, telemetry::logger log) {
-  // What a cancellation leaves over is taken off the count as well.
-  const finished_mark all_gone([this, &work] {
-    for (const background_work& left : work) {
-      if (const auto at = std::find(names_.begin(), names_.end(), left.name); at != names_.end()) names_.erase(at);
-      --unfinished_;
-    }
-    if (unfinished_ == 0) idle_.set();
-  });
-  while (!work.empty()) {
-    outcome<void> how = co_await as_outcome(work.front().run());
-    if (how.failed()) log.error("background_task_failed", how.failure(), {{"task", work.front().name}});
-    if (how.cancelled()) log.warn("background_task_cancelled", {{"task", work.front().name}});
-    if (const auto at = std::find(names_.begin(), names_.end(), work.front().name); at != names_.end()) names_.erase(at);
+task<> background_tasks::run_in_order(jobs::iterator mine) {
+  struct end {
+    background_tasks& self;
+    jobs::iterator what;
+    ~end() { self.forget(what); }
+  } const at_end{*this, mine};
+  while (!mine->left.empty()) {
+    co_await checkpoint();  // a piece that finished although it was cancelled must not start the next one
+    background_work& piece = mine->left.front();
+    outcome<void> how = co_await as_outcome(call(piece.run));
+    if (how.failed()) mine->log.error("background_task_failed", how.failure(), {{"task", piece.name}});
+    mine->left.pop_front();
     --unfinished_;
-    work.erase(work.begin());
   }
 }
 
@@ -75,14 +88,30 @@ void background_tasks::cancel() noexcept {
   if (owner_ != nullptr) owner_->cancel(cancel_reason::shutdown);
 }
 
-task<> background_tasks::serve_within(task_function<task<>()> body) {
-  struct closed_at_end {
+// A group of its own, so that it can be cancelled while the program goes on.
+task<> background_tasks::own_until(event& over, event& ready) {
+  struct end {
     background_tasks& self;
-    ~closed_at_end() { self.owner_ = nullptr; }
-  } const close{*this};
-  co_await with_group([&](group& all) -> task<> {
+    ~end() {
+      self.owner_ = nullptr;
+      while (!self.jobs_.empty()) self.forget(self.jobs_.begin());  // cancelled before their first step
+    }
+  } const at_end{*this};
+  co_await with_group([this, &over, &ready](group& all) -> task<> {
     owner_ = &all;
+    ready.set();
+    co_await over.wait();
+  });
+}
+
+task<> background_tasks::serve_within(task_function<task<>()> body) {
+  event over;
+  event ready;
+  co_await with_group([this, &body, &over, &ready](group& both) -> task<> {
+    both.spawn(&background_tasks::own_until, this, std::ref(over), std::ref(ready));
+    co_await ready.wait();
     co_await or_fail(body());
+    over.set();
   });
 }
 

@@ -10,45 +10,6 @@ namespace belay::service {
 
 namespace {
 
-// How many failures have been collected by the time a step is closed; the step that adds one is the one that failed.
-std::size_t count_failures(const exit_status& how) {
-  return how.failed() ? how.failure().flatten().size() : 0;
-}
-
-struct closing_record {
-  shutdown_report& report;
-  time_point since;
-  std::size_t failures = 0;
-};
-
-// Stands before a step in the list, so it is closed right after it: notes how long that took and how it went.
-managed<unit> note_closing(std::string name, closing_record& record) {
-  const exit_status how = co_yield unit{};
-  const time_point ended = now();
-  const std::size_t failures = count_failures(how);
-  std::string trouble;
-  if (failures > record.failures) {
-    const std::vector<failure> all = how.failure().flatten();
-    trouble = all.back().message();
-    const bool overran = all.back().find<timeout_error>() != nullptr;
-    if (overran) {
-      record.report.overran.push_back(name);
-    } else {
-      record.report.failed = true;
-    }
-    record.failures = failures;
-  }
-  record.report.add(std::move(name), ended - record.since, std::move(trouble));
-  record.since = ended;
-}
-
-// Marks the moment at which closing begins: opened last, so closed first.
-managed<unit> note_start_of_closing(closing_record& record) {
-  const exit_status how = co_yield unit{};
-  record.since = now();
-  record.failures = count_failures(how);
-}
-
 managed<unit> only_at_start(task_function<task<>()> what) {
   co_await what();
   co_yield unit{};
@@ -57,27 +18,61 @@ managed<unit> only_at_start(task_function<task<>()> what) {
 }  // namespace
 
 namespace detail {
+
 void throw_not_open(const std::string& name) {
   throw misuse_error("the resource of lifespan step '" + name + "' was used before it was opened or after it was closed");
 }
+
+task<> close_opened(belay::detail::resource_frame& opened, exit_status how) {
+  // Not shielded: this is part of a cleanup, whose limit must reach it.
+  belay::detail::scope within;
+  outcome<void> closed = co_await belay::detail::close_awaiter(opened, std::move(how), within);
+  if (!closed.succeeded()) co_await belay::detail::end_with(closed);
+}
+
 }  // namespace detail
 
-void lifespan::add(std::string name, managed<unit> what) { entries_.push_back({std::move(name), std::move(what)}); }
+// A step that notes how its opening and its closing went.
+managed<unit> lifespan::recorded(entry& of, shutdown_report& report, std::string& failed_step) {
+  try {
+    co_await of.what.open();
+  } catch (...) {
+    failed_step = of.name;
+    throw;
+  }
+  report.open.push_back(of.name);
+  exit_status how = co_yield unit{};
+
+  const time_point begin = now();
+  belay::detail::scope within;
+  outcome<void> closed = co_await belay::detail::close_awaiter(of.what.release(), std::move(how), within);
+  const duration took = now() - begin;
+  std::erase(report.open, of.name);
+  if (closed.succeeded()) {
+    report.add(of.name, took);
+    co_return;
+  }
+  if (closed.failed()) {
+    report.failed = true;
+    report.add(of.name, took, closed.failed_with().message());
+  } else {  // only the limit of the cleanup can cancel it
+    report.overran.push_back(of.name);
+    report.add(of.name, took, "did not close within the limit for a cleanup, and was cancelled");
+  }
+  co_await belay::detail::end_with(closed);
+}
+
+void lifespan::add(std::string name, managed<unit> what) {
+  if (begun_) throw misuse_error("lifespan: step '" + name + "' was added after the start");
+  entries_.push_back({std::move(name), std::move(what)});
+}
 
 void lifespan::step(std::string name, task_function<task<>()> what) { add(std::move(name), only_at_start(std::move(what))); }
 
 task<> lifespan::run(task_function<task<>()> body, shutdown_report& report, std::string& failed_step) {
-  // Parameters outlive the closing, locals do not: what the notes need is owned by the first of them.
-  closing_record& record = co_await use([](shutdown_report& into) -> managed<closing_record> {
-    co_yield closing_record{into, now()};
-  }(report));
-  for (entry& one : entries_) {
-    failed_step = one.name;
-    co_await use(note_closing(one.name, record));
-    co_await use(std::move(one.what));
-  }
-  failed_step.clear();
-  co_await use(note_start_of_closing(record));
+  if (std::exchange(begun_, true)) throw misuse_error("lifespan::run was called twice");
+  // What is closed at the end refers to parameters and members only: locals are gone by then.
+  for (entry& one : entries_) co_await use(recorded(one, report, failed_step));
   co_await or_fail(body());
 }
 

@@ -11,6 +11,11 @@ void shutdown_report::add(std::string name, duration took, std::string trouble) 
   steps.push_back({std::move(name), took, std::move(trouble)});
 }
 
+void shutdown_report::give_up() {
+  overran.insert(overran.end(), open.rbegin(), open.rend());
+  open.clear();
+}
+
 void shutdown_report::write_to(const telemetry::logger& log) const {
   telemetry::value::list rows;
   std::string text = "shutdown (" + reason + ")" + (clean() ? " clean:" : " NOT clean:");

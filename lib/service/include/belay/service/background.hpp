@@ -8,15 +8,37 @@
 #include <belay/core/task_function.hpp>
 #include <belay/telemetry/logger.hpp>
 #include <cstddef>
+#include <list>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace belay::service {
+
+class background_tasks;
+
+/// Room for one piece of background work, given back when it goes away.
+class background_place {
+ public:
+  background_place() noexcept = default;
+  background_place(background_place&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+  background_place& operator=(background_place&& other) noexcept {
+    std::swap(of_, other.of_);
+    return *this;
+  }
+  ~background_place();
+
+ private:
+  friend background_tasks;
+  explicit background_place(background_tasks& of) noexcept : of_(&of) {}
+  background_tasks* of_ = nullptr;
+};
 
 /// One piece of background work.
 struct background_work {
   std::string name;
   task_function<task<>()> run;
+  background_place place{};
 };
 
 /// More background work is waiting than the program allows.
@@ -29,37 +51,54 @@ class background_overload_error : public error {
 /// Runs the background work of all requests.
 ///
 /// The work of one request runs in order, one after the other; one that fails does not keep the next from running. Work of several requests
-/// runs at the same time. Each failure is one record `background_task_failed` with the request's trace id.
+/// runs at the same time. Each failure is one record `background_task_failed` with the request's trace id; what is cut short by `cancel`
+/// is one record `background_task_cancelled` each.
 /// Cancellation: a request that is cancelled or a client that leaves does not touch it; it is cancelled only by the end of
 ///               the program, when draining takes too long.
 class background_tasks {
  public:
-  /// `most`: how many pieces may be queued or running, at least 1.
+  /// `most`: how many pieces may be reserved, queued or running, at least 1.
   explicit background_tasks(telemetry::logger log, std::size_t most = 10'000);
+  background_tasks(const background_tasks&) = delete;
+  background_tasks& operator=(const background_tasks&) = delete;
+  ~background_tasks() = default;
 
-  /// Whether there is room for `count` more. Errors: `background_overload_error` if not.
-  void require_room(std::size_t count) const;
-  /// Starts the work of one request. The program must be serving (`serve_within`).
+  /// Keeps room for one piece, to be put into its `place`. Errors: `background_overload_error` when there is none.
+  [[nodiscard]] background_place reserve();
+  /// Starts the work of one request. Errors: `misuse_error` unless the program is serving (`serve_within`).
   void start(std::vector<background_work> work, telemetry::logger log);
 
+  /// Queued or running.
   [[nodiscard]] std::size_t size() const noexcept { return unfinished_; }
-  /// The names of what has not finished.
+  /// The names of what has not finished, in the order of starting; of many equal ones once: "welcome mail (3)".
   [[nodiscard]] std::vector<std::string> unfinished() const;
   /// Waits until nothing is left.
   [[nodiscard]] task<> wait_idle();
-  /// Cancels all.
+  /// Cancels all of it. `wait_idle` tells when it has ended; nothing can be started any more.
   void cancel() noexcept;
 
-  /// Owns the work: ends when `body` has ended and no work is left.
+  /// Owns the work while `body` runs, and ends when `body` has ended and no work is left.
+  /// Errors: those of `body`; the work is cancelled then.
   [[nodiscard]] task<> serve_within(task_function<task<>()> body);
 
  private:
-  task<> run_in_order(std::vector<background_work> work, telemetry::logger log);
+  friend background_place;
+  // The work of one request.
+  struct job {
+    std::list<background_work> left;
+    telemetry::logger log;
+  };
+  using jobs = std::list<job>;
+
+  task<> own_until(event& over, event& ready);
+  task<> run_in_order(jobs::iterator mine);
+  void forget(jobs::iterator ended) noexcept;
 
   telemetry::logger log_;
   std::size_t most_;
+  std::size_t places_taken_ = 0;
   std::size_t unfinished_ = 0;
-  std::vector<std::string> names_;
+  jobs jobs_;
   group* owner_ = nullptr;
   event idle_;
 };

@@ -15,6 +15,8 @@ namespace belay::service {
 
 namespace detail {
 [[noreturn]] void throw_not_open(const std::string& name);
+// Closes what was opened, and tells it `how`.
+[[nodiscard]] task<> close_opened(belay::detail::resource_frame& opened, exit_status how);
 
 template <class T>
 struct resource_slot {
@@ -44,11 +46,11 @@ class resource {
 /// The steps of a program.
 ///
 /// Opened one after the other, in the order in which they were added; when one fails, those that are open are closed in
-/// reverse, and see that error. Closing steps are independent: each is shielded and bounded by the loop's `cleanup_limit`; one that
-/// fails or overruns does not keep the next from running.
+/// reverse, and see that error. Each is told how the program ended: value, error, or cancelled. Closing steps are independent:
+/// each is shielded and bounded by the loop's `cleanup_limit`; one that fails or overruns does not keep the next from running.
 class lifespan {
  public:
-  /// Adds a resource.
+  /// Adds a resource. Errors: `misuse_error` once `run` has begun.
   template <class T>
   resource<T> manage(std::string name, managed<T> what) {
     auto slot = std::make_shared<detail::resource_slot<T>>(detail::resource_slot<T>{name, nullptr});
@@ -59,9 +61,11 @@ class lifespan {
   /// Adds something to be done once, at this place of the start (migrations, warming a cache).
   void step(std::string name, task_function<task<>()> what);
 
-  /// Opens all, runs `body`, closes all. The names and times of closing go into `report`; `failed_step` names the step
-  /// that could not be opened, and is empty when all were.
-  /// Errors: of the failing step, with those of closing attached; of the body; of closing.
+  /// Opens all, runs `body`, closes all. Call it once. The names and times of closing go into `report`; `failed_step` names
+  /// the step that failed to open, and is empty when none did.
+  /// Errors:        of the failing step, with those of closing attached; of the body; of closing. `misuse_error` the second time.
+  /// Cancellation:  reaches the step that is being opened, or the body; what is open is closed.
+  /// Lifetime:      `report` and `failed_step` outlive the task.
   [[nodiscard]] task<> run(task_function<task<>()> body, shutdown_report& report, std::string& failed_step);
 
  private:
@@ -72,15 +76,16 @@ class lifespan {
 
   template <class T>
   static managed<unit> hold(managed<T> what, std::shared_ptr<detail::resource_slot<T>> slot) {
-    slot->open = &co_await use(std::move(what));
-    const exit_status how = co_yield unit{};
+    slot->open = &co_await what.open();
+    exit_status how = co_yield unit{};
     slot->open = nullptr;
-    // The resource is closed when this frame ends, and is told how this frame ended: as the program did.
-    if (how.failed()) co_await fail(how.failure());
+    co_await detail::close_opened(what.release(), std::move(how));
   }
+  static managed<unit> recorded(entry& of, shutdown_report& report, std::string& failed_step);
   void add(std::string name, managed<unit> what);
 
   std::vector<entry> entries_;
+  bool begun_ = false;
 };
 
 }  // namespace belay::service

@@ -17,15 +17,18 @@ struct shutdown_report {
     std::string trouble;  ///< empty: it stopped cleanly
   };
 
-  std::string reason;             ///< "SIGTERM", "SIGINT"
+  std::string reason;             ///< "SIGTERM", "SIGINT", "failed start", "failure", or what `app::stop` was given
   std::vector<step> steps;        ///< in the order in which they stopped
   std::vector<std::string> overran;  ///< the names of what did not stop within its bound
   bool forced = false;            ///< a second SIGINT cut it short
   bool failed = false;            ///< a step failed while closing
+  std::vector<std::string> open;  ///< lifespan steps that have not been closed, in the order of opening
 
+  /// The process ends now: what is still open overran.
+  void give_up();
   void add(std::string name, duration took, std::string trouble = {});
   [[nodiscard]] bool clean() const noexcept { return overran.empty() && !failed && !forced; }
-  /// One record, `shutdown_report`.
+  /// One record, `shutdown_report`: info when it was clean, error otherwise.
   void write_to(const telemetry::logger& log) const;
 };
 
