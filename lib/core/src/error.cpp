@@ -6,6 +6,12 @@
 #include <belay/core/detail/runtime.hpp>
 #include <belay/core/outcome.hpp>
 
+#include <bit>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
 namespace belay {
 
 struct error::details {
@@ -87,6 +93,35 @@ exit_status exit_status::of(const detail::outcome_base& how) noexcept {
 }
 
 namespace detail {
+
+namespace {
+
+constexpr std::size_t reserve_slot = 256;
+constexpr std::size_t reserve_slots = 64;
+alignas(std::max_align_t) constinit unsigned char reserve[reserve_slots * reserve_slot]{};
+constinit std::atomic<std::uint64_t> reserve_taken{0};  // a bit for each slot
+
+}  // namespace
+
+void* refcounted::operator new(std::size_t size) {
+  if (void* memory = ::operator new(size, std::nothrow)) [[likely]] return memory;
+  std::uint64_t taken = reserve_taken.load();
+  while (size <= reserve_slot && taken != UINT64_MAX) {
+    const auto slot = static_cast<unsigned>(std::countr_one(taken));
+    if (reserve_taken.compare_exchange_weak(taken, taken | std::uint64_t{1} << slot)) return reserve + slot * reserve_slot;
+  }
+  std::fputs("belay: no memory for the record of an error, and the reserve is used up\n", stderr);
+  std::abort();
+}
+
+void refcounted::operator delete(void* memory) noexcept {
+  const auto offset = reinterpret_cast<std::uintptr_t>(memory) - reinterpret_cast<std::uintptr_t>(&reserve);
+  if (offset < sizeof reserve) {
+    reserve_taken.fetch_and(~(std::uint64_t{1} << (offset / reserve_slot)));
+  } else {
+    ::operator delete(memory);
+  }
+}
 
 void outcome_base::set_failed(ref<failure_record> record) noexcept {
   detail_ = ref<refcounted>::adopt(record.detach());

@@ -17,7 +17,8 @@ namespace detail {
 failure_record::failure_record(std::exception_ptr what) noexcept : exception(std::move(what)) {}
 failure_record::~failure_record() {
   for (const failure& one : attached) {
-    if (one.record() && one.record()->attached_to == this) one.record()->attached_to = nullptr;
+    const failure_record* self = this;
+    one.record()->attached_to.compare_exchange_strong(self, nullptr, std::memory_order_relaxed);
   }
 }
 
@@ -61,8 +62,12 @@ failure_record* runtime::find_recent(const std::exception_ptr& exception) const 
 void append_trace(failure_record& record, std::source_location place) noexcept {
   constexpr std::size_t most_rows = 256;  // a runaway recursion must not fill the memory with its trace
   if (place.line() == 0 || record.trace.size() >= most_rows) return;
-  if (record.trace.empty()) record.trace.reserve(16);
-  record.trace.push_back(place);
+  try {
+    if (record.trace.empty()) record.trace.reserve(16);
+    record.trace.push_back(place);
+  } catch (const std::bad_alloc&) {
+    return;  // without memory the story gets shorter; the error itself is kept
+  }
 }
 
 void rethrow_record(const ref<failure_record>& record) {
@@ -154,13 +159,14 @@ void failure::attach(failure other) {
     return;
   }
   detail::failure_record& added = *other.record_;
-  if (added.attached_to == record_.get()) return;
-  if (added.attached_to != nullptr && std::find(record_->attached.begin(), record_->attached.end(), other) != record_->attached.end()) {
+  const detail::failure_record* known_to = added.attached_to.load(std::memory_order_relaxed);
+  if (known_to == record_.get()) return;
+  if (known_to != nullptr && std::find(record_->attached.begin(), record_->attached.end(), other) != record_->attached.end()) {
     return;
   }
   if (!record_->has_one_owner()) detail::cut_ways(other, *record_);
-  added.attached_to = record_.get();
   record_->attached.push_back(std::move(other));
+  added.attached_to.store(record_.get(), std::memory_order_relaxed);
 }
 
 void failure::note(std::string text) {

@@ -207,9 +207,15 @@ void loop::state::wait_for_work() {
     limit = due <= now ? duration::zero() : duration(static_cast<duration::rep>(due - now));
   }
   // Announce the sleep, then look again: whoever posts either sees `asleep` and wakes us, or we see its item.
+  const time_point asleep_since = threads_busy ? steady_clock().now() : time_point();
   asleep.store(true, std::memory_order_seq_cst);
   if (inbox.load(std::memory_order_seq_cst) == nullptr) waits->wait(limit);
   asleep.store(false, std::memory_order_relaxed);
+  // A virtual clock stands still while a thread works; but when the thread has taken as long as the next timer has to wait,
+  // that timer is due, too: the thread may be waiting for what it does. (A real clock does not jump.)
+  if (threads_busy && timer_waits && inbox.load() == nullptr && steady_clock().now() - asleep_since >= limit) {
+    rt.time->jump_to(time_point(duration(due)));
+  }
   collect_signals();
 }
 

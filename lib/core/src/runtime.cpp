@@ -10,6 +10,7 @@
 #include <belay/core/sleep.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 
 namespace belay::detail {
 
@@ -291,7 +292,11 @@ void group_core::add_failure(failure what) noexcept {
     first_ = what;
     request_cancel(cancel_reason::sibling_failed, where_, std::move(what));
   } else {
-    first_.attach(std::move(what));
+    try {
+      first_.attach(what);
+    } catch (const std::bad_alloc&) {
+      return;  // not attached for want of memory: let go here, so that it is reported to the sink
+    }
   }
 }
 

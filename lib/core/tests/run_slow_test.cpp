@@ -283,6 +283,21 @@ TEST_CASE("to_thread: a signal is handled by the loop's thread though pool threa
   CHECK(end.code == 143);
 }
 
+TEST_CASE("to_thread: a limit on a virtual clock asks a running function to stop [row 213]") {
+  b::testing::test_loop loop;
+  loop.run([]() -> b::task<> {
+    auto stubborn = []() -> b::task<int> {
+      co_return co_await b::to_thread([](std::stop_token stop) -> int {
+        while (!stop.stop_requested()) ::usleep(200);
+        throw b::stopped();
+      });
+    };
+    CHECK(!co_await b::move_on_after(20ms, stubborn()));
+  }());
+  CHECK(loop.elapsed() == 20ms);
+  CHECK(loop.nothing_left());
+}
+
 TEST_CASE("loop: a limit on the machine's clock, cuts at about that time") {
   b::loop loop;
   const auto begin = b::now();

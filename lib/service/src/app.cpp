@@ -18,21 +18,13 @@ namespace {
 
 managed<io::tcp_listener> listen(io::endpoint at) { co_yield io::tcp_listener::bind(at); }
 
-task<> until_set(event& what) { co_await what.wait(); }
-
-// After a second SIGINT the end comes, whatever hangs.
-task<> end_process_after(duration limit, const telemetry::logger& log) {
-  co_await sleep_for(limit);
-  log.error("forced_exit", {{"message", "closing did not end in time after the second SIGINT; leaving at once"}});
-  log.flush(std::chrono::milliseconds(200));
-  ::_exit(exit_forced);
-}
+task<> end_of(child<void>& what) { co_await what; }
 
 }  // namespace
 
 app::state::state(app_options given, telemetry::logger target)
     : options(std::move(given)), log(std::move(target)), random(options.random),
-      background(log, options.most_background_tasks) {
+      background(options.most_background_tasks) {
   if (!random) {
     random = [device = std::make_shared<std::random_device>()] {
       return (std::uint64_t{(*device)()} << 32) | (*device)();
@@ -70,43 +62,72 @@ void app::add_error_rule(error_rule rule) {
 }
 
 int app::run() {
-  loop own(state_->options.loop);
-  return own.run([](state& s) -> task<int> {
-    co_return co_await with_group([&s](group& watchers) -> task<int> {
-      child<int> program;
-      watchers.spawn([&s](child<int>& of, group& with) -> task<> { co_await s.watch_signals(of, with); },
-                     std::ref(program), std::ref(watchers));
-      program = watchers.spawn([&s]() -> task<int> { co_return co_await s.live(); });
-      int code = exit_clean;
-      try {
-        code = co_await program;
-      } catch (const child_cancelled&) {  // by a signal: during the start, or the second one
-        if (s.report.forced) code = exit_forced;
-        s.report.write_to(s.log);
-      }
-      watchers.cancel(cancel_reason::shutdown);
-      s.log.flush();
-      co_return code;
-    });
-  }(*state_));
+  loop_options options = state_->options.loop;
+  if (!options.on_lost_failure) {
+    options.on_lost_failure = [log = state_->log](const failure& what) { log.error("lost_failure", what); };
+  }
+  loop own(std::move(options));
+  return own.run(state_->run(state::signals::watched));
 }
 
-task<> app::state::watch_signals(child<int>& program, group& watchers) {
+task<int> app::run_within() { co_return co_await state_->run(state::signals::left_alone); }
+
+void app::stop(std::string reason) { state_->stop(std::move(reason)); }
+
+task<io::endpoint> app::wait_serving() {
+  co_await state_->serving.wait();
+  co_return state_->listening_on;
+}
+
+void app::state::stop(std::string reason) {
+  if (!report.reason.empty()) return;
+  report.reason = std::move(reason);
+  log.info("shutting_down", {{"reason", report.reason}});
+  if (now == phase::starting && program != nullptr) program->cancel(cancel_reason::shutdown);
+  shutdown.set();
+}
+
+task<int> app::state::run(signals which) {
+  if (std::exchange(used, true)) throw misuse_error("app: it can run only once");
+  child<int> living;  // outlives the watcher
+  struct registration {
+    state& self;
+    ~registration() { self.program = nullptr; }
+  } const at_end{*this};
+  co_return co_await with_group([this, which, &living](group& watchers) -> task<int> {
+    if (which == signals::watched) watchers.spawn(&state::watch_signals, this, std::ref(watchers));
+    living = watchers.spawn(&state::live, this);
+    program = &living;
+    if (shutdown.is_set()) living.cancel(cancel_reason::shutdown);  // stopped before it ran
+    int code = exit_clean;
+    try {
+      code = co_await living;
+    } catch (const child_cancelled&) {  // while it started, or by the second SIGINT
+      report.write_to(log);
+      if (!report.clean()) code = exit_unclean_shutdown;
+    }
+    if (report.forced) code = exit_forced;
+    watchers.cancel(cancel_reason::shutdown);
+    log.flush();
+    co_return code;
+  });
+}
+
+task<> app::state::watch_signals(group& watchers) {
   signal_watch signals{SIGINT, SIGTERM};
   for (int interrupts = 0;;) {
     const int number = co_await signals.next();
     if (report.reason.empty()) {
-      report.reason = number == SIGINT ? "SIGINT" : "SIGTERM";
-      log.info("shutting_down", {{"reason", report.reason}});
-      if (now == phase::starting) program.cancel(cancel_reason::shutdown);
-      shutdown.set();
+      stop(number == SIGINT ? "SIGINT" : "SIGTERM");
+      watchers.spawn(&state::end_process_after, this, longest_shutdown(), exit_unclean_shutdown);
     }
     if (number != SIGINT) continue;  // repeated SIGTERM does not force: orchestrators send it again
     ++interrupts;
     if (interrupts == 2) {
       report.forced = true;
-      watchers.spawn(end_process_after, options.force_after, std::cref(log));
-      program.cancel(cancel_reason::shutdown);
+      note_what_is_cut_short();
+      watchers.spawn(&state::end_process_after, this, options.force_after, exit_forced);
+      program->cancel(cancel_reason::shutdown);
     } else if (interrupts > 2) {
       log.flush(std::chrono::milliseconds(200));
       ::_exit(exit_forced);
@@ -114,29 +135,59 @@ task<> app::state::watch_signals(child<int>& program, group& watchers) {
   }
 }
 
+task<> app::state::end_process_after(duration limit, exit_code code) {
+  co_await sleep_for(limit);
+  // Work that does not heed its cancellation cannot be left behind in a program that goes on; it can in one that ends.
+  report.give_up();
+  log.error("forced_exit", {{"message", "what was cancelled did not end in time; leaving at once"}});
+  report.write_to(log);
+  log.flush(std::chrono::milliseconds(200));
+  ::_exit(code);
+}
+
+// How long everything takes that is bounded by itself: the grace, what is cancelled after it, each step.
+duration app::state::longest_shutdown() const noexcept {
+  const duration each = belay::detail::cleanup_limit();
+  time_point end = saturating_add(time_point(), options.grace);
+  for (std::size_t i = 0; i != steps.size() + 2; ++i) end = saturating_add(end, each);
+  return end.time_since_epoch();
+}
+
+void app::state::note_what_is_cut_short() {
+  if (server != nullptr && server->statistics().active_requests != 0) report.overran.push_back("requests");
+  if (background.size() != 0) report.overran.push_back("background tasks");
+}
+
 task<int> app::state::live() {
   resource<io::tcp_listener> listening = steps.manage("listen", listen(options.listen));
   std::string failed_step;
-  outcome<void> how = co_await as_outcome(steps.run(
-      [this, listening]() -> task<> { co_await or_fail(serve(listening)); }, report, failed_step));
-  if (how.failed()) {
-    const failure what = how.failure();
-    if (!failed_step.empty()) {
-      log.fatal("start_failed", {{"message", options.name + ": cannot start: " + failed_step + ": " + what.message()},
-                                 {"step", failed_step},
-                                 {"reason", what.message()}});
-      co_return exit_start_failed;
-    }
-    log.fatal(report.failed || !report.overran.empty() ? "shutdown_failed" : "service_failed", what);
+  const outcome<void> how = co_await as_outcome(
+      steps.run([this, listening]() -> task<> { co_await or_fail(serve(listening)); }, report, failed_step));
+  co_return conclude(how, failed_step);
+}
+
+// Tells how it went, and gives the exit code.
+int app::state::conclude(const outcome<void>& how, const std::string& failed_step) {
+  const failure what = how.failure();
+  if (!failed_step.empty()) {
+    log.fatal("start_failed", {{"message", options.name + ": cannot start: " + failed_step + ": " + what.message()},
+                               {"step", failed_step},
+                               {"reason", what.message()}});
+    log.write(telemetry::level::debug, "start_failure", what);
+    for (const failure& one : what.flatten()) one.observe();  // told above, and those of closing below
+    if (report.reason.empty()) report.reason = "failed start";
+    if (!report.clean()) report.write_to(log);
+    return exit_start_failed;
   }
+  const bool served_to_the_end = !report.reason.empty();
+  if (!served_to_the_end) report.reason = "failure";
+  if (what) log.fatal(served_to_the_end ? "shutdown_failed" : "service_failed", what);
   report.write_to(log);
-  if (report.forced) co_return exit_forced;
-  if (!report.clean()) co_return exit_unclean_shutdown;
-  co_return how.failed() ? exit_start_failed : exit_clean;
+  if (!served_to_the_end) return exit_start_failed;
+  return report.clean() && !what ? exit_clean : exit_unclean_shutdown;
 }
 
 task<> app::state::serve(resource<io::tcp_listener> listening) {
-  const std::string url = "http://" + listening->local().to_string();
   http::server web([this](http::exchange& from) -> task<http::response> { co_return co_await or_fail(dispatch(from)); },
                    make_hooks(), options.http);
   server = &web;
@@ -144,49 +195,62 @@ task<> app::state::serve(resource<io::tcp_listener> listening) {
     state& self;
     ~not_serving() { self.server = nullptr; }
   } const at_end{*this};
-  co_await background.serve_within([this, &listening, &url]() -> task<> {
-    event connections_ended;  // outlives the group's tasks, which refer to it
-    co_await with_group([this, &connections_ended, &listening, &url](group& serving) -> task<> {
-      child<void> connections = serving.spawn(
-          [this, &connections_ended](io::tcp_listener& on) -> task<> {
-            co_await or_fail(server->serve(std::move(on)));
-            connections_ended.set();
-          },
-          std::move(*listening));
-      now = phase::serving;
-      log.info("listening", {{"message", options.name + ": listening on " + url}, {"url", url}});
-      co_await shutdown.wait();
-      co_await drain(connections_ended, connections);
-    });
+  co_await background.serve_within([this, listening]() -> task<> {
+    const outcome<void> how = co_await as_outcome(serve_connections(listening));
+    now = phase::draining;
+    // Also when it could not go on serving: what was answered is done in full.
+    co_await drain_background();
+    if (how.failed()) co_await fail(how.failure());
   });
 }
 
-task<> app::state::drain(event& connections_ended, child<void>& connections) {
+task<> app::state::serve_connections(resource<io::tcp_listener> listening) {
+  listening_on = listening->local();
+  const std::string url = "http://" + listening_on.to_string();
+  co_await with_group([this, &listening, &url](group& tasks) -> task<> {
+    child<void> connections = tasks.spawn(
+        [this](io::tcp_listener& on) -> task<> { co_await or_fail(server->serve(std::move(on))); }, std::move(*listening));
+    now = phase::serving;
+    log.info("listening", {{"message", options.name + ": listening on " + url}, {"url", url}});
+    serving.set();
+    co_await shutdown.wait();
+    co_await drain_connections(connections);
+  });
+}
+
+task<> app::state::drain_connections(child<void>& connections) {
   now = phase::draining;
-  server->drain();
   const time_point begin = belay::now();
-  const time_point until = saturating_add(begin, options.grace);
+  drain_until = saturating_add(begin, options.grace);
+  server->drain();
   std::string trouble;
-  if (!connections_ended.is_set() && !co_await move_on_after(until - begin, until_set(connections_ended))) {
-    trouble = std::to_string(server->statistics().active_requests) + " requests were cancelled after the grace";
-    report.overran.push_back("requests");
-    connections.cancel(cancel_reason::shutdown);
-    try {
-      co_await connections;
-    } catch (const child_cancelled&) {
+  if (!co_await move_on_after(options.grace, end_of(connections))) {
+    // Connections without a request are just closed.
+    if (const std::size_t left = server->statistics().active_requests; left != 0) {
+      trouble = std::to_string(left) + (left == 1 ? " was" : " were") + " cancelled after the grace";
+      report.overran.push_back("requests");
       log.warn("requests_cancelled", {{"reason", trouble}});
     }
+    connections.cancel(cancel_reason::shutdown);
+    const outcome<void> ended = co_await as_outcome(end_of(connections));
+    // That it was cancelled is no news; what else it fails with is an error of its group.
+    if (ended.failed()) ended.failure().observe();
   }
-  report.add("requests", belay::now() - begin, std::exchange(trouble, {}));
+  report.add("requests", belay::now() - begin, std::move(trouble));
+}
 
-  const time_point drained = belay::now();
-  if (background.size() != 0 && !co_await move_on_after(until - drained, background.wait_idle())) {
+task<> app::state::drain_background() {
+  const time_point begin = belay::now();
+  if (!drain_until) drain_until = saturating_add(begin, options.grace);
+  std::string trouble;
+  if (background.size() != 0 && !co_await move_on_after(*drain_until - begin, background.wait_idle())) {
     trouble = "cancelled after the grace:";
     for (const std::string& name : background.unfinished()) trouble += " " + name;
     report.overran.push_back("background tasks");
     background.cancel();
+    co_await background.wait_idle();
   }
-  report.add("background tasks", belay::now() - drained, std::move(trouble));
+  report.add("background tasks", belay::now() - begin, std::move(trouble));
 }
 
 }  // namespace belay::service

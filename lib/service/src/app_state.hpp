@@ -2,10 +2,13 @@
 #pragma once
 // What an app holds.
 
+#include <belay/core/child.hpp>
 #include <belay/core/event.hpp>
 #include <belay/core/group.hpp>
 #include <belay/http/route_table.hpp>
 #include <belay/service/app.hpp>
+#include <optional>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -33,15 +36,20 @@ struct app::state {
   };
   std::unordered_map<const http::exchange*, after_response> afterwards;
   shutdown_report report;
+  std::optional<time_point> drain_until;  // once it drains
   phase now = phase::starting;
   http::server* server = nullptr;  // while it serves
+  io::endpoint listening_on;       // once it serves
+  event serving;
   event shutdown;
+  child<int>* program = nullptr;  // while it runs
+  bool used = false;
 
   // dispatch.cpp
   [[nodiscard]] http::server_hooks make_hooks();
   [[nodiscard]] task<http::response> dispatch(http::exchange& from);
   [[nodiscard]] task<http::response> call_handler(http::exchange& from, const http::trace_context& trace);
-  [[nodiscard]] std::optional<http::response> judge_head(const http::request& head, const http::trace_context& trace);
+  [[nodiscard]] std::optional<http::response> judge_head(const http::request& head);
   [[nodiscard]] http::response refuse(http::problem why, const http::headers& extra, const http::request& head,
                                       const http::trace_context& trace, const failure* cause);
   [[nodiscard]] http::response answer_failure(const failure& what, const http::request& head,
@@ -49,10 +57,19 @@ struct app::state {
   // health.cpp
   void add_health_routes(app& of);
   // app.cpp
+  enum class signals : unsigned char { watched, left_alone };
+  void stop(std::string reason);
+  [[nodiscard]] task<int> run(signals which);
+  [[nodiscard]] task<> watch_signals(group& watchers);
+  [[nodiscard]] task<> end_process_after(duration limit, exit_code code);
+  [[nodiscard]] duration longest_shutdown() const noexcept;
+  void note_what_is_cut_short();
   [[nodiscard]] task<int> live();
+  [[nodiscard]] int conclude(const outcome<void>& how, const std::string& failed_step);
   [[nodiscard]] task<> serve(resource<io::tcp_listener> listening);
-  [[nodiscard]] task<> drain(event& connections_ended, child<void>& connections);
-  [[nodiscard]] task<> watch_signals(child<int>& program, group& watchers);
+  [[nodiscard]] task<> serve_connections(resource<io::tcp_listener> listening);
+  [[nodiscard]] task<> drain_connections(child<void>& connections);
+  [[nodiscard]] task<> drain_background();
 };
 
 }  // namespace belay::service

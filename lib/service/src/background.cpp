@@ -12,7 +12,7 @@ background_place::~background_place() {
   if (of_ != nullptr) --of_->places_taken_;
 }
 
-background_tasks::background_tasks(telemetry::logger log, std::size_t most) : log_(std::move(log)), most_(most) {
+background_tasks::background_tasks(std::size_t most) : most_(most) {
   if (most == 0) throw misuse_error("background_tasks: room for 0 tasks; at least 1 is needed");
   idle_.set();
 }

@@ -5,6 +5,8 @@
 #include <belay/core/timeout.hpp>
 #include <belay/http/deadline.hpp>
 
+#include <algorithm>
+
 #include "app_state.hpp"
 
 namespace belay::service {
@@ -38,6 +40,19 @@ public_text text_for(error_kind kind) noexcept {
   return {"internal", "internal error"};
 }
 
+// The error itself first, then what failed beside it; not what it replaced.
+std::vector<failure> itself_and_attached(const failure& what) {
+  std::vector<failure> all{what};
+  for (std::size_t i = 0; i != all.size(); ++i) {
+    const failure one = all[i];
+    const auto beside = one.attached();
+    for (const failure& other : beside) {
+      if (std::find(all.begin(), all.end(), other) == all.end()) all.push_back(other);
+    }
+  }
+  return all;
+}
+
 }  // namespace
 
 request::request(http::exchange& from, const http::route_match& match, const http::trace_context& trace,
@@ -55,8 +70,7 @@ std::int64_t request::path_id(std::string_view name, http::validation& check) co
 }
 
 void request::run_after_response(std::string name, task_function<task<>()> work) {
-  background_->require_room(after_.size() + 1);
-  after_.push_back({std::move(name), std::move(work)});
+  after_.push_back({std::move(name), std::move(work), background_->reserve()});
 }
 
 http::response app::state::refuse(http::problem why, const http::headers& extra, const http::request& head,
@@ -88,13 +102,15 @@ http::response app::state::refuse(http::problem why, const http::headers& extra,
 
 http::response app::state::answer_failure(const failure& what, const http::request& head,
                                           const http::trace_context& trace) {
-  // The error itself first, then what is attached to it.
-  for (const failure& one : what.flatten()) {
+  for (const failure& one : itself_and_attached(what)) {
+    const auto* ready = belay::detail::exception_as<http::problem_error>(one.exception());
     for (const error_rule& rule : rules) {
       if (!rule.matches(one.exception())) continue;
+      // A rule for a base is less derived than what a `problem_error` says of itself.
+      if (ready != nullptr && belay::detail::exception_as<http::problem_error*>(rule.pointer) == nullptr) continue;
       return refuse({.status = rule.status, .code = rule.code, .detail = one.message()}, {}, head, trace, &what);
     }
-    if (const auto* ready = belay::detail::exception_as<http::problem_error>(one.exception())) {
+    if (ready != nullptr) {
       return refuse(ready->problem(), ready->headers(), head, trace, &what);
     }
   }
@@ -104,24 +120,25 @@ http::response app::state::answer_failure(const failure& what, const http::reque
   return refuse({.status = http::default_status(kind), .code = text.code, .detail = text.detail}, {}, head, trace, &what);
 }
 
-std::optional<http::response> app::state::judge_head(const http::request& head, const http::trace_context& trace) {
+std::optional<http::response> app::state::judge_head(const http::request& head) {
+  const auto trace = [&] { return http::continue_trace(head.headers, random); };
   const http::route_match match = routes.find(head.method, head.path);
   switch (match.what) {
     case http::route_match::outcome::not_found:
       return refuse({.status = http::status::not_found, .code = "not_found", .detail = "there is nothing at this path"}, {},
-                    head, trace, nullptr);
+                    head, trace(), nullptr);
     case http::route_match::outcome::method_not_allowed: {
       http::headers allow;
       allow.add("Allow", match.allow);
       return refuse({.status = http::status::method_not_allowed,
                      .code = "method_not_allowed",
                      .detail = "this method is not possible here; possible are " + match.allow},
-                    allow, head, trace, nullptr);
+                    allow, head, trace(), nullptr);
     }
     case http::route_match::outcome::options: {
       http::response answer = http::response::empty();
       answer.headers.add("Allow", match.allow);
-      answer.headers.set("traceparent", trace.to_traceparent());
+      answer.headers.set("traceparent", trace().to_traceparent());
       return answer;
     }
     case http::route_match::outcome::found: break;
@@ -130,7 +147,7 @@ std::optional<http::response> app::state::judge_head(const http::request& head, 
     try {
       http::require_json(head);
     } catch (const http::problem_error& refused) {
-      return refuse(refused.problem(), refused.headers(), head, trace, nullptr);
+      return refuse(refused.problem(), refused.headers(), head, trace(), nullptr);
     }
   }
   return std::nullopt;
@@ -153,7 +170,11 @@ task<http::response> app::state::call_handler(http::exchange& from, const http::
   if (!answer) {
     co_await fail(http::problem_error(http::status::gateway_timeout, "deadline_exceeded",
                                       "the client's deadline of " + std::to_string(limit->count()) +
-                                          " ms passed; nothing was done"));
+                                          " ms passed before there was an answer"));
+  }
+  if (const int status = static_cast<int>(answer->status); status < 200 || status > 599) {
+    throw misuse_error("the handler for " + from.request.path + " gave the status " + std::to_string(status) +
+                       "; it must be from 200 to 599");
   }
   if (std::vector<background_work> after = asked.take_background(); !after.empty()) {
     afterwards.emplace(&from, after_response{std::move(after), bound});
@@ -174,7 +195,7 @@ task<http::response> app::state::dispatch(http::exchange& from) {
 http::server_hooks app::state::make_hooks() {
   http::server_hooks hooks;
   hooks.judge_head = [this](const http::request& head, const io::endpoint&) {
-    return judge_head(head, http::continue_trace(head.headers, random));
+    return judge_head(head);
   };
   hooks.refused = [this](const http::protocol_error& why, const http::request& head, const io::endpoint&) {
     return refuse({.status = why.status, .code = why.code, .detail = why.detail}, {}, head,

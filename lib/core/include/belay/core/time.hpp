@@ -29,10 +29,12 @@ class clock {
 
 /// `start + length` that stops at the ends of the range and never overflows.
 [[nodiscard]] constexpr time_point saturating_add(time_point start, duration length) noexcept {
+  // The room up to an end of the range is only asked for on that side of zero, where it cannot overflow itself.
+  const bool after_zero = start.time_since_epoch() >= duration::zero();
   if (length >= duration::zero()) {
-    return time_point::max() - start < length ? time_point::max() : start + length;
+    return after_zero && time_point::max() - start < length ? time_point::max() : start + length;
   }
-  return time_point::min() - start > length ? time_point::min() : start + length;
+  return !after_zero && time_point::min() - start > length ? time_point::min() : start + length;
 }
 
 }  // namespace belay

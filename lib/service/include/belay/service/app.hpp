@@ -25,20 +25,22 @@ struct app_options {
   duration grace = std::chrono::seconds(10);
   /// After a second SIGINT: how long until the process ends with 130, whatever hangs.
   duration force_after = std::chrono::seconds(2);
-  /// How many background tasks may be queued or running.
+  /// How many background tasks may be reserved by requests under way, queued or running.
   std::size_t most_background_tasks = 10'000;
   http::server_options http{};
   /// For trace ids; empty: the machine's random device.
   http::random_source random{};
+  /// Failures that nobody observed become records `lost_failure`, unless `on_lost_failure` says otherwise. `cleanup_limit` bounds the
+  /// closing of each lifespan step.
   loop_options loop{};
 };
 
 /// Exit codes of `app::run`.
 enum exit_code : int {
   exit_clean = 0,
-  exit_start_failed = 1,
+  exit_start_failed = 1,  ///< also: it could not go on serving
   exit_usage = 2,
-  exit_unclean_shutdown = 3,
+  exit_unclean_shutdown = 3,  ///< requests or background tasks were cancelled after the grace, or a step failed or overran while closing
   exit_forced = 130,
 };
 
@@ -79,7 +81,8 @@ class app {
 
   /// Errors of type `E` that leave a handler become this status and code, with `what()` as the detail: it must be fit for
   /// clients. The most derived registered type wins, in the error itself first, then in what is attached to it.
-  /// Others: `problem_error` as it says; else by kind, without their text; what is not a `belay::error` is 500.
+  /// A `problem_error` is answered as it says, unless there is a rule for its type or one derived from `problem_error`. Others
+  /// by kind, without their text; what is not a `belay::error` is 500. A second rule for a type replaces the first.
   template <class E>
   void on_error(http::status status, std::string code) {
     add_error_rule({status, std::move(code),
@@ -92,9 +95,20 @@ class app {
   /// A number that `/health/ready` shows under `in_use`.
   void gauge(std::string name, std::function<std::size_t()> read);
 
-  /// Opens, serves until SIGTERM or SIGINT, drains, closes; see `exit_code`. A failing start is one readable record. A second SIGINT cancels
-  /// everything and bounds the rest by `force_after`; a third ends the process at once; a repeated SIGTERM does nothing.
+  /// Opens, serves until SIGTERM or SIGINT, drains, closes; see `exit_code`. A failing start is one readable record. A signal during
+  /// the start cancels it. A second SIGINT cancels everything and bounds the rest by `force_after`; a third ends the process at once; a
+  /// repeated SIGTERM does nothing. Whatever hangs, the process ends: `grace`, then one `cleanup_limit` for what was cancelled and
+  /// one for each step, are the longest that a shutdown takes; then it is left with `exit_unclean_shutdown`.
+  /// Errors: `misuse_error` the second time.
   [[nodiscard]] int run();
+
+  /// As `run`, as a task of a loop that runs already (whose options count) and with signals left alone: until `stop`.
+  /// Cancellation: everything is cancelled at once, and what is open is closed.
+  [[nodiscard]] task<int> run_within();
+  /// What the first SIGTERM does: drain and close, or cancel the start. Thread: the loop's. Later calls do nothing.
+  void stop(std::string reason = "stop");
+  /// Waits until it serves, and gives the address, with the port that the system chose.
+  [[nodiscard]] task<io::endpoint> wait_serving();
 
   struct state;
 

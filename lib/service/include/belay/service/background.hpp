@@ -58,7 +58,7 @@ class background_overload_error : public error {
 class background_tasks {
  public:
   /// `most`: how many pieces may be reserved, queued or running, at least 1.
-  explicit background_tasks(telemetry::logger log, std::size_t most = 10'000);
+  explicit background_tasks(std::size_t most = 10'000);
   background_tasks(const background_tasks&) = delete;
   background_tasks& operator=(const background_tasks&) = delete;
   ~background_tasks() = default;
@@ -94,7 +94,6 @@ class background_tasks {
   task<> run_in_order(jobs::iterator mine);
   void forget(jobs::iterator ended) noexcept;
 
-  telemetry::logger log_;
   std::size_t most_;
   std::size_t places_taken_ = 0;
   std::size_t unfinished_ = 0;

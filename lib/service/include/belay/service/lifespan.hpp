@@ -58,6 +58,8 @@ class lifespan {
     return resource<T>(std::move(slot));
   }
 
+  [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
+
   /// Adds something to be done once, at this place of the start (migrations, warming a cache).
   void step(std::string name, task_function<task<>()> what);
 

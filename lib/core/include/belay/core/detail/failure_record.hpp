@@ -26,7 +26,7 @@ class failure_record final : public refcounted {
   std::vector<std::string> notes;
   std::atomic<bool> observed{false};
   // The record that this one was attached to last, and that lives: finds repeated attaching without a search.
-  const failure_record* attached_to = nullptr;
+  std::atomic<const failure_record*> attached_to{nullptr};
 
  protected:
   // An unobserved failure goes to the sink, which becomes its last owner.

@@ -3,6 +3,7 @@
 // Intrusive, thread-safe reference counting for the records that outlive the task that made them.
 
 #include <atomic>
+#include <cstddef>
 #include <utility>
 
 namespace belay::detail {
@@ -12,6 +13,11 @@ class refcounted {
   refcounted() = default;
   refcounted(const refcounted&) = delete;
   refcounted& operator=(const refcounted&) = delete;
+
+  // Records are made when things go wrong, in places that cannot fail themselves: when there is no memory, a small reserve
+  // serves. Ends the process, with a message, when that is used up, too.
+  static void* operator new(std::size_t size);
+  static void operator delete(void* memory) noexcept;
 
   // One owner, so nobody else refers to it (unless another thread is just copying a reference that it was lent).
   [[nodiscard]] bool has_one_owner() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
