@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// When a resource of use() is closed: after the locals on a normal end, before them on a cancellation.
+// When a resource of use() is closed: after the locals on a normal end, before them on a cancellation or after fail.
 //   ./use_and_locals     exit: 0
 #include <belay/core/managed.hpp>
 #include <belay/core/outcome.hpp>
@@ -23,11 +23,14 @@ belay::managed<int> resource() {
 }
 
 // [snippet order]
-belay::task<> uses(bool wait, bool fail) {
+enum class ending { normal, error, fail, wait };
+
+belay::task<> uses(ending how) {
   const local here;
   co_await belay::use(resource());
-  if (wait) co_await belay::sleep_for(1h);
-  if (fail) throw belay::error("failed");
+  if (how == ending::error) throw belay::error("failed");
+  if (how == ending::fail) co_await belay::fail(belay::error("failed"));
+  if (how == ending::wait) co_await belay::sleep_for(1h);
 }
 // [end]
 
@@ -50,12 +53,13 @@ belay::task<std::string> safe() {
 
 belay::task<> program() {
   std::puts("normal end:");
-  co_await uses(false, false);
+  co_await uses(ending::normal);
   std::puts("error:");
-  const belay::outcome<void> how = co_await belay::as_outcome(uses(false, true));
-  std::printf("  %s\n", how.failure().message().c_str());
+  static_cast<void>((co_await belay::as_outcome(uses(ending::error))).failure());
+  std::puts("fail, or_fail:");
+  static_cast<void>((co_await belay::as_outcome(uses(ending::fail))).failure());
   std::puts("cancelled:");
-  co_await belay::move_on_after(10ms, uses(true, false));
+  co_await belay::move_on_after(10ms, uses(ending::wait));
   std::puts((co_await safe()).c_str());
 }
 

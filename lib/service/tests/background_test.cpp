@@ -93,7 +93,7 @@ TEST_CASE("background: a function that throws before it gives a task does not re
     went_on = true;
   });
   CHECK(went_on);
-  CHECK(f.said == words{"start other", "start next", "end other", "end next"});
+  CHECK(f.said == words{"start next", "start other", "end next", "end other"});
   CHECK(f.records.events("background_task_failed").size() == 1);
 }
 
