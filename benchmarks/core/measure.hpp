@@ -2,9 +2,9 @@
 #pragma once
 // What the benchmarks share: counted allocations, CPU time, and one way to run each library.
 
-#include <benchmark/benchmark.h>
 #include <belay/core/loop.hpp>
 #include <belay/core/task.hpp>
+#include <benchmark/benchmark.h>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>

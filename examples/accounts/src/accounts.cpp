@@ -45,8 +45,9 @@ task<http::response> deposit(belay::service::request& asked, const database& db)
         if (!before) throw account_not_found(id);
         if (before->get<std::int64_t>("balance") > largest_balance - amount) throw balance_overflow(id);
         co_await c.execute("INSERT INTO deposits (account_id, amount) VALUES (?, ?)", id, amount);
-        auto row = co_await c.query_one(
-            "UPDATE accounts SET balance = balance + ? WHERE id = ? RETURNING " + std::string(account_columns), amount, id);
+        auto row = co_await c.query_one("UPDATE accounts SET balance = balance + ? WHERE id = ? RETURNING " +
+                                            std::string(account_columns),
+                                        amount, id);
         co_return std::move(row).value();
       });
   co_return answer(http::status::created, to_json(after));
@@ -65,12 +66,14 @@ task<http::response> get_account(belay::service::request& asked, const database&
 }  // namespace
 
 void add_account_routes(belay::service::app& app, database db) {
-  app.post("/accounts",
-           [db](belay::service::request& r) -> task<http::response> { co_return co_await create_account(r, db); });
+  app.post("/accounts", [db](belay::service::request& r) -> task<http::response> {
+    co_return co_await create_account(r, db);
+  });
   app.post("/accounts/{id}/deposits",
            [db](belay::service::request& r) -> task<http::response> { co_return co_await deposit(r, db); });
-  app.get("/accounts/{id}",
-          [db](belay::service::request& r) -> task<http::response> { co_return co_await get_account(r, db); });
+  app.get("/accounts/{id}", [db](belay::service::request& r) -> task<http::response> {
+    co_return co_await get_account(r, db);
+  });
 }
 
 }  // namespace accounts

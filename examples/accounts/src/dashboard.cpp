@@ -73,8 +73,9 @@ task<http::response> get_dashboard(belay::service::request& asked, const databas
 }  // namespace
 
 void add_dashboard_route(belay::service::app& app, database db) {
-  app.get("/users/{id}/dashboard",
-          [db](belay::service::request& r) -> task<http::response> { co_return co_await get_dashboard(r, db); });
+  app.get("/users/{id}/dashboard", [db](belay::service::request& r) -> task<http::response> {
+    co_return co_await get_dashboard(r, db);
+  });
 }
 
 }  // namespace accounts

@@ -13,12 +13,15 @@ void check_email(const std::string& email, belay::http::validation& check) {
   const auto refuse = [&](const char* why) { check.fail("/email", why); };
   const auto at = email.find('@');
   if (email.size() > 254) return refuse("must have at most 254 bytes");
-  if (at == std::string::npos || email.find('@', at + 1) != std::string::npos) return refuse("must contain one @");
+  if (at == std::string::npos || email.find('@', at + 1) != std::string::npos)
+    return refuse("must contain one @");
   if (at < 1 || at > 64) return refuse("must have 1 to 64 bytes before the @");
   const auto is_bad = [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '\x7f'; };
-  if (std::any_of(email.begin(), email.end(), is_bad)) return refuse("must not contain spaces or control characters");
+  if (std::any_of(email.begin(), email.end(), is_bad))
+    return refuse("must not contain spaces or control characters");
   const std::string domain = email.substr(at + 1);
-  if (domain.empty() || domain.front() == '.' || domain.back() == '.' || domain.find("..") != std::string::npos) {
+  if (domain.empty() || domain.front() == '.' || domain.back() == '.' ||
+      domain.find("..") != std::string::npos) {
     refuse("must have a domain without empty labels after the @");
   }
 }
@@ -43,6 +46,7 @@ balance_overflow::balance_overflow(std::int64_t account, std::source_location wh
     : error(error_kind::invalid, "balance_overflow",
             "the balance of account " + std::to_string(account) + " would become too large", where) {}
 idempotency_mismatch::idempotency_mismatch(std::source_location where)
-    : error(error_kind::invalid, "idempotency_mismatch", "this Idempotency-Key was used with another body", where) {}
+    : error(error_kind::invalid, "idempotency_mismatch", "this Idempotency-Key was used with another body",
+            where) {}
 
 }  // namespace accounts

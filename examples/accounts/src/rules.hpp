@@ -33,10 +33,12 @@ struct email_taken : belay::error {
   explicit email_taken(std::source_location where = std::source_location::current());
 };
 struct insufficient_funds : belay::error {
-  explicit insufficient_funds(std::int64_t account, std::source_location where = std::source_location::current());
+  explicit insufficient_funds(std::int64_t account,
+                              std::source_location where = std::source_location::current());
 };
 struct balance_overflow : belay::error {
-  explicit balance_overflow(std::int64_t account, std::source_location where = std::source_location::current());
+  explicit balance_overflow(std::int64_t account,
+                            std::source_location where = std::source_location::current());
 };
 struct idempotency_mismatch : belay::error {
   explicit idempotency_mismatch(std::source_location where = std::source_location::current());

@@ -56,13 +56,15 @@ struct texts {
 };
 
 // Fills in from the file what neither the command line nor the environment has said.
-void read_file(const std::string& path, const std::map<std::string, std::pair<CLI::Option*, std::string*>>& known) {
+void read_file(const std::string& path,
+               const std::map<std::string, std::pair<CLI::Option*, std::string*>>& known) {
   toml::table file;
   try {
     file = toml::parse_file(path);
   } catch (const toml::parse_error& e) {
     const auto line = e.source().begin.line;
-    refuse("--config", path, std::string(e.description()) + (line != 0 ? " (line " + std::to_string(line) + ")" : ""));
+    refuse("--config", path,
+           std::string(e.description()) + (line != 0 ? " (line " + std::to_string(line) + ")" : ""));
   }
   for (const auto& [key, node] : file) {
     const std::string name(key.str());
@@ -76,7 +78,9 @@ void read_file(const std::string& path, const std::map<std::string, std::pair<CL
 
 settings check(const texts& said, int argc, char** argv) {
   settings checked;
-  const auto name = [&](const char* option, const char* variable) { return source_of(option, variable, argc, argv); };
+  const auto name = [&](const char* option, const char* variable) {
+    return source_of(option, variable, argc, argv);
+  };
   try {
     checked.listen = belay::io::endpoint::parse(said.listen);
   } catch (const belay::error& e) {
@@ -98,17 +102,25 @@ settings check(const texts& said, int argc, char** argv) {
 settings read_settings(int argc, char** argv) {
   texts said;
   CLI::App options{"A small bank: users, accounts, deposits, transfers, over HTTP.", "accounts"};
-  options.footer("Each option is also an environment variable (given above) and, but for --config, a key of the TOML file.\n"
-                 "Command line before environment before file.\n"
-                 "Exit status: 0 clean, 1 start failed, 2 usage, 3 unclean shutdown, 130 forced by a second SIGINT.");
+  options.footer(
+      "Each option is also an environment variable (given above) and, but for --config, a key of the TOML file.\n"
+      "Command line before environment before file.\n"
+      "Exit status: 0 clean, 1 start failed, 2 usage, 3 unclean shutdown, 130 forced by a second SIGINT.");
   const auto add = [&](const char* name, std::string& into, const char* what, const char* variable) {
     return options.add_option(name, into, what)->envname(variable)->capture_default_str()->expected(1);
   };
   std::map<std::string, std::pair<CLI::Option*, std::string*>> known;
-  known["listen"] = {add("--listen", said.listen, "ADDRESS:PORT to serve on; port 0 picks a free one", "ACCOUNTS_LISTEN"), &said.listen};
-  known["db"] = {add("--db", said.db, "the database, sqlite:PATH; created and migrated at the start", "ACCOUNTS_DB"), &said.db};
-  known["log"] = {add("--log", said.log, "form of the log on stderr: json or pretty", "ACCOUNTS_LOG"), &said.log};
-  known["grace"] = {add("--grace", said.grace, "how long requests may take to finish at the end: 500ms, 10s, 1m", "ACCOUNTS_GRACE"), &said.grace};
+  known["listen"] = {
+      add("--listen", said.listen, "ADDRESS:PORT to serve on; port 0 picks a free one", "ACCOUNTS_LISTEN"),
+      &said.listen};
+  known["db"] = {
+      add("--db", said.db, "the database, sqlite:PATH; created and migrated at the start", "ACCOUNTS_DB"),
+      &said.db};
+  known["log"] = {add("--log", said.log, "form of the log on stderr: json or pretty", "ACCOUNTS_LOG"),
+                  &said.log};
+  known["grace"] = {add("--grace", said.grace,
+                        "how long requests may take to finish at the end: 500ms, 10s, 1m", "ACCOUNTS_GRACE"),
+                    &said.grace};
   add("--config", said.config, "a TOML file with these options", "ACCOUNTS_CONFIG");
   try {
     options.parse(argc, argv);

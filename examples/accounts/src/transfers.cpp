@@ -40,22 +40,26 @@ task<belay::db::row> move_money(const sqlite::connection& c, const order& what) 
   if (to_balance > largest_balance - what.amount) throw balance_overflow(what.to);
   co_await c.execute("UPDATE accounts SET balance = balance - ? WHERE id = ?", what.amount, what.from);
   co_await c.execute("UPDATE accounts SET balance = balance + ? WHERE id = ?", what.amount, what.to);
-  auto made = co_await c.query_one(
-      "INSERT INTO transfers (from_id, to_id, amount) VALUES (?, ?, ?) RETURNING " + std::string(transfer_columns),
-      what.from, what.to, what.amount);
+  auto made =
+      co_await c.query_one("INSERT INTO transfers (from_id, to_id, amount) VALUES (?, ?, ?) RETURNING " +
+                               std::string(transfer_columns),
+                           what.from, what.to, what.amount);
   co_return std::move(made).value();
 }
 
 // The transfer that was made under this key, if there was one.
-task<std::optional<belay::db::row>> made_before(const sqlite::connection& c, const std::string& key, const order& what) {
-  const auto known = co_await c.query_one("SELECT body, transfer_id FROM idempotency_keys WHERE key = ?", key);
+task<std::optional<belay::db::row>> made_before(const sqlite::connection& c, const std::string& key,
+                                                const order& what) {
+  const auto known =
+      co_await c.query_one("SELECT body, transfer_id FROM idempotency_keys WHERE key = ?", key);
   if (!known) co_return std::nullopt;
   if (known->get<std::string>("body") != what.to_text()) throw idempotency_mismatch();
   co_return co_await c.query_one("SELECT " + std::string(transfer_columns) + " FROM transfers WHERE id = ?",
                                  known->get<std::int64_t>("transfer_id"));
 }
 
-task<belay::db::row> transfer(const sqlite::database& db, const order& what, const std::optional<std::string>& key) {
+task<belay::db::row> transfer(const sqlite::database& db, const order& what,
+                              const std::optional<std::string>& key) {
   co_return co_await belay::with(sqlite::transaction(db), [&](sqlite::connection& c) -> task<belay::db::row> {
     if (key) {
       if (auto before = co_await made_before(c, *key, what)) co_return std::move(*before);
@@ -63,8 +67,8 @@ task<belay::db::row> transfer(const sqlite::database& db, const order& what, con
     belay::db::row made = co_await move_money(c, what);
     if (key) {
       // In the same transaction: only what was really done is remembered.
-      co_await c.execute("INSERT INTO idempotency_keys (key, body, transfer_id) VALUES (?, ?, ?)", *key, what.to_text(),
-                         made.get<std::int64_t>("id"));
+      co_await c.execute("INSERT INTO idempotency_keys (key, body, transfer_id) VALUES (?, ?, ?)", *key,
+                         what.to_text(), made.get<std::int64_t>("id"));
     }
     co_return made;
   });
@@ -91,8 +95,9 @@ task<http::response> create_transfer(belay::service::request& asked, const datab
 }  // namespace
 
 void add_transfer_routes(belay::service::app& app, database db) {
-  app.post("/transfers",
-           [db](belay::service::request& r) -> task<http::response> { co_return co_await create_transfer(r, db); });
+  app.post("/transfers", [db](belay::service::request& r) -> task<http::response> {
+    co_return co_await create_transfer(r, db);
+  });
 }
 
 }  // namespace accounts

@@ -18,11 +18,13 @@ namespace http = belay::http;
 namespace sqlite = belay::db::sqlite;
 using belay::task;
 
-task<belay::db::row> insert_user(const sqlite::database& db, const std::string& email, const std::string& name) {
+task<belay::db::row> insert_user(const sqlite::database& db, const std::string& email,
+                                 const std::string& name) {
   auto inserted = co_await belay::as_outcome(
       belay::with(sqlite::transaction(db), [&](sqlite::connection& c) -> task<belay::db::row> {
         auto row = co_await c.query_one(
-            "INSERT INTO users (email, name) VALUES (?, ?) RETURNING " + std::string(user_columns), email, name);
+            "INSERT INTO users (email, name) VALUES (?, ?) RETURNING " + std::string(user_columns), email,
+            name);
         co_return std::move(row).value();
       }));
   if (inserted.failed()) {
@@ -46,7 +48,8 @@ task<http::response> create_user(belay::service::request& asked, const database&
   if (!check.failed_at("/email") && !check.failed_at("")) check_email(email, check);
   check.finish();
   const belay::db::row created = co_await insert_user(*db, email, name);
-  asked.run_after_response("welcome_mail", [db, email, name]() -> task<> { co_await welcome(*db, email, name); });
+  asked.run_after_response("welcome_mail",
+                           [db, email, name]() -> task<> { co_await welcome(*db, email, name); });
   http::response response = answer(http::status::created, to_json(created));
   response.headers.add("Location", "/users/" + std::to_string(created.get<std::int64_t>("id")));
   co_return response;
@@ -66,11 +69,13 @@ task<http::response> list_users(belay::service::request& asked, const database& 
   http::validation check;
   const std::int64_t limit =
       check.optional_integer("/query/limit", asked.query("limit"), {.min = 1, .max = 200}).value_or(50);
-  const std::int64_t after = check.optional_integer("/query/after", asked.query("after"), {.min = 0}).value_or(0);
+  const std::int64_t after =
+      check.optional_integer("/query/after", asked.query("after"), {.min = 0}).value_or(0);
   check.finish();
   // One more than asked for tells whether there is a next page.
   const belay::db::rows found = co_await db->query(
-      "SELECT " + std::string(user_columns) + " FROM users WHERE id > ? ORDER BY id LIMIT ?", after, limit + 1);
+      "SELECT " + std::string(user_columns) + " FROM users WHERE id > ? ORDER BY id LIMIT ?", after,
+      limit + 1);
   boost::json::array items = to_json(found);
   boost::json::value next = nullptr;
   if (static_cast<std::int64_t>(items.size()) > limit) {
@@ -80,8 +85,8 @@ task<http::response> list_users(belay::service::request& asked, const database& 
   http::response response =
       answer(http::status::ok, boost::json::object{{"items", std::move(items)}, {"next", next}});
   if (!next.is_null()) {
-    response.headers.add("Link", "</users?limit=" + std::to_string(limit) + "&after=" +
-                                     std::to_string(next.as_int64()) + ">; rel=\"next\"");
+    response.headers.add("Link", "</users?limit=" + std::to_string(limit) +
+                                     "&after=" + std::to_string(next.as_int64()) + ">; rel=\"next\"");
   }
   co_return response;
 }
@@ -89,9 +94,13 @@ task<http::response> list_users(belay::service::request& asked, const database& 
 }  // namespace
 
 void add_user_routes(belay::service::app& app, database db) {
-  app.post("/users", [db](belay::service::request& r) -> task<http::response> { co_return co_await create_user(r, db); });
-  app.get("/users", [db](belay::service::request& r) -> task<http::response> { co_return co_await list_users(r, db); });
-  app.get("/users/{id}", [db](belay::service::request& r) -> task<http::response> { co_return co_await get_user(r, db); });
+  app.post("/users", [db](belay::service::request& r) -> task<http::response> {
+    co_return co_await create_user(r, db);
+  });
+  app.get("/users",
+          [db](belay::service::request& r) -> task<http::response> { co_return co_await list_users(r, db); });
+  app.get("/users/{id}",
+          [db](belay::service::request& r) -> task<http::response> { co_return co_await get_user(r, db); });
 }
 
 }  // namespace accounts

@@ -2,8 +2,8 @@
 // The error base, outcomes, and the record of cancellations.
 
 #include <belay/core/cancel.hpp>
-#include <belay/core/error.hpp>
 #include <belay/core/detail/runtime.hpp>
+#include <belay/core/error.hpp>
 #include <belay/core/outcome.hpp>
 
 #include <bit>
@@ -65,7 +65,8 @@ std::string_view to_string(cancel_reason reason) noexcept {
   return "unknown";
 }
 
-cancel_record cancel_record::make(cancel_reason reason, std::string who, std::source_location where, failure cause) {
+cancel_record cancel_record::make(cancel_reason reason, std::string who, std::source_location where,
+                                  failure cause) {
   auto made = detail::ref<data>::adopt(new data);
   made->reason = reason;
   made->who = std::move(who);
@@ -104,11 +105,13 @@ constinit std::atomic<std::uint64_t> reserve_taken{0};  // a bit for each slot
 }  // namespace
 
 void* refcounted::operator new(std::size_t size) {
-  if (void* memory = ::operator new(size, std::nothrow)) [[likely]] return memory;
+  if (void* memory = ::operator new(size, std::nothrow)) [[likely]]
+    return memory;
   std::uint64_t taken = reserve_taken.load();
   while (size <= reserve_slot && taken != UINT64_MAX) {
     const auto slot = static_cast<unsigned>(std::countr_one(taken));
-    if (reserve_taken.compare_exchange_weak(taken, taken | std::uint64_t{1} << slot)) return reserve + slot * reserve_slot;
+    if (reserve_taken.compare_exchange_weak(taken, taken | std::uint64_t{1} << slot))
+      return reserve + slot * reserve_slot;
   }
   std::fputs("belay: no memory for the record of an error, and the reserve is used up\n", stderr);
   std::abort();
@@ -145,7 +148,8 @@ cancel_record outcome_base::cancelled_by() const noexcept {
 
 void outcome_base::throw_trouble(std::source_location where) const {
   if (how_ == ending::failed) rethrow_record(failed_with().take_record());
-  if (how_ == ending::cancelled) throw child_cancelled("the awaited task was " + describe(cancelled_by()), where);
+  if (how_ == ending::cancelled)
+    throw child_cancelled("the awaited task was " + describe(cancelled_by()), where);
   throw misuse_error("outcome::value: there is no outcome yet (or it was moved from)", where);
 }
 

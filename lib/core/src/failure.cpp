@@ -47,7 +47,8 @@ void failure_record::last_release() noexcept {
 
 ref<failure_record> record_current_exception() noexcept {
   failure now = failure::of(std::current_exception());
-  now.record()->observed.store(false, std::memory_order_relaxed);  // it goes on: somebody else has to look again
+  now.record()->observed.store(false,
+                               std::memory_order_relaxed);  // it goes on: somebody else has to look again
   return now.take_record();
 }
 
@@ -90,7 +91,8 @@ void cut_ways(const failure& from, const failure_record& target) {
     to_visit.pop_back();
     failure_record& here = *one.record();
     if (!seen.insert(&here).second) continue;
-    std::erase_if(here.attached, [&target](const failure& beside) { return beside.record().get() == &target; });
+    std::erase_if(here.attached,
+                  [&target](const failure& beside) { return beside.record().get() == &target; });
     to_visit.insert(to_visit.end(), here.attached.begin(), here.attached.end());
     const auto* typed = exception_as<error>(here.exception);
     failure below = typed != nullptr ? typed->cause() : failure();
@@ -114,7 +116,8 @@ failure failure::of(std::exception_ptr exception) {
       return failure(detail::ref<detail::failure_record>::share(known));
     }
   }
-  return failure(detail::ref<detail::failure_record>::adopt(new detail::failure_record(std::move(exception))));
+  return failure(
+      detail::ref<detail::failure_record>::adopt(new detail::failure_record(std::move(exception))));
 }
 
 failure current_failure() {
@@ -122,7 +125,8 @@ failure current_failure() {
   if (!found) return found;
   found.observe();
   detail::runtime* rt = detail::this_runtime;
-  if (rt != nullptr && rt->current != nullptr && rt->find_recent(found.exception()) == nullptr) rt->remember(found.record());
+  if (rt != nullptr && rt->current != nullptr && rt->find_recent(found.exception()) == nullptr)
+    rt->remember(found.record());
   return found;
 }
 
@@ -161,7 +165,8 @@ void failure::attach(failure other) {
   detail::failure_record& added = *other.record_;
   const detail::failure_record* known_to = added.attached_to.load(std::memory_order_relaxed);
   if (known_to == record_.get()) return;
-  if (known_to != nullptr && std::find(record_->attached.begin(), record_->attached.end(), other) != record_->attached.end()) {
+  if (known_to != nullptr &&
+      std::find(record_->attached.begin(), record_->attached.end(), other) != record_->attached.end()) {
     return;
   }
   if (!record_->has_one_owner()) detail::cut_ways(other, *record_);
@@ -182,7 +187,9 @@ void failure::observe() const noexcept {
   if (record_) record_->observed.store(true, std::memory_order_relaxed);
 }
 
-bool failure::observed() const noexcept { return !record_ || record_->observed.load(std::memory_order_relaxed); }
+bool failure::observed() const noexcept {
+  return !record_ || record_->observed.load(std::memory_order_relaxed);
+}
 
 std::vector<failure> failure::flatten() const {
   std::vector<failure> all;
@@ -243,11 +250,13 @@ void render(const failure& what, std::string& text, std::string indent, int dept
   constexpr int deepest = 8;
   constexpr std::size_t widest = 16;
   text.append(what.type_name()).append(": ").append(what.message()).append("\n");
-  if (const auto* typed = detail::exception_as<error>(what.exception()); typed != nullptr && typed->where().line() != 0) {
+  if (const auto* typed = detail::exception_as<error>(what.exception());
+      typed != nullptr && typed->where().line() != 0) {
     add_place(text, indent + "  made at    ", typed->where());
   }
   for (const std::source_location& place : what.trace()) add_place(text, indent + "  awaited at ", place);
-  for (const std::string& note : what.notes()) text.append(indent).append("  note: ").append(note).append("\n");
+  for (const std::string& note : what.notes())
+    text.append(indent).append("  note: ").append(note).append("\n");
   what.observe();
   if (depth == deepest) return;
   std::size_t shown = 0;

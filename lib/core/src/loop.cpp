@@ -57,7 +57,9 @@ char* stack_limit_from_here() noexcept {
   return here - room;
 }
 
-std::uint64_t ticks(time_point when) noexcept { return static_cast<std::uint64_t>(when.time_since_epoch().count()); }
+std::uint64_t ticks(time_point when) noexcept {
+  return static_cast<std::uint64_t>(when.time_since_epoch().count());
+}
 
 }  // namespace
 
@@ -90,7 +92,9 @@ reactor* loop::installed_reactor() const noexcept { return state_->waits.get(); 
 void loop::install(std::unique_ptr<reactor> waits) noexcept { state_->waits = std::move(waits); }
 int loop::wake_fd() const noexcept { return state_->wake_fd; }
 
-loop* loop::current() noexcept { return detail::this_runtime != nullptr ? detail::this_runtime->loop : nullptr; }
+loop* loop::current() noexcept {
+  return detail::this_runtime != nullptr ? detail::this_runtime->loop : nullptr;
+}
 
 loop_statistics loop::statistics() const noexcept {
   loop_statistics now;
@@ -126,8 +130,10 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   s.run_until_ended(root);
   if (root.result->how() == detail::ending::cancelled) {
     if (s.deadlocked) {
-      throw deadlock_error("every task was waiting and nothing could wake them (no timer, no thread, no I/O); the "
-                           "main task was cancelled", where);
+      throw deadlock_error(
+          "every task was waiting and nothing could wake them (no timer, no thread, no I/O); the "
+          "main task was cancelled",
+          where);
     }
   }
 }
@@ -142,11 +148,13 @@ void loop::state::run_until_ended(detail::node& main_node) {
       if (rt.ready_head == nullptr) rt.ready_tail = nullptr;
       --rt.ready_count;
       detail::run_node(rt, *task);
-      if (++since_look < tasks_between_looks) [[likely]] continue;
+      if (++since_look < tasks_between_looks) [[likely]]
+        continue;
       since_look = 0;
       if (timers.size() != 0) fire_timers();
       waits->wait(duration::zero());
-      if (signals != nullptr) signals->collect();  // the wake-up stays readable: the next real wait returns at once
+      if (signals != nullptr)
+        signals->collect();  // the wake-up stays readable: the next real wait returns at once
       continue;
     }
     since_look = 0;
@@ -213,7 +221,8 @@ void loop::state::wait_for_work() {
   asleep.store(false, std::memory_order_relaxed);
   // A virtual clock stands still while a thread works; but when the thread has taken as long as the next timer has to wait,
   // that timer is due, too: the thread may be waiting for what it does. (A real clock does not jump.)
-  if (threads_busy && timer_waits && inbox.load() == nullptr && steady_clock().now() - asleep_since >= limit) {
+  if (threads_busy && timer_waits && inbox.load() == nullptr &&
+      steady_clock().now() - asleep_since >= limit) {
     rt.time->jump_to(time_point(duration(due)));
   }
   collect_signals();
@@ -226,11 +235,14 @@ void loop::state::collect_signals() noexcept {
 
 void loop::state::report_deadlock() noexcept {
   if (deadlocked) {
-    std::fputs("belay: the loop is stuck: after a deadlock its main task does not end although it was cancelled\n", stderr);
+    std::fputs(
+        "belay: the loop is stuck: after a deadlock its main task does not end although it was cancelled\n",
+        stderr);
     std::abort();
   }
   deadlocked = true;
-  detail::cancel_scope(root->base, cancel_record::make(cancel_reason::shutdown, "loop (deadlock)", root->spawned_at));
+  detail::cancel_scope(root->base,
+                       cancel_record::make(cancel_reason::shutdown, "loop (deadlock)", root->spawned_at));
   if (rt.ready_head == nullptr) report_deadlock();
 }
 

@@ -21,8 +21,9 @@ struct program_scope {
 
   void end(int signal) noexcept {
     if (!scope.requested) ended_by = signal;
-    detail::cancel_scope(scope, cancel_record::make(cancel_reason::shutdown, signal == SIGINT ? "SIGINT" : "SIGTERM",
-                                                    std::source_location::current()));
+    detail::cancel_scope(scope,
+                         cancel_record::make(cancel_reason::shutdown, signal == SIGINT ? "SIGINT" : "SIGTERM",
+                                             std::source_location::current()));
   }
 };
 

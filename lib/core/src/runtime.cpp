@@ -25,7 +25,8 @@ runtime& require_runtime(const char* what) {
 
 void abort_on_empty_task(std::source_location here) noexcept {
   if (here.line() != 0) {
-    std::fprintf(stderr, "belay: co_await at %s:%u of a task that was already awaited, spawned or moved from\n",
+    std::fprintf(stderr,
+                 "belay: co_await at %s:%u of a task that was already awaited, spawned or moved from\n",
                  here.file_name(), static_cast<unsigned>(here.line()));
   } else {
     std::fputs("belay: a task was given away that was already awaited, spawned or moved from\n", stderr);
@@ -122,7 +123,8 @@ void run_node(runtime& rt, node& task) noexcept {
     }
   }
   rt.current = nullptr;
-  if (rt.recent_count != 0) [[unlikely]] rt.forget_recent();
+  if (rt.recent_count != 0) [[unlikely]]
+    rt.forget_recent();
 }
 
 bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept {
@@ -214,8 +216,9 @@ cancel_record effective_record(const scope& from) noexcept {
 // ---- nodes, children, groups
 
 void throw_misuse_empty_child(const char* call, std::source_location where) {
-  throw misuse_error(std::string(call) + ": there is no finished task behind this handle (moved from, or not awaited yet)",
-                     where);
+  throw misuse_error(
+      std::string(call) + ": there is no finished task behind this handle (moved from, or not awaited yet)",
+      where);
 }
 
 void child_wait::start() {
@@ -311,8 +314,8 @@ bool group_core::conclude_cancelled(outcome_base& how, bool result_is_void) noex
     return false;
   }
   if (result_is_void) return true;
-  how.set_failed(failure::of(std::make_exception_ptr(
-                                 child_cancelled(describe(scope_.record) + "; its body gave no value", where_)))
+  how.set_failed(failure::of(std::make_exception_ptr(child_cancelled(
+                                 describe(scope_.record) + "; its body gave no value", where_)))
                      .take_record());
   return false;
 }
@@ -320,8 +323,9 @@ bool group_core::conclude_cancelled(outcome_base& how, bool result_is_void) noex
 // ---- cleanup
 
 ref<failure_record> never_yielded() noexcept {
-  return failure::of(std::make_exception_ptr(misuse_error("a managed resource ended without co_yield: it must hand out "
-                                                          "its resource once")))
+  return failure::of(std::make_exception_ptr(
+                         misuse_error("a managed resource ended without co_yield: it must hand out "
+                                      "its resource once")))
       .take_record();
 }
 
@@ -330,13 +334,16 @@ void abort_on_empty_resource() noexcept {
   std::abort();
 }
 
-void throw_yielded_twice() { throw misuse_error("a managed resource used co_yield a second time, while closing"); }
+void throw_yielded_twice() {
+  throw misuse_error("a managed resource used co_yield a second time, while closing");
+}
 
 void merge_cleanup_outcome(outcome_base& how, outcome<void>& closed, const deadline_scope& shield,
                            const std::function<void()>& drop_value) {
   failure trouble;
   if (closed.cancelled()) {
-    trouble = failure::of(std::make_exception_ptr(timeout_error("cleanup: " + shield.message(), shield.where())));
+    trouble =
+        failure::of(std::make_exception_ptr(timeout_error("cleanup: " + shield.message(), shield.where())));
   } else {
     trouble = closed.failed_with();
   }

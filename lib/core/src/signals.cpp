@@ -40,7 +40,7 @@ signal_watch::signal_watch(std::initializer_list<int> signals) {
   try {
     saved_.reserve(signals.size());
     for (const int number : signals) {
-      struct sigaction action {};
+      struct sigaction action{};
       action.sa_handler = &on_signal;
       action.sa_flags = SA_RESTART;
       sigfillset(&action.sa_mask);
@@ -62,7 +62,8 @@ signal_watch::signal_watch(std::initializer_list<int> signals) {
 
 void signal_watch::put_back() noexcept {
   // Newest first: a signal may have been named twice.
-  for (auto one = saved_.rbegin(); one != saved_.rend(); ++one) ::sigaction(one->number, &one->before, nullptr);
+  for (auto one = saved_.rbegin(); one != saved_.rend(); ++one)
+    ::sigaction(one->number, &one->before, nullptr);
   wake_descriptor.store(-1);
 }
 

@@ -63,7 +63,8 @@ void sleep_awaiter::fired(timer_node& timer) noexcept { static_cast<sleep_awaite
 
 bool checkpoint_awaiter::cancel_due(frame& here) noexcept {
   runtime& rt = *this_runtime;
-  rt.current->leaf = &here;  // a deadline that fires now reads where this task is; the frame it waited in last may be gone
+  rt.current->leaf =
+      &here;  // a deadline that fires now reads where this task is; the frame it waited in last may be gone
   const auto now = static_cast<std::uint64_t>(rt.time->now().time_since_epoch().count());
   while (timer_node* timer = rt.timers->pop_due(now)) timer->fire(*timer);
   return rt.current->cancel_pending();

@@ -4,8 +4,8 @@
 #include "thread_pool.hpp"
 
 #include <belay/core/loop.hpp>
-#include <csignal>
 #include <pthread.h>
+#include <csignal>
 
 #include "loop_state.hpp"
 
@@ -116,8 +116,8 @@ void thread_job::finished(loop::inbox_item& item) noexcept {
       self.complete_cancelled();
       return;
     }
-    self.error_ = std::make_exception_ptr(
-        misuse_error("to_thread: the function threw belay::stopped although its stop token was not asked to stop"));
+    self.error_ = std::make_exception_ptr(misuse_error(
+        "to_thread: the function threw belay::stopped although its stop token was not asked to stop"));
   }
   self.complete();
 }

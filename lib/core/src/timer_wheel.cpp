@@ -15,7 +15,8 @@ timer_node* timer_wheel::pop_due(std::uint64_t now) noexcept {
     const auto slot = static_cast<unsigned>(std::countr_zero(occupied_[level]));
     const unsigned shift = level * digit_bits;
     // Digits above the level are those of the base (the top level has none above).
-    const std::uint64_t above = shift + digit_bits >= 64 ? 0 : (base_ >> (shift + digit_bits)) << (shift + digit_bits);
+    const std::uint64_t above =
+        shift + digit_bits >= 64 ? 0 : (base_ >> (shift + digit_bits)) << (shift + digit_bits);
     const std::uint64_t start = above | (std::uint64_t{slot} << shift);
     if (start > now) break;
     timer_link& head = heads_[level * slots + slot];

@@ -66,7 +66,8 @@ TEST_CASE("all: a number known at run time, in order") {
   CHECK(loop.run(b::all(std::move(nothing))).size() == 1);
 }
 
-TEST_CASE("all: one fails, the others are cancelled and waited for, their errors are attached [row 126] [row 131]") {
+TEST_CASE(
+    "all: one fails, the others are cancelled and waited for, their errors are attached [row 126] [row 131]") {
   b::testing::test_loop loop;
   trail out;
   loop.run([](trail& to) -> b::task<> {
@@ -119,9 +120,8 @@ TEST_CASE("all: cancelled, all are cancelled and waited for") {
 TEST_CASE("all: cancelled when every value is there, the values win") {
   b::testing::test_loop loop;
   loop.run(b::with_group([](b::group& g) -> b::task<> {
-    b::child<std::tuple<int, int>> both = g.spawn([]() -> b::task<std::tuple<int, int>> {
-      co_return co_await b::all(gives(1), gives(2));
-    });
+    b::child<std::tuple<int, int>> both =
+        g.spawn([]() -> b::task<std::tuple<int, int>> { co_return co_await b::all(gives(1), gives(2)); });
     co_await b::yield();  // both has begun
     co_await b::yield();  // the two have ended
     both.cancel();
@@ -138,7 +138,8 @@ TEST_CASE("all: cancelled before its first step, nothing of it runs and the argu
     co_return;
   };
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    b::child<std::tuple<b::unit, b::unit>> both = g.spawn(b::all(runs(ran, counted(live)), runs(ran, counted(live))));
+    b::child<std::tuple<b::unit, b::unit>> both =
+        g.spawn(b::all(runs(ran, counted(live)), runs(ran, counted(live))));
     CHECK(live == 2);
     both.cancel();
     co_return;
@@ -149,7 +150,8 @@ TEST_CASE("all: cancelled before its first step, nothing of it runs and the argu
 
 TEST_CASE("all: nested, errors come out bare with what is attached") {
   b::testing::test_loop loop;
-  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(b::all(b::all(gives_after(9s, 1), fails_after(1s, "deep")), gives_after(9s, 2)))),
+  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(
+                           b::all(b::all(gives_after(9s, 1), fails_after(1s, "deep")), gives_after(9s, 2)))),
                        "deep", boom);
   CHECK(loop.elapsed() == 1s);
 }

@@ -52,7 +52,8 @@ TEST_CASE("cancel: a task that sleeps, wakes at once and its timer is gone [row 
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("cancel: before the first step, the body does not run and its arguments are destroyed once [row 32]") {
+TEST_CASE(
+    "cancel: before the first step, the body does not run and its arguments are destroyed once [row 32]") {
   b::testing::test_loop loop;
   bool ran = false;
   int live = 0;
@@ -75,7 +76,8 @@ TEST_CASE("cancel: before the first step, the body does not run and its argument
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("cancel: cannot be caught: no handler runs, and no code after the await [row 33] [row 43] [row 44] [row 45]") {
+TEST_CASE(
+    "cancel: cannot be caught: no handler runs, and no code after the await [row 33] [row 43] [row 44] [row 45]") {
   b::testing::test_loop loop;
   trail out;
   auto stubborn = [](trail& to) -> b::task<> {
@@ -89,9 +91,8 @@ TEST_CASE("cancel: cannot be caught: no handler runs, and no code after the awai
       }
     }
   };
-  loop.run([](auto& call, trail& to) -> b::task<> {
-    CHECK(!co_await b::move_on_after(1s, call(to)));
-  }(stubborn, out));
+  loop.run([](auto& call, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(1s, call(to))); }(
+                                         stubborn, out));
   CHECK(out == trail{"~local"});
 }
 
@@ -130,7 +131,8 @@ TEST_CASE("cancel: twice, the first reason stays and there is one unwinding [row
     const b::failure what = how.failure();
     REQUIRE(what.find<b::child_cancelled>() != nullptr);
     CHECK(what.message().find("work is being shed") == std::string::npos);
-    CHECK(what.message().find("overload") + what.message().find(std::string(b::to_string(b::cancel_reason::overload))) !=
+    CHECK(what.message().find("overload") +
+              what.message().find(std::string(b::to_string(b::cancel_reason::overload))) !=
           2 * std::string::npos);
   }());
 }
@@ -182,7 +184,8 @@ TEST_CASE("cancel: of a task that has ended, gives false and leaves its error un
   CHECK(loop.lost_errors()[0].find("unseen") != std::string::npos);
 }
 
-TEST_CASE("cancel: requested before an await on what is ready, the await does not happen [row 38] [row 53] [row 234]") {
+TEST_CASE(
+    "cancel: requested before an await on what is ready, the await does not happen [row 38] [row 53] [row 234]") {
   b::testing::test_loop loop;
   b::semaphore one(1);
   b::event set;
@@ -236,22 +239,26 @@ TEST_CASE("cancel: an operation that is taken back does not deliver; the task is
   b::testing::test_loop loop;
   scripted op;
   trail out;
-  loop.run([](scripted& o, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(1s, awaits(o, to))); }(op, out));
+  loop.run([](scripted& o, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(1s, awaits(o, to))); }(
+                                          op, out));
   CHECK(op.aborted == 1);
   CHECK(out == trail{"~local"});
 }
 
-TEST_CASE("cancel: an operation that finishes although it was asked to stop, its value is delivered [row 95] [row 119]") {
+TEST_CASE(
+    "cancel: an operation that finishes although it was asked to stop, its value is delivered [row 95] [row 119]") {
   b::testing::test_loop loop;
   scripted op;
   op.taken_back = false;
   trail out;
   loop.run([](scripted& o, trail& to) -> b::task<> {
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      g.spawn([](scripted& of) -> b::task<> {
-        co_await b::sleep_for(3s);
-        of.finish();
-      }, std::ref(o));
+      g.spawn(
+          [](scripted& of) -> b::task<> {
+            co_await b::sleep_for(3s);
+            of.finish();
+          },
+          std::ref(o));
       CHECK(co_await b::with_timeout(1s, awaits(o, to)) == 5);
     });
   }(op, out));
@@ -267,10 +274,12 @@ TEST_CASE("cancel: an operation that answers later that nothing happened, unwind
   trail out;
   loop.run([](scripted& o, trail& to) -> b::task<> {
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      g.spawn([](scripted& of) -> b::task<> {
-        co_await b::sleep_for(3s);
-        of.finish_cancelled();
-      }, std::ref(o));
+      g.spawn(
+          [](scripted& of) -> b::task<> {
+            co_await b::sleep_for(3s);
+            of.finish_cancelled();
+          },
+          std::ref(o));
       CHECK(!co_await b::move_on_after(1s, awaits(o, to)));
     });
   }(op, out));
@@ -304,10 +313,12 @@ TEST_CASE("cancel: an abort that cancels others and spawns, leaves everything co
           sleeper.cancel();
           other.cancel();
           inner.cancel();
-          inner.spawn([](bool& flag) -> b::task<> {
-            flag = true;
-            co_return;
-          }, std::ref(ran));
+          inner.spawn(
+              [](bool& flag) -> b::task<> {
+                flag = true;
+                co_return;
+              },
+              std::ref(ran));
           g.spawn(naps, 70s);
         };
         inner.spawn(awaits, std::ref(o), std::ref(to));
@@ -329,12 +340,14 @@ TEST_CASE("cancel: what is ready already goes on, and the cancellation acts at t
   trail out;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
     b::event go;
-    b::child<void> waiter = g.spawn([](b::event& e, trail& to) -> b::task<> {
-      co_await e.wait();
-      to.push_back("woken");
-      co_await b::yield();
-      to.push_back("past the next await");
-    }, std::ref(go), std::ref(out));
+    b::child<void> waiter = g.spawn(
+        [](b::event& e, trail& to) -> b::task<> {
+          co_await e.wait();
+          to.push_back("woken");
+          co_await b::yield();
+          to.push_back("past the next await");
+        },
+        std::ref(go), std::ref(out));
     co_await b::yield();
     go.set();
     waiter.cancel();
@@ -344,7 +357,8 @@ TEST_CASE("cancel: what is ready already goes on, and the cancellation acts at t
   CHECK(out == trail{"woken"});
 }
 
-TEST_CASE("cancel: a computation without awaits, sees nothing before its checkpoint; cancel_requested can be asked [row 54] [row 55]") {
+TEST_CASE(
+    "cancel: a computation without awaits, sees nothing before its checkpoint; cancel_requested can be asked [row 54] [row 55]") {
   b::testing::test_loop loop;
   int steps = 0;
   loop.run([](b::testing::test_loop& l, int& count) -> b::task<> {
@@ -361,7 +375,8 @@ TEST_CASE("cancel: a computation without awaits, sees nothing before its checkpo
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("checkpoint: after a helper that waited has ended, a deadline that passed acts and names the checkpoint") {
+TEST_CASE(
+    "checkpoint: after a helper that waited has ended, a deadline that passed acts and names the checkpoint") {
   b::testing::test_loop loop;
   loop.run([](b::testing::test_loop& l) -> b::task<> {
     auto work = [](b::testing::test_loop& on) -> b::task<> {
@@ -375,7 +390,8 @@ TEST_CASE("checkpoint: after a helper that waited has ended, a deadline that pas
   }(loop));
 }
 
-TEST_CASE("cancel: of one child, leaves its siblings and the group alone; its awaiter gets child_cancelled [row 60] [row 83]") {
+TEST_CASE(
+    "cancel: of one child, leaves its siblings and the group alone; its awaiter gets child_cancelled [row 60] [row 83]") {
   b::testing::test_loop loop;
   loop.run(b::with_group([](b::group& g) -> b::task<> {
     b::child<int> one = g.spawn(gives_after, 5s, 1);
@@ -395,19 +411,22 @@ TEST_CASE("cancel: of one child, leaves its siblings and the group alone; its aw
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("cancel: of the awaiter and of the child it awaits in the same turn, the awaiter's own cancellation acts [row 73]") {
+TEST_CASE(
+    "cancel: of the awaiter and of the child it awaits in the same turn, the awaiter's own cancellation acts [row 73]") {
   b::testing::test_loop loop;
   trail out;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
     b::child<int> child = g.spawn(gives_after, 5s, 1);
-    b::child<void> joiner = g.spawn([](b::child<int>& on, trail& to) -> b::task<> {
-      try {
-        static_cast<void>(co_await on);
-      } catch (const b::child_cancelled&) {
-        to.push_back("child_cancelled");
-      }
-      to.push_back("goes on");
-    }, std::ref(child), std::ref(out));
+    b::child<void> joiner = g.spawn(
+        [](b::child<int>& on, trail& to) -> b::task<> {
+          try {
+            static_cast<void>(co_await on);
+          } catch (const b::child_cancelled&) {
+            to.push_back("child_cancelled");
+          }
+          to.push_back("goes on");
+        },
+        std::ref(child), std::ref(out));
     co_await b::yield();
     child.cancel();
     joiner.cancel();

@@ -14,12 +14,12 @@ namespace {
 
 // What a scenario touches, and what must be even again when it has ended.
 struct world {
-  int live = 0;      // locals
-  int opened = 0;    // managed resources
+  int live = 0;    // locals
+  int opened = 0;  // managed resources
   int closed = 0;
-  int begun = 0;     // cleanups that have to run
+  int begun = 0;  // cleanups that have to run
   int cleaned = 0;
-  int started = 0;   // transactions
+  int started = 0;  // transactions
   int committed = 0;
   int rolled_back = 0;
   b::semaphore permits{2};
@@ -28,8 +28,8 @@ struct world {
   bool finished = false;
 
   [[nodiscard]] bool balanced() const {
-    return live == 0 && opened == closed && begun == cleaned && started == committed + rolled_back && permits.free() == 2 &&
-           permits.waiting() == 0;
+    return live == 0 && opened == closed && begun == cleaned && started == committed + rolled_back &&
+           permits.free() == 2 && permits.waiting() == 0;
   }
 };
 
@@ -92,10 +92,12 @@ b::task<> in_a_group(world& w) {
   co_await b::with_group([&](b::group& g) -> b::task<> {
     g.spawn(works, std::ref(w), 1s);
     g.spawn(works, std::ref(w), 2s);
-    g.spawn([](b::group& in, world& to) -> b::task<> {
-      co_await works(to, 1s);
-      in.spawn(works, std::ref(to), 3s);
-    }, std::ref(g), std::ref(w));
+    g.spawn(
+        [](b::group& in, world& to) -> b::task<> {
+          co_await works(to, 1s);
+          in.spawn(works, std::ref(to), 3s);
+        },
+        std::ref(g), std::ref(w));
     co_await works(w, 1s);
   });
 }
@@ -152,12 +154,14 @@ b::task<> for_permits(world& w) {
 }
 b::task<> by_events(world& w) {
   co_await b::with_group([&](b::group& g) -> b::task<> {
-    g.spawn([](world& to) -> b::task<> {
-      const counted here(to.live);
-      co_await b::sleep_for(1s);
-      to.ready.set();
-      co_await to.taken.wait();
-    }, std::ref(w));
+    g.spawn(
+        [](world& to) -> b::task<> {
+          const counted here(to.live);
+          co_await b::sleep_for(1s);
+          to.ready.set();
+          co_await to.taken.wait();
+        },
+        std::ref(w));
     co_await w.ready.wait();
     co_await b::yield();
     w.taken.set();
@@ -210,10 +214,12 @@ b::task<> cancelling_itself(world& w) {
     co_await works(w, 1s);
     one.cancel();
     co_await b::yield();
-    g.spawn([](b::group& in) -> b::task<> {
-      co_await b::sleep_for(1s);
-      in.cancel();
-    }, std::ref(g));
+    g.spawn(
+        [](b::group& in) -> b::task<> {
+          co_await b::sleep_for(1s);
+          in.cancel();
+        },
+        std::ref(g));
     co_await works(w, 9s);
   });
   co_await works(w, 1s);
@@ -346,10 +352,12 @@ struct observed {
 b::task<> drive(b::testing::test_loop& loop, scenario run, world& w, long at, ended_by how, observed& seen) {
   b::detail::runtime& rt = *b::detail::this_runtime;
   co_await b::with_group([&](b::group& g) -> b::task<> {
-    b::child<void> subject = g.spawn([](scenario call, world& to) -> b::task<> {
-      co_await call(to);
-      to.finished = true;
-    }, run, std::ref(w));
+    b::child<void> subject = g.spawn(
+        [](scenario call, world& to) -> b::task<> {
+          co_await call(to);
+          to.finished = true;
+        },
+        run, std::ref(w));
     while (!subject.done()) {
       if (rt.ready_head == nullptr) {
         if (loop.loop().statistics().timers != 0) {
@@ -368,7 +376,8 @@ b::task<> drive(b::testing::test_loop& loop, scenario run, world& w, long at, en
       }
       co_await one_turn();
     }
-    b::outcome<void> end = co_await b::as_outcome([](b::child<void>& of) -> b::task<> { co_await of; }(subject));
+    b::outcome<void> end =
+        co_await b::as_outcome([](b::child<void>& of) -> b::task<> { co_await of; }(subject));
     if (!end.succeeded()) CHECK(end.failure().find<b::child_cancelled>() != nullptr);
   });
 }
@@ -418,7 +427,8 @@ void check_deadlines(const named& one) {
 
 }  // namespace
 
-TEST_CASE("everywhere: one task of a group cancelled before each of its turns, nothing is left, lost or unbalanced") {
+TEST_CASE(
+    "everywhere: one task of a group cancelled before each of its turns, nothing is left, lost or unbalanced") {
   for (const named& one : scenarios) check_everywhere(one, ended_by::child_cancel);
 }
 
@@ -426,7 +436,8 @@ TEST_CASE("everywhere: the group cancelled before each turn, nothing is left, lo
   for (const named& one : scenarios) check_everywhere(one, ended_by::group_cancel);
 }
 
-TEST_CASE("everywhere: a sibling fails before each turn, its error comes out and nothing else is left, lost or unbalanced") {
+TEST_CASE(
+    "everywhere: a sibling fails before each turn, its error comes out and nothing else is left, lost or unbalanced") {
   for (const named& one : scenarios) check_everywhere(one, ended_by::failure);
 }
 

@@ -35,7 +35,8 @@ b::task<int> passes_on(std::string what) { co_return co_await fails(what); }
 
 }  // namespace
 
-TEST_CASE("failure: an error that crosses five awaiting frames shows five places, innermost first [row 260]") {
+TEST_CASE(
+    "failure: an error that crosses five awaiting frames shows five places, innermost first [row 260]") {
   b::testing::test_loop loop;
   for (const bool wait : {false, true}) {
     loop.run([](bool w) -> b::task<> {
@@ -49,12 +50,15 @@ TEST_CASE("failure: an error that crosses five awaiting frames shows five places
         for (const std::source_location& place : what.trace()) {
           CHECK(std::string(place.file_name()).find("failure_test.cpp") != std::string::npos);
         }
-        for (std::size_t i = 0; i + 2 < 5; ++i) CHECK(what.trace()[i].line() + 1 == what.trace()[i + 1].line());
+        for (std::size_t i = 0; i + 2 < 5; ++i)
+          CHECK(what.trace()[i].line() + 1 == what.trace()[i + 1].line());
         CHECK(what.trace()[4].line() == here);
         const std::string text = b::describe(what);
         CHECK(text.find("core_tests::boom: below\n") == 0);
         std::size_t rows = 0;
-        for (std::size_t at = 0; (at = text.find("awaited at failure_test.cpp:", at)) != std::string::npos; ++at) ++rows;
+        for (std::size_t at = 0; (at = text.find("awaited at failure_test.cpp:", at)) != std::string::npos;
+             ++at)
+          ++rows;
         CHECK(rows == 5);
       }
     }(wait));
@@ -93,7 +97,8 @@ TEST_CASE("failure: an endless recursion that fails, keeps a bounded trace") {
   }());
 }
 
-TEST_CASE("failure: nobody looks at it, it is reported exactly once, when its last owner lets go [row 235] [row 236]") {
+TEST_CASE(
+    "failure: nobody looks at it, it is reported exactly once, when its last owner lets go [row 235] [row 236]") {
   b::testing::test_loop loop;
   loop.run([](b::testing::test_loop& l) -> b::task<> {
     {
@@ -111,16 +116,21 @@ TEST_CASE("failure: nobody looks at it, it is reported exactly once, when its la
 TEST_CASE("failure: thrown through a task that does not catch it, and dropped then, is reported [row 235]") {
   b::testing::test_loop loop;
   loop.run([](b::testing::test_loop& l) -> b::task<> {
-    { b::outcome<int> dropped = co_await b::as_outcome(passes_on("passed through")); }
+    {
+      b::outcome<int> dropped = co_await b::as_outcome(passes_on("passed through"));
+    }
     co_await b::yield();  // the loop remembers what was thrown last until the task waits
     CHECK(l.lost_errors().size() == 1);
-    { b::outcome<int> dropped = co_await b::as_outcome(b::with_timeout(1s, passes_on("limit"))); }
+    {
+      b::outcome<int> dropped = co_await b::as_outcome(b::with_timeout(1s, passes_on("limit")));
+    }
     co_await b::yield();
     CHECK(l.lost_errors().size() == 2);
   }(loop));
 }
 
-TEST_CASE("failure: looked at and then thrown on, it is a new obligation: dropped after that, it is reported") {
+TEST_CASE(
+    "failure: looked at and then thrown on, it is a new obligation: dropped after that, it is reported") {
   b::testing::test_loop loop;
   auto logs_and_rethrows = []() -> b::task<> {
     try {
@@ -135,8 +145,12 @@ TEST_CASE("failure: looked at and then thrown on, it is a new obligation: droppe
     co_await b::fail(how.failure());
   };
   loop.run([](auto& one, auto& two) -> b::task<> {
-    { b::outcome<void> dropped = co_await b::as_outcome(one()); }
-    { b::outcome<void> dropped = co_await b::as_outcome(two()); }
+    {
+      b::outcome<void> dropped = co_await b::as_outcome(one());
+    }
+    {
+      b::outcome<void> dropped = co_await b::as_outcome(two());
+    }
   }(logs_and_rethrows, logs_and_fails));
   CHECK(loop.lost_errors().size() == 2);
 }
@@ -177,10 +191,12 @@ TEST_CASE("failure: three that nobody looks at, three reports in the order of fa
     for (const char* name : {"1", "2", "3"}) b::outcome<int> dropped = co_await b::as_outcome(fails(name));
   }());
   REQUIRE(loop.lost_errors().size() == 3);
-  for (std::size_t i = 0; i < 3; ++i) CHECK(loop.lost_errors()[i].find("boom: " + std::to_string(i + 1)) != std::string::npos);
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(loop.lost_errors()[i].find("boom: " + std::to_string(i + 1)) != std::string::npos);
 }
 
-TEST_CASE("failure: attached ones that nobody looks at are reported, in order; looked at, they are not [row 172]") {
+TEST_CASE(
+    "failure: attached ones that nobody looks at are reported, in order; looked at, they are not [row 172]") {
   b::testing::test_loop loop;
   auto three = []() -> b::task<> {
     co_await b::with_group([](b::group& g) -> b::task<> {
@@ -218,7 +234,9 @@ TEST_CASE("failure: nobody looks at one with attached ones, it is one report wit
         co_return;
       });
     };
-    { b::outcome<void> dropped = co_await b::as_outcome(three()); }
+    {
+      b::outcome<void> dropped = co_await b::as_outcome(three());
+    }
   }());
   REQUIRE(loop.lost_errors().size() == 1);
   for (const char* name : {"boom: 1", "also: core_tests::boom: 2", "also: core_tests::boom: 3"}) {
@@ -232,7 +250,9 @@ TEST_CASE("failure: a sink that throws, is answered by a line on stderr, and the
     options.on_lost_failure = [](const b::failure&) { throw boom("the sink is broken"); };
     b::loop loop(std::move(options));
     return loop.run([]() -> b::task<int> {
-      { b::outcome<int> dropped = co_await b::as_outcome(fails("x")); }
+      {
+        b::outcome<int> dropped = co_await b::as_outcome(fails("x"));
+      }
       co_await b::yield();
       co_return 7;
     }());
@@ -248,7 +268,8 @@ TEST_CASE("failure: without a sink, it is written to stderr") {
     loop.run([]() -> b::task<> { b::outcome<int> dropped = co_await b::as_outcome(fails("unseen")); }());
     return 0;
   });
-  CHECK(end.said.find("belay: an error that nobody looked at: core_tests::boom: unseen") != std::string::npos);
+  CHECK(end.said.find("belay: an error that nobody looked at: core_tests::boom: unseen") !=
+        std::string::npos);
 }
 
 TEST_CASE("failure: a note added on the way up does not change type or identity [row 259]") {
@@ -362,19 +383,22 @@ TEST_CASE("error: built inside a handler, it records what it replaces, with its 
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("error: that replaces the failure of a sibling and ends up attached to it, makes no cycle [row 170] [row 257]") {
+TEST_CASE(
+    "error: that replaces the failure of a sibling and ends up attached to it, makes no cycle [row 170] [row 257]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
     auto grouped = []() -> b::task<> {
       co_await b::with_group([](b::group& g) -> b::task<> {
         b::child<int> first = g.spawn(fails_after, 1s, std::string("first"));
-        b::child<void> converts = g.spawn([](b::child<int>& on) -> b::task<> {
-          try {
-            static_cast<void>(co_await on);
-          } catch (const boom&) {
-            throw not_found("converted");
-          }
-        }, std::ref(first));
+        b::child<void> converts = g.spawn(
+            [](b::child<int>& on) -> b::task<> {
+              try {
+                static_cast<void>(co_await on);
+              } catch (const boom&) {
+                throw not_found("converted");
+              }
+            },
+            std::ref(first));
         co_await b::shielded(9s, naps(5s));
       });
     };
@@ -426,7 +450,8 @@ TEST_CASE("failure: a hundred thousand attached: added, listed and destroyed in 
   CHECK(b::describe(first).size() < 10'000);
 }
 
-TEST_CASE("failure: a hundred thousand deep, by attaching and by replacing: listed and destroyed without recursion [row 30]") {
+TEST_CASE(
+    "failure: a hundred thousand deep, by attaching and by replacing: listed and destroyed without recursion [row 30]") {
   b::failure deep = make("deepest");
   deep.observe();
   for (int i = 0; i < 100'000; ++i) {

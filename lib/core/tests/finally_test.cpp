@@ -25,7 +25,8 @@ auto cleanup(trail& out) {
 TEST_CASE("finally: after a value, the cleanup runs and the value is given") {
   b::testing::test_loop loop;
   trail out;
-  CHECK(*loop.run(b::finally([]() -> b::task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); }, cleanup(out))) == 4);
+  CHECK(*loop.run(b::finally([]() -> b::task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); },
+                             cleanup(out))) == 4);
   int here = 0;
   CHECK(&loop.run(b::finally([&]() -> b::task<int&> { co_return here; }, cleanup(out))) == &here);
   loop.run(b::finally([]() -> b::task<> { co_return; }, cleanup(out)));
@@ -35,7 +36,8 @@ TEST_CASE("finally: after a value, the cleanup runs and the value is given") {
 TEST_CASE("finally: after an error, the cleanup runs and the same error goes on [row 271]") {
   b::testing::test_loop loop;
   trail out;
-  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(b::finally([]() -> b::task<int> { co_return co_await fails("body"); }, cleanup(out)))),
+  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(b::finally(
+                           []() -> b::task<int> { co_return co_await fails("body"); }, cleanup(out)))),
                        "body", boom);
   CHECK(out == trail{"cleanup"});
 }
@@ -50,7 +52,8 @@ TEST_CASE("finally: a body that throws before it is a task, counts as failed") {
     }
     bool throws = true;
   } throws_at_once;
-  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(b::finally(throws_at_once, cleanup(out)))), "no task", boom);
+  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(b::finally(throws_at_once, cleanup(out)))), "no task",
+                       boom);
   CHECK(out == trail{"cleanup"});
   struct {
     BELAY_CORO_WRAPPER b::task<> operator()() const {
@@ -59,8 +62,9 @@ TEST_CASE("finally: a body that throws before it is a task, counts as failed") {
     }
     bool throws = true;
   } cleanup_throws_at_once;
-  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(b::finally([]() -> b::task<int> { co_return 1; }, cleanup_throws_at_once))),
-                       "no cleanup", boom);
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(loop.run(b::finally([]() -> b::task<int> { co_return 1; }, cleanup_throws_at_once))),
+      "no cleanup", boom);
 }
 
 TEST_CASE("finally: cancelled, the cleanup runs shielded; then the unwinding goes on [row 79] [row 287]") {
@@ -77,7 +81,8 @@ TEST_CASE("finally: cancelled, the cleanup runs shielded; then the unwinding goe
   CHECK(loop.elapsed() == 2s);
 }
 
-TEST_CASE("finally: cancelled while the cleanup after a value runs, the value is kept and the cancellation acts afterwards") {
+TEST_CASE(
+    "finally: cancelled while the cleanup after a value runs, the value is kept and the cancellation acts afterwards") {
   b::testing::test_loop loop;
   trail out;
   loop.run([](trail& to) -> b::task<> {
@@ -93,7 +98,8 @@ TEST_CASE("finally: cancelled while the cleanup after a value runs, the value is
   CHECK(out == trail{"got 4"});
 }
 
-TEST_CASE("finally: body and cleanup fail, the body's error is primary and the other attached; only the cleanup: it is the error [row 252] [row 269]") {
+TEST_CASE(
+    "finally: body and cleanup fail, the body's error is primary and the other attached; only the cleanup: it is the error [row 252] [row 269]") {
   b::testing::test_loop loop;
   auto broken_cleanup = []() -> b::task<> {
     co_await b::yield();
@@ -115,13 +121,15 @@ TEST_CASE("finally: body and cleanup fail, the body's error is primary and the o
 
 TEST_CASE("finally: a cleanup that hangs is cut at the limit, and that is a timeout_error [row 80]") {
   b::testing::test_loop loop({.cleanup_limit = 3s});
-  CHECK_THROWS_AS(loop.run(b::finally([]() -> b::task<> { co_return; }, []() -> b::task<> { co_await b::sleep_for(100s); })),
+  CHECK_THROWS_AS(loop.run(b::finally([]() -> b::task<> { co_return; },
+                                      []() -> b::task<> { co_await b::sleep_for(100s); })),
                   b::timeout_error);
   CHECK(loop.elapsed() == 3s);
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("finally: nested, inner before outer, and a hanging inner one does not keep the outer one from running") {
+TEST_CASE(
+    "finally: nested, inner before outer, and a hanging inner one does not keep the outer one from running") {
   b::testing::test_loop loop({.cleanup_limit = 3s});
   trail out;
   loop.run([](trail& to) -> b::task<> {

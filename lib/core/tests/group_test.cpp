@@ -58,17 +58,22 @@ TEST_CASE("group: spawn is deferred: the parent's next line comes first [row 2]"
   CHECK(out == trail{"spawned", "child", "parent"});
 }
 
-TEST_CASE("group: waits for its tasks and for those that they spawn; their handles may be dropped [row 17] [row 125] [row 152]") {
+TEST_CASE(
+    "group: waits for its tasks and for those that they spawn; their handles may be dropped [row 17] [row 125] [row 152]") {
   b::testing::test_loop loop;
   trail out;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    g.spawn([](b::group& in, trail& to) -> b::task<> {
-      co_await b::sleep_for(1s);
-      in.spawn([](b::group& deeper, trail& t) -> b::task<> {
-        co_await b::sleep_for(1s);
-        deeper.spawn(writes, std::ref(t), std::string("grandchild"));  // as its last act
-      }, std::ref(in), std::ref(to));
-    }, std::ref(g), std::ref(out));
+    g.spawn(
+        [](b::group& in, trail& to) -> b::task<> {
+          co_await b::sleep_for(1s);
+          in.spawn(
+              [](b::group& deeper, trail& t) -> b::task<> {
+                co_await b::sleep_for(1s);
+                deeper.spawn(writes, std::ref(t), std::string("grandchild"));  // as its last act
+              },
+              std::ref(in), std::ref(to));
+        },
+        std::ref(g), std::ref(out));
     co_return;
   }));
   CHECK(out == trail{"grandchild"});
@@ -76,19 +81,24 @@ TEST_CASE("group: waits for its tasks and for those that they spawn; their handl
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("group: a task that awaited the last child spawns into the group when that ended, and is waited for [row 152]") {
+TEST_CASE(
+    "group: a task that awaited the last child spawns into the group when that ended, and is waited for [row 152]") {
   b::testing::test_loop loop;
   trail out;
   loop.run(b::with_group([&](b::group& outer) -> b::task<> {
     co_await b::with_group([&](b::group& inner) -> b::task<> {
       auto last = std::make_shared<b::child<void>>(inner.spawn(naps, 1s));
-      outer.spawn([](b::group& into, std::shared_ptr<b::child<void>> on, trail& to) -> b::task<> {
-        co_await *on;
-        into.spawn([](trail& t) -> b::task<> {
-          co_await b::sleep_for(1s);
-          t.push_back("late child");
-        }, std::ref(to));
-      }, std::ref(inner), last, std::ref(out));
+      outer.spawn(
+          [](b::group& into, std::shared_ptr<b::child<void>> on, trail& to) -> b::task<> {
+            co_await *on;
+            into.spawn(
+                [](trail& t) -> b::task<> {
+                  co_await b::sleep_for(1s);
+                  t.push_back("late child");
+                },
+                std::ref(to));
+          },
+          std::ref(inner), last, std::ref(out));
       co_return;
     });
     out.push_back("inner ended");
@@ -97,7 +107,8 @@ TEST_CASE("group: a task that awaited the last child spawns into the group when 
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("group: one task fails, the others and the body are cancelled and waited for, the error is rethrown bare [row 126] [row 127] [row 134]") {
+TEST_CASE(
+    "group: one task fails, the others and the body are cancelled and waited for, the error is rethrown bare [row 126] [row 127] [row 134]") {
   b::testing::test_loop loop;
   trail out;
   loop.run([](trail& to) -> b::task<> {
@@ -152,7 +163,8 @@ TEST_CASE("group: body and task fail in the same turn, both are kept once: tasks
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("group: what fails while being cancelled is attached to the first error [row 71] [row 130] [row 131]") {
+TEST_CASE(
+    "group: what fails while being cancelled is attached to the first error [row 71] [row 130] [row 131]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
     try {
@@ -165,7 +177,8 @@ TEST_CASE("group: what fails while being cancelled is attached to the first erro
     } catch (const boom& e) {
       CHECK(std::string(e.what()) == "root");
       const b::failure what = b::current_failure();
-      CHECK(messages(what.attached()) == std::vector<std::string>{"first cleanup", "second cleanup", "body cleanup"});
+      CHECK(messages(what.attached()) ==
+            std::vector<std::string>{"first cleanup", "second cleanup", "body cleanup"});
       REQUIRE(!what.attached()[0].notes().empty());
       CHECK(what.attached()[0].notes()[0].find("during cleanup after: cancelled by with_group") == 0);
     }
@@ -189,7 +202,8 @@ TEST_CASE("group: many tasks fail in the same turn, each is there once [row 133]
   }());
 }
 
-TEST_CASE("group: errors of an inner group pass the outer one with what is attached to them [row 135] [row 136]") {
+TEST_CASE(
+    "group: errors of an inner group pass the outer one with what is attached to them [row 135] [row 136]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
     try {
@@ -213,7 +227,8 @@ TEST_CASE("group: errors of an inner group pass the outer one with what is attac
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("group: the outer group fails while the body waits in an inner one, no noise is attached [row 136]") {
+TEST_CASE(
+    "group: the outer group fails while the body waits in an inner one, no noise is attached [row 136]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
     try {
@@ -241,12 +256,14 @@ TEST_CASE("group: its parent is cancelled while it waits, all tasks are cancelle
     });
     to.push_back("went on");
   };
-  loop.run([](auto& call, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(1s, call(to))); }(grouped, out));
+  loop.run([](auto& call, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(1s, call(to))); }(
+                                         grouped, out));
   CHECK(out == trail{"b", "a"});
   CHECK(loop.elapsed() == 3s);
 }
 
-TEST_CASE("group: its parent is cancelled and a task fails in its cleanup, the error beats the cancellation [row 138] [row 165]") {
+TEST_CASE(
+    "group: its parent is cancelled and a task fails in its cleanup, the error beats the cancellation [row 138] [row 165]") {
   b::testing::test_loop loop;
   trail out;
   auto grouped = [](trail& to) -> b::task<> {
@@ -261,7 +278,8 @@ TEST_CASE("group: its parent is cancelled and a task fails in its cleanup, the e
     co_await b::yield();  // the cancellation is not lost: it acts here
     to.push_back("went on");
   };
-  loop.run([](auto& call, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(1s, call(to))); }(grouped, out));
+  loop.run([](auto& call, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(1s, call(to))); }(
+                                         grouped, out));
   CHECK(out == trail{"cleanup"});
 }
 
@@ -271,11 +289,13 @@ TEST_CASE("group: cancelled by its owner or by a task of it, ends without an err
   loop.run([](trail& to) -> b::task<> {
     co_await b::with_group([&](b::group& g) -> b::task<> {
       g.spawn(cleans_up, 1s, std::ref(to), std::string("sibling"));
-      g.spawn([](b::group& in) -> b::task<> {
-        co_await b::sleep_for(1s);
-        in.cancel();
-        in.cancel();
-      }, std::ref(g));
+      g.spawn(
+          [](b::group& in) -> b::task<> {
+            co_await b::sleep_for(1s);
+            in.cancel();
+            in.cancel();
+          },
+          std::ref(g));
       co_await b::sleep_for(100s);
       to.push_back("body went on");
     });
@@ -285,13 +305,14 @@ TEST_CASE("group: cancelled by its owner or by a task of it, ends without an err
   CHECK(out == trail{"sibling", "after"});
 }
 
-TEST_CASE("group: cancelled by itself with a value wanted, gives child_cancelled; with the value there, the value [row 146]") {
+TEST_CASE(
+    "group: cancelled by itself with a value wanted, gives child_cancelled; with the value there, the value [row 146]") {
   b::testing::test_loop loop;
   CHECK_THROWS_AS(static_cast<void>(loop.run(b::with_group([](b::group& g) -> b::task<int> {
-    g.cancel();
-    co_await b::yield();
-    co_return 1;
-  }))),
+                    g.cancel();
+                    co_await b::yield();
+                    co_return 1;
+                  }))),
                   b::child_cancelled);
   CHECK(loop.run(b::with_group([](b::group& g) -> b::task<int> {
     g.spawn(naps, 9s);
@@ -338,7 +359,8 @@ TEST_CASE("group: spawn into a cancelled one, is accepted and born cancelled [ro
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("group: opened inside a cancelled scope, a task spawned before the body begins is born cancelled [row 163]") {
+TEST_CASE(
+    "group: opened inside a cancelled scope, a task spawned before the body begins is born cancelled [row 163]") {
   b::testing::test_loop loop;
   trail out;
   loop.run(b::with_group([&](b::group& outer) -> b::task<> {
@@ -357,7 +379,8 @@ TEST_CASE("group: opened inside a cancelled scope, a task spawned before the bod
   CHECK(loop.elapsed() == 0s);
 }
 
-TEST_CASE("group: opened inside a cancelled scope and empty, ends without an error of its own [row 163] [row 164]") {
+TEST_CASE(
+    "group: opened inside a cancelled scope and empty, ends without an error of its own [row 163] [row 164]") {
   b::testing::test_loop loop;
   trail out;
   loop.run(b::with_group([&](b::group& outer) -> b::task<> {
@@ -370,7 +393,8 @@ TEST_CASE("group: opened inside a cancelled scope and empty, ends without an err
   CHECK(out == trail{"past the group"});
 }
 
-TEST_CASE("child: awaited several times and by several tasks, each gets the same value or the same error object [row 6]") {
+TEST_CASE(
+    "child: awaited several times and by several tasks, each gets the same value or the same error object [row 6]") {
   b::testing::test_loop loop;
   const void* seen[3] = {};
   loop.run([](const void** to) -> b::task<> {
@@ -433,7 +457,8 @@ TEST_CASE("child: awaited through a handle that goes, gives the value itself") {
     b::child<int> one = g.spawn(gives, 6);
     CHECK(co_await std::move(one) == 6);
     co_await g.spawn(naps, 1s);
-    static_assert(std::is_same_v<decltype(g.spawn(box, 1).belay_await().await_resume()), std::unique_ptr<int>>);
+    static_assert(
+        std::is_same_v<decltype(g.spawn(box, 1).belay_await().await_resume()), std::unique_ptr<int>>);
   }));
 }
 
@@ -472,9 +497,11 @@ TEST_CASE("child: a task that waits for itself, gets a misuse_error instead of a
   b::testing::test_loop loop;
   loop.run(b::with_group([](b::group& g) -> b::task<> {
     auto self = std::make_shared<b::child<void>>();
-    *self = g.spawn([](std::shared_ptr<b::child<void>> me) -> b::task<> {
-      CHECK_THROWS_AS(co_await *me, b::misuse_error);
-    }, self);
+    *self = g.spawn(
+        [](std::shared_ptr<b::child<void>> me) -> b::task<> {
+          CHECK_THROWS_AS(co_await *me, b::misuse_error);
+        },
+        self);
     co_await *self;
     *self = {};
   }));
@@ -548,7 +575,8 @@ TEST_CASE("spawn: an argument that throws when copied, leaves the group as it wa
     CHECK_THROWS_AS(g.spawn([](const copies_badly&) -> b::task<> { co_return; }, argument), std::bad_alloc);
     CHECK(g.size() == 0);
     // Here the copy into the frame throws.
-    CHECK_THROWS_AS(g.spawn([](copies_badly) -> b::task<> { co_return; }, std::ref(argument)), std::bad_alloc);
+    CHECK_THROWS_AS(g.spawn([](copies_badly) -> b::task<> { co_return; }, std::ref(argument)),
+                    std::bad_alloc);
     CHECK(g.size() == 0);
     g.spawn(writes, std::ref(out), std::string("healthy"));
     co_return;
@@ -563,10 +591,12 @@ TEST_CASE("group: a million short tasks, memory does not grow [row 171]") {
   int most = 0;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
     for (int i = 0; i < 1'000'000; ++i) {
-      g.spawn([](int& count, int& peak, const counted&) -> b::task<> {
-        peak = std::max(peak, count);
-        co_return;
-      }, std::ref(live), std::ref(most), counted(live));
+      g.spawn(
+          [](int& count, int& peak, const counted&) -> b::task<> {
+            peak = std::max(peak, count);
+            co_return;
+          },
+          std::ref(live), std::ref(most), counted(live));
       if (i % 16 == 15) {
         co_await b::yield();
         CHECK_EQ(g.size(), 0);
@@ -583,10 +613,12 @@ TEST_CASE("group: ten thousand tasks at once, all cancelled by one failure, all 
   int live = 0;
   CHECK_THROWS_AS(loop.run(b::with_group([&](b::group& g) -> b::task<> {
     for (int i = 0; i < 10'000; ++i) {
-      g.spawn([](int& count) -> b::task<> {
-        const counted here(count);
-        co_await b::sleep_for(100s);
-      }, std::ref(live));
+      g.spawn(
+          [](int& count) -> b::task<> {
+            const counted here(count);
+            co_await b::sleep_for(100s);
+          },
+          std::ref(live));
     }
     co_await b::sleep_for(1s);
     CHECK(live == 10'000);
@@ -605,14 +637,16 @@ TEST_CASE("group: a task's destructors may cancel and spawn while it is unwound"
     ~on_end() { act(); }
   };
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    g.spawn([](b::group& in, trail& to) -> b::task<> {
-      const on_end last{[&] {
-        in.spawn(writes, std::ref(to), std::string("must not run"));
-        in.cancel();
-        to.push_back("destroyed");
-      }};
-      co_await b::sleep_for(100s);
-    }, std::ref(g), std::ref(out));
+    g.spawn(
+        [](b::group& in, trail& to) -> b::task<> {
+          const on_end last{[&] {
+            in.spawn(writes, std::ref(to), std::string("must not run"));
+            in.cancel();
+            to.push_back("destroyed");
+          }};
+          co_await b::sleep_for(100s);
+        },
+        std::ref(g), std::ref(out));
     co_await b::sleep_for(1s);
     g.cancel();
   }));
@@ -625,10 +659,12 @@ TEST_CASE("group: the body is kept until all have ended, its locals are not") {
   trail out;
   loop.run(b::with_group([captured = std::make_shared<std::string>("alive"), &out](b::group& g) -> b::task<> {
     const farewell local(out, "~local");
-    g.spawn([](const std::string& text, trail& to) -> b::task<> {
-      co_await b::sleep_for(1s);
-      to.push_back(text);
-    }, std::ref(*captured), std::ref(out));
+    g.spawn(
+        [](const std::string& text, trail& to) -> b::task<> {
+          co_await b::sleep_for(1s);
+          to.push_back(text);
+        },
+        std::ref(*captured), std::ref(out));
     co_return;
   }));
   CHECK(out == trail{"~local", "alive"});

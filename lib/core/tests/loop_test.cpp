@@ -64,19 +64,22 @@ TEST_CASE("loop: the order of turns is first come, first served, and everybody g
   std::string order;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
     for (const char name : {'a', 'b', 'c'}) {
-      g.spawn([](std::string& to, char who) -> b::task<> {
-        for (int i = 0; i < 3; ++i) {
-          to.push_back(who);
-          co_await b::yield();
-        }
-      }, std::ref(order), name);
+      g.spawn(
+          [](std::string& to, char who) -> b::task<> {
+            for (int i = 0; i < 3; ++i) {
+              to.push_back(who);
+              co_await b::yield();
+            }
+          },
+          std::ref(order), name);
     }
     co_return;
   }));
   CHECK(order == "abcabcabc");
 }
 
-TEST_CASE("deadlock: when nothing can wake the main task, it is cancelled, its cleanup runs, deadlock_error is thrown") {
+TEST_CASE(
+    "deadlock: when nothing can wake the main task, it is cancelled, its cleanup runs, deadlock_error is thrown") {
   b::testing::test_loop loop;
   trail out;
   auto stuck = [](trail& to) -> b::task<> {
@@ -159,7 +162,8 @@ TEST_CASE("post: wakes a loop that sleeps on the real clock") {
   poster.join();
 }
 
-TEST_CASE("post: to a loop that is not running, is a misuse_error; nothing accepted is dropped [row 24] [row 219]") {
+TEST_CASE(
+    "post: to a loop that is not running, is a misuse_error; nothing accepted is dropped [row 24] [row 219]") {
   b::testing::test_loop loop;
   CHECK_THROWS_AS(loop.loop().post([] {}), b::misuse_error);
   int ran = 0;
@@ -216,11 +220,13 @@ TEST_CASE("post: a function may spawn, cancel and post again") {
     b::event done;
     l.post([&] {
       out.push_back("posted");
-      g.spawn([](trail& to, b::event& e) -> b::task<> {
-        to.push_back("spawned");
-        e.set();
-        co_return;
-      }, std::ref(out), std::ref(done));
+      g.spawn(
+          [](trail& to, b::event& e) -> b::task<> {
+            to.push_back("spawned");
+            e.set();
+            co_return;
+          },
+          std::ref(out), std::ref(done));
       l.post([&] { out.push_back("posted again"); });
     });
     co_await done.wait();
@@ -257,15 +263,16 @@ TEST_CASE("loop: several at the same time on several threads, share nothing") {
   CHECK(sum == 200);
 }
 
-TEST_CASE("signal_watch: a signal that cannot be watched leaves all handlers as they were, and another watch can be made") {
+TEST_CASE(
+    "signal_watch: a signal that cannot be watched leaves all handlers as they were, and another watch can be made") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
-    struct sigaction before {};
+    struct sigaction before{};
     ::sigaction(SIGUSR1, nullptr, &before);
     CHECK_THROWS((b::signal_watch{SIGUSR1, SIGKILL}));
     CHECK_THROWS((b::signal_watch{SIGUSR1, 1000}));
     CHECK_THROWS((b::signal_watch{SIGUSR1, -1}));
-    struct sigaction after {};
+    struct sigaction after{};
     ::sigaction(SIGUSR1, nullptr, &after);
     CHECK((before.sa_handler == after.sa_handler));
     b::signal_watch works{SIGUSR1};

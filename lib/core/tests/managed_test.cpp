@@ -87,8 +87,12 @@ TEST_CASE("with: opens, runs the block, closes, then gives the block's value; to
 TEST_CASE("with: the block fails, the resource is told and closed, the same error goes on [row 266]") {
   b::testing::test_loop loop;
   trail out;
-  CHECK_THROWS_WITH_AS(loop.run(b::with(resource(out, "r"), [](int&) -> b::task<> { throw boom("block"); co_return; })), "block",
-                       boom);
+  CHECK_THROWS_WITH_AS(loop.run(b::with(resource(out, "r"),
+                                        [](int&) -> b::task<> {
+                                          throw boom("block");
+                                          co_return;
+                                        })),
+                       "block", boom);
   CHECK(out == trail{"open r", "close r: failed", "closed r"});
 }
 
@@ -96,22 +100,23 @@ TEST_CASE("with: the block is cancelled, the resource is told and closed in peac
   b::testing::test_loop loop;
   trail out;
   loop.run([](trail& to) -> b::task<> {
-    CHECK(!co_await b::move_on_after(1s, b::with(resource(to, "r", 0s, 3s), [](int&) -> b::task<> {
-      co_await b::sleep_for(100s);
-    })));
+    CHECK(!co_await b::move_on_after(
+        1s, b::with(resource(to, "r", 0s, 3s), [](int&) -> b::task<> { co_await b::sleep_for(100s); })));
   }(out));
   CHECK(out == trail{"open r", "close r: cancelled", "closed r"});
   CHECK(loop.elapsed() == 4s);
 }
 
-TEST_CASE("with: opening fails, the block does not run, nothing is closed, the error is unchanged [row 264]") {
+TEST_CASE(
+    "with: opening fails, the block does not run, nothing is closed, the error is unchanged [row 264]") {
   b::testing::test_loop loop;
   for (const b::duration after : {b::duration(0s), b::duration(1s)}) {
     trail out;
-    CHECK_THROWS_WITH_AS(loop.run(b::with(fails_to_open(out, after), [&](int&) -> b::task<> {
-      out.push_back("block");
-      co_return;
-    })),
+    CHECK_THROWS_WITH_AS(loop.run(b::with(fails_to_open(out, after),
+                                          [&](int&) -> b::task<> {
+                                            out.push_back("block");
+                                            co_return;
+                                          })),
                          "open", boom);
     CHECK(out == trail{"opening"});
   }
@@ -122,7 +127,8 @@ TEST_CASE("with: cancelled while opening, it is unwound like any task") {
   b::testing::test_loop loop;
   trail out;
   loop.run([](trail& to) -> b::task<> {
-    CHECK(!co_await b::move_on_after(1s, b::with(resource(to, "r", 5s), [](int&) -> b::task<> { co_return; })));
+    CHECK(
+        !co_await b::move_on_after(1s, b::with(resource(to, "r", 5s), [](int&) -> b::task<> { co_return; })));
   }(out));
   CHECK(out.empty());
   CHECK(loop.elapsed() == 1s);
@@ -132,14 +138,15 @@ TEST_CASE("with: the block succeeds and closing fails, that is the error [row 25
   b::testing::test_loop loop;
   trail out;
   int live = 0;
-  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(b::with(fails_to_close(out, "r"), [&](int&) -> b::task<counted> {
-    co_return counted(live);
-  }))),
-                       "close r", boom);
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(loop.run(
+          b::with(fails_to_close(out, "r"), [&](int&) -> b::task<counted> { co_return counted(live); }))),
+      "close r", boom);
   CHECK(live == 0);
 }
 
-TEST_CASE("with: the block and the closing fail, the block's error is primary, the other is attached [row 269]") {
+TEST_CASE(
+    "with: the block and the closing fail, the block's error is primary, the other is attached [row 269]") {
   b::testing::test_loop loop;
   trail out;
   loop.run([](trail& to) -> b::task<> {
@@ -158,14 +165,14 @@ TEST_CASE("with: the block and the closing fail, the block's error is primary, t
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("with: the block is cancelled and closing fails, the error beats the cancellation, which is noted") {
+TEST_CASE(
+    "with: the block is cancelled and closing fails, the error beats the cancellation, which is noted") {
   b::testing::test_loop loop;
   trail out;
   loop.run([](trail& to) -> b::task<> {
     try {
-      co_await b::move_on_after(1s, b::with(fails_to_close(to, "r", 1s), [](int&) -> b::task<> {
-        co_await b::sleep_for(100s);
-      }));
+      co_await b::move_on_after(
+          1s, b::with(fails_to_close(to, "r", 1s), [](int&) -> b::task<> { co_await b::sleep_for(100s); }));
       FAIL("no error");
     } catch (const boom&) {
       const b::failure what = b::current_failure();
@@ -180,34 +187,39 @@ TEST_CASE("managed: without a co_yield, or with two, is a misuse_error [row 273]
   b::testing::test_loop loop;
   trail out;
   bool ran = false;
-  CHECK_THROWS_AS(loop.run(b::with(never_yields(true), [&](int&) -> b::task<> {
-    ran = true;
-    co_return;
-  })),
+  CHECK_THROWS_AS(loop.run(b::with(never_yields(true),
+                                   [&](int&) -> b::task<> {
+                                     ran = true;
+                                     co_return;
+                                   })),
                   b::misuse_error);
   CHECK(!ran);
-  CHECK_THROWS_AS(loop.run(b::with(yields_twice(out), [](int&) -> b::task<> { co_return; })), b::misuse_error);
+  CHECK_THROWS_AS(loop.run(b::with(yields_twice(out), [](int&) -> b::task<> { co_return; })),
+                  b::misuse_error);
   CHECK(out.empty());
   CHECK(loop.lost_errors().empty());
 }
 
 TEST_CASE("managed: may hand out a temporary, and be built on another one") {
   b::testing::test_loop loop;
-  CHECK(loop.run(b::with(temporary(), [](std::unique_ptr<int>& box) -> b::task<int> { co_return *box; })) == 5);
+  CHECK(loop.run(b::with(temporary(), [](std::unique_ptr<int>& box) -> b::task<int> { co_return *box; })) ==
+        5);
   trail out;
-  CHECK(loop.run(b::with(built_on(out, "top"), [](std::string& text) -> b::task<std::string> { co_return text; })) == "top7");
+  CHECK(loop.run(b::with(built_on(out, "top"),
+                         [](std::string& text) -> b::task<std::string> { co_return text; })) == "top7");
   CHECK(out == trail{"open below", "close top", "close below: succeeded", "closed below"});
 }
 
-TEST_CASE("use: closed in reverse order when the task ends, after its locals, before its awaiter goes on [row 282]") {
+TEST_CASE(
+    "use: closed in reverse order when the task ends, after its locals, before its awaiter goes on [row 282]") {
   b::testing::test_loop loop;
   trail out;
   loop.run([](trail& to) -> b::task<> {
     CHECK(co_await uses_two(to, 1s) == 7);
     to.push_back("awaiter");
   }(out));
-  CHECK(out == trail{"open a", "open b", "~local", "close b: succeeded", "closed b", "close a: succeeded", "closed a",
-                     "awaiter"});
+  CHECK(out == trail{"open a", "open b", "~local", "close b: succeeded", "closed b", "close a: succeeded",
+                     "closed a", "awaiter"});
   CHECK(loop.elapsed() == 3s);
   CHECK(loop.nothing_left());
 }
@@ -216,14 +228,16 @@ TEST_CASE("use: the task fails, all are told and closed") {
   b::testing::test_loop loop;
   trail out;
   CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(uses_two(out, 1s, true))), "block", boom);
-  CHECK(out == trail{"open a", "open b", "~local", "close b: failed", "closed b", "close a: failed", "closed a"});
+  CHECK(out ==
+        trail{"open a", "open b", "~local", "close b: failed", "closed b", "close a: failed", "closed a"});
 }
 
 TEST_CASE("use: the task is cancelled, all are told and closed in peace") {
   b::testing::test_loop loop;
   trail out;
   CHECK_THROWS_AS(static_cast<void>(loop.run(b::with_timeout(1s, uses_two(out, 100s)))), b::timeout_error);
-  CHECK(out == trail{"open a", "open b", "close b: cancelled", "closed b", "close a: cancelled", "closed a", "~local"});
+  CHECK(out == trail{"open a", "open b", "close b: cancelled", "closed b", "close a: cancelled", "closed a",
+                     "~local"});
   CHECK(loop.elapsed() == 3s);
 }
 
@@ -237,7 +251,8 @@ TEST_CASE("use: the third fails to open, those before are closed in reverse and 
     to.push_back("went on");
   };
   CHECK_THROWS_WITH_AS(loop.run(three(out)), "open", boom);
-  CHECK(out == trail{"open a", "open b", "opening", "close b: failed", "closed b", "close a: failed", "closed a"});
+  CHECK(out ==
+        trail{"open a", "open b", "opening", "close b: failed", "closed b", "close a: failed", "closed a"});
 }
 
 TEST_CASE("use: the task has its value and a close fails, the value is destroyed once") {
@@ -283,7 +298,8 @@ TEST_CASE("use: a failing close does not skip the others; they see it; all error
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("use: a close that hangs is cut at the cleanup limit; the others still run; it is reported as timeout_error [row 80]") {
+TEST_CASE(
+    "use: a close that hangs is cut at the cleanup limit; the others still run; it is reported as timeout_error [row 80]") {
   b::testing::test_loop loop({.cleanup_limit = 2s});
   trail out;
   auto three = [](trail& to) -> b::task<int> {
@@ -298,7 +314,8 @@ TEST_CASE("use: a close that hangs is cut at the cleanup limit; the others still
   } catch (const b::timeout_error& e) {
     CHECK(std::string(e.what()).find("cleanup: timed out after 2000 ms") == 0);
   }
-  CHECK(out == trail{"open a", "open c", "close c: succeeded", "closed c", "close b", "~b", "close a: failed", "closed a"});
+  CHECK(out == trail{"open a", "open c", "close c: succeeded", "closed c", "close b", "~b", "close a: failed",
+                     "closed a"});
   CHECK(loop.elapsed() == 4s);
   CHECK(loop.nothing_left());
 }
@@ -357,10 +374,12 @@ TEST_CASE("use: in a task that is cancelled in the turn in which opening ended, 
       if (cancel_first) {
         // Its timer is older: when it cancels, the resource's timer has fired in the same turn, but the task has not gone on.
         b::child<void> user;
-        g.spawn([](b::child<void>& whom) -> b::task<> {
-          co_await b::sleep_for(1s);
-          whom.cancel();
-        }, std::ref(user));
+        g.spawn(
+            [](b::child<void>& whom) -> b::task<> {
+              co_await b::sleep_for(1s);
+              whom.cancel();
+            },
+            std::ref(user));
         user = g.spawn(work, std::ref(out));
         co_await b::sleep_for(5s);
       } else {

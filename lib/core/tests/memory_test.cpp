@@ -88,7 +88,8 @@ TEST_CASE("spawn: without memory, throws std::bad_alloc and leaves the group who
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("all: without memory for its tasks, throws std::bad_alloc; those that it had taken are destroyed unstarted") {
+TEST_CASE(
+    "all: without memory for its tasks, throws std::bad_alloc; those that it had taken are destroyed unstarted") {
   b::testing::test_loop loop;
   int live = 0;
   bool ran = false;
@@ -121,7 +122,8 @@ TEST_CASE("all: without memory for its tasks, throws std::bad_alloc; those that 
   CHECK(failures >= 1);
 }
 
-TEST_CASE("task: without memory for its frame, the call throws std::bad_alloc and its arguments are destroyed") {
+TEST_CASE(
+    "task: without memory for its frame, the call throws std::bad_alloc and its arguments are destroyed") {
   b::testing::test_loop loop;
   int live = 0;
   auto work = [](counted) -> b::task<int> { co_return 1; };

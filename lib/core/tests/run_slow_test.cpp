@@ -69,7 +69,8 @@ TEST_CASE("run: an error is described on stderr and gives 1 [row 29]") {
   CHECK(odd.said.find("int") != std::string::npos);
 }
 
-TEST_CASE("run: SIGINT and SIGTERM end the main task; its cleanup runs; the exit code is 128 + the number [row 303] [row 309]") {
+TEST_CASE(
+    "run: SIGINT and SIGTERM end the main task; its cleanup runs; the exit code is 128 + the number [row 303] [row 309]") {
   for (const int number : {SIGINT, SIGTERM}) {
     const process_end end = in_process([] { return b::run(serves(1ms)); },
                                        [number](int pid, int says) {
@@ -177,23 +178,24 @@ TEST_CASE("run: a second SIGINT and a cleanup that ends within the bound, ends i
 }
 
 TEST_CASE("run: a third SIGINT ends the process at once [row 305]") {
-  const process_end end = in_process([] { return b::run(serves(1h), {.force_after = 1h}); },
-                                     [](int pid, int says) {
-                                       CHECK(heard(says));
-                                       ::kill(pid, SIGINT);
-                                       CHECK(heard(says));
-                                       // Signals that come together are one: repeat until it has gone.
-                                       for (int i = 0; i < 1000 && ::kill(pid, SIGINT) == 0; ++i) {
-                                         ::usleep(1000);
-                                         char one = 0;
-                                         if (::read(says, &one, 0) < 0) break;
-                                         siginfo_t state{};
-                                         if (::waitid(P_PID, static_cast<id_t>(pid), &state, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-                                             state.si_pid == pid) {
-                                           break;
-                                         }
-                                       }
-                                     });
+  const process_end end =
+      in_process([] { return b::run(serves(1h), {.force_after = 1h}); },
+                 [](int pid, int says) {
+                   CHECK(heard(says));
+                   ::kill(pid, SIGINT);
+                   CHECK(heard(says));
+                   // Signals that come together are one: repeat until it has gone.
+                   for (int i = 0; i < 1000 && ::kill(pid, SIGINT) == 0; ++i) {
+                     ::usleep(1000);
+                     char one = 0;
+                     if (::read(says, &one, 0) < 0) break;
+                     siginfo_t state{};
+                     if (::waitid(P_PID, static_cast<id_t>(pid), &state, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                         state.si_pid == pid) {
+                       break;
+                     }
+                   }
+                 });
   CHECK(end.code == 130);
 }
 

@@ -75,7 +75,8 @@ inline std::string words(const b::exit_status& how) {
 }
 
 // Opens and closes without waiting, unless told to; writes both down.
-inline b::managed<int> resource(trail& out, std::string name, b::duration opening = 0s, b::duration closing = 0s) {
+inline b::managed<int> resource(trail& out, std::string name, b::duration opening = 0s,
+                                b::duration closing = 0s) {
   if (opening > 0s) co_await b::sleep_for(opening);
   out.push_back("open " + name);
   int value = 7;
@@ -92,11 +93,12 @@ inline b::managed<int> resource(trail& out, std::string name, b::duration openin
 
 struct process_end {
   bool exited = false;
-  int code = 0;    // exit code
-  int signal = 0;  // what killed it, if it did not exit
+  int code = 0;      // exit code
+  int signal = 0;    // what killed it, if it did not exit
   std::string said;  // stderr
 };
 // Runs `body` in a child process, which exits with what it returns. `meanwhile(pid)` runs in the parent.
-process_end in_process(const std::function<int()>& body, const std::function<void(int pid, int its_stdout)>& meanwhile = {});
+process_end in_process(const std::function<int()>& body,
+                       const std::function<void(int pid, int its_stdout)>& meanwhile = {});
 
 }  // namespace core_tests

@@ -49,10 +49,12 @@ TEST_CASE("event: a waiter that is cancelled leaves the line, wherever it stands
     loop.run(b::with_group([&](b::group& g) -> b::task<> {
       std::vector<b::child<void>> waiters;
       for (int i = 0; i < 3; ++i) {
-        waiters.push_back(g.spawn([](b::event& e, trail& to, int who) -> b::task<> {
-          co_await e.wait();
-          to.push_back(std::to_string(who));
-        }, std::ref(go), std::ref(out), i));
+        waiters.push_back(g.spawn(
+            [](b::event& e, trail& to, int who) -> b::task<> {
+              co_await e.wait();
+              to.push_back(std::to_string(who));
+            },
+            std::ref(go), std::ref(out), i));
       }
       co_await b::yield();
       waiters[victim].cancel();
@@ -69,7 +71,8 @@ TEST_CASE("semaphore: at most so many at once, first come first served") {
   trail out;
   b::semaphore two(2);
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    for (const char* name : {"a", "b", "c", "d", "e"}) g.spawn(holds, std::ref(two), 1s, std::ref(out), std::string(name));
+    for (const char* name : {"a", "b", "c", "d", "e"})
+      g.spawn(holds, std::ref(two), 1s, std::ref(out), std::string(name));
     co_await b::sleep_for(500ms);
     CHECK(out == trail{"a", "b"});
     CHECK(two.waiting() == 3);
@@ -96,7 +99,8 @@ TEST_CASE("semaphore: a waiter that is cancelled takes no permit, those behind m
   CHECK(one.waiting() == 0);
 }
 
-TEST_CASE("semaphore: a waiter is cancelled in the turn in which it gets its permit, the permit is not lost [row 220]") {
+TEST_CASE(
+    "semaphore: a waiter is cancelled in the turn in which it gets its permit, the permit is not lost [row 220]") {
   b::testing::test_loop loop;
   for (const bool cancel_first : {true, false}) {
     trail out;
@@ -146,4 +150,6 @@ TEST_CASE("semaphore: nobody overtakes those who wait") {
   CHECK(out == trail{"first", "second"});
 }
 
-TEST_CASE("semaphore: of zero permits, is a misuse_error") { CHECK_THROWS_AS(b::semaphore(0), b::misuse_error); }
+TEST_CASE("semaphore: of zero permits, is a misuse_error") {
+  CHECK_THROWS_AS(b::semaphore(0), b::misuse_error);
+}

@@ -124,7 +124,8 @@ TEST_CASE("task: locals are destroyed when it ends, before its awaiter goes on")
   CHECK(out == trail{"~inner", "outer goes on"});
 }
 
-TEST_CASE("task: an error keeps its type and is the very object that was thrown, through any number of awaits [row 254]") {
+TEST_CASE(
+    "task: an error keeps its type and is the very object that was thrown, through any number of awaits [row 254]") {
   b::testing::test_loop loop;
   const void* thrown = nullptr;
   auto origin = [](const void*& where) -> b::task<> {
@@ -136,7 +137,9 @@ TEST_CASE("task: an error keeps its type and is the very object that was thrown,
       throw;
     }
   };
-  auto middle = [](auto& call, const void*& where) -> b::task<> { co_await b::with_timeout(1s, call(where)); };
+  auto middle = [](auto& call, const void*& where) -> b::task<> {
+    co_await b::with_timeout(1s, call(where));
+  };
   loop.run([](auto& outer, auto& inner, const void*& where) -> b::task<> {
     try {
       co_await outer(inner, where);
@@ -148,7 +151,8 @@ TEST_CASE("task: an error keeps its type and is the very object that was thrown,
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("task: an exception that is no std::exception, passes through awaits, groups and reports [row 261]") {
+TEST_CASE(
+    "task: an exception that is no std::exception, passes through awaits, groups and reports [row 261]") {
   b::testing::test_loop loop;
   auto forty_two = []() -> b::task<> {
     co_await b::yield();
@@ -263,7 +267,8 @@ TEST_CASE("task: a chain 100,000 deep, is cancelled without recursion [row 30]")
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("or_fail: a value is given, a failure ends the awaiting task with the same error, without running its handlers") {
+TEST_CASE(
+    "or_fail: a value is given, a failure ends the awaiting task with the same error, without running its handlers") {
   b::testing::test_loop loop;
   trail out;
   auto asks = [](trail& to, bool good) -> b::task<int> {
@@ -372,7 +377,8 @@ TEST_CASE("outcome: moved from, it says so instead of giving what is no longer t
   CHECK(loop.lost_errors().size() == 1);  // the error was overwritten, and nobody had looked
 }
 
-TEST_CASE("outcome: assigning what throws when moved leaves it without a value, and destroys everything once") {
+TEST_CASE(
+    "outcome: assigning what throws when moved leaves it without a value, and destroys everything once") {
   struct fragile {
     explicit fragile(int& live) : here(live) {}
     fragile(fragile&& other) : here(other.here) {
@@ -408,7 +414,8 @@ TEST_CASE("task: awaiting one that was awaited before ends the process with the 
   CHECK(end.said.find("already awaited") != std::string::npos);
 }
 
-TEST_CASE("task: giving one that was awaited before to as_outcome, or_fail, spawn or all ends the process, too") {
+TEST_CASE(
+    "task: giving one that was awaited before to as_outcome, or_fail, spawn or all ends the process, too") {
   const auto said = [](auto misuse) {
     const process_end end = in_process([&misuse] {
       b::testing::test_loop loop;
@@ -421,20 +428,26 @@ TEST_CASE("task: giving one that was awaited before to as_outcome, or_fail, spaw
     });
     return end.signal == SIGABRT ? end.said : "not aborted";
   };
-  CHECK(said([](b::task<int>& used) -> b::task<> { static_cast<void>(co_await b::as_outcome(std::move(used))); })
-            .find("already awaited") != std::string::npos);
-  CHECK(said([](b::task<int>& used) -> b::task<> { co_await b::or_fail(std::move(used)); }).find("already awaited") !=
-        std::string::npos);
-  CHECK(said([](b::task<int>& used) -> b::task<> { co_await b::all(std::move(used)); }).find("already awaited") !=
-        std::string::npos);
-  CHECK(said([](b::task<int>& used) -> b::task<> { co_await b::with_timeout(1s, std::move(used)); })
-            .find("already awaited") != std::string::npos);
+  CHECK(said([](b::task<int>& used) -> b::task<> {
+          static_cast<void>(co_await b::as_outcome(std::move(used)));
+        }).find("already awaited") != std::string::npos);
+  CHECK(said([](b::task<int>& used) -> b::task<> {
+          co_await b::or_fail(std::move(used));
+        }).find("already awaited") != std::string::npos);
+  CHECK(said([](b::task<int>& used) -> b::task<> {
+          co_await b::all(std::move(used));
+        }).find("already awaited") != std::string::npos);
+  CHECK(said([](b::task<int>& used) -> b::task<> {
+          co_await b::with_timeout(1s, std::move(used));
+        }).find("already awaited") != std::string::npos);
 }
 
 TEST_CASE("task_function: holds callables with captures, and says when it is empty") {
   b::testing::test_loop loop;
   int base = 10;
-  const b::task_function<b::task<int>(int)> add = [&base](int more) -> b::task<int> { co_return base + more; };
+  const b::task_function<b::task<int>(int)> add = [&base](int more) -> b::task<int> {
+    co_return base + more;
+  };
   CHECK(static_cast<bool>(add));
   CHECK(loop.run(add(5)) == 15);
   const b::task_function<b::task<int>(int)> none;

@@ -34,7 +34,8 @@ b::task<int> until_stopped(std::latch& begun, std::function<int()> answer) {
 
 }  // namespace
 
-TEST_CASE("to_thread: runs on another thread, and its result comes back: void, values, references, move-only") {
+TEST_CASE(
+    "to_thread: runs on another thread, and its result comes back: void, values, references, move-only") {
   b::testing::test_loop loop;
   static int here = 0;
   loop.run([]() -> b::task<> {
@@ -47,8 +48,10 @@ TEST_CASE("to_thread: runs on another thread, and its result comes back: void, v
     CHECK(&co_await b::to_thread([]() -> int& { return here; }) == &here);
     const std::unique_ptr<int> box = co_await b::to_thread([] { return std::make_unique<int>(3); });
     CHECK(*box == 3);
-    CHECK(co_await b::to_thread([](int x, const std::string& y) { return std::to_string(x) + y; }, 4, std::string("x")) == "4x");
-    CHECK(co_await b::to_thread([](const std::unique_ptr<int>& in) { return *in; }, std::make_unique<int>(6)) == 6);
+    CHECK(co_await b::to_thread([](int x, const std::string& y) { return std::to_string(x) + y; }, 4,
+                                std::string("x")) == "4x");
+    CHECK(co_await b::to_thread([](const std::unique_ptr<int>& in) { return *in; },
+                                std::make_unique<int>(6)) == 6);
   }());
   CHECK(loop.nothing_left());
 }
@@ -63,7 +66,8 @@ TEST_CASE("to_thread: a move-only argument can be taken by value") {
 TEST_CASE("to_thread: what the function throws comes out of the await, the same object [row 207]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
-    CHECK_THROWS_WITH_AS(co_await on_thread([]() -> int { throw boom("on the thread"); }), "on the thread", boom);
+    CHECK_THROWS_WITH_AS(co_await on_thread([]() -> int { throw boom("on the thread"); }), "on the thread",
+                         boom);
     CHECK_THROWS_AS(co_await on_thread([]() -> int { throw 42; }), int);
   }());
   CHECK(loop.lost_errors().empty());
@@ -112,18 +116,21 @@ TEST_CASE("to_thread: cancelled while it waits for a free thread, the function d
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("to_thread: cancelled while it runs, is asked by the stop token and waited for; a result that comes is delivered [row 212] [row 213]") {
+TEST_CASE(
+    "to_thread: cancelled while it runs, is asked by the stop token and waited for; a result that comes is delivered [row 212] [row 213]") {
   b::testing::test_loop loop;
   std::latch begun(1);
   trail out;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    b::child<int> work = g.spawn([](std::latch& l, trail& to) -> b::task<int> {
-      const int got = co_await until_stopped(l, [] { return 8; });
-      to.push_back("delivered");
-      co_await b::yield();
-      to.push_back("past the next await");
-      co_return got;
-    }, std::ref(begun), std::ref(out));
+    b::child<int> work = g.spawn(
+        [](std::latch& l, trail& to) -> b::task<int> {
+          const int got = co_await until_stopped(l, [] { return 8; });
+          to.push_back("delivered");
+          co_await b::yield();
+          to.push_back("past the next await");
+          co_return got;
+        },
+        std::ref(begun), std::ref(out));
     co_await b::yield();
     begun.wait();
     work.cancel();
@@ -137,16 +144,19 @@ TEST_CASE("to_thread: cancelled while it runs, is asked by the stop token and wa
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("to_thread: the function answers the stop token with belay::stopped, the task is cancelled without an error [row 212]") {
+TEST_CASE(
+    "to_thread: the function answers the stop token with belay::stopped, the task is cancelled without an error [row 212]") {
   b::testing::test_loop loop;
   std::latch begun(1);
   trail out;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    b::child<void> work = g.spawn([](std::latch& l, trail& to) -> b::task<> {
-      const farewell local(to, "~local");
-      co_await until_stopped(l, []() -> int { throw b::stopped(); });
-      to.push_back("went on");
-    }, std::ref(begun), std::ref(out));
+    b::child<void> work = g.spawn(
+        [](std::latch& l, trail& to) -> b::task<> {
+          const farewell local(to, "~local");
+          co_await until_stopped(l, []() -> int { throw b::stopped(); });
+          to.push_back("went on");
+        },
+        std::ref(begun), std::ref(out));
     co_await b::yield();
     begun.wait();
     work.cancel();
@@ -159,7 +169,8 @@ TEST_CASE("to_thread: the function fails while it is being stopped, the error is
   b::testing::test_loop loop;
   std::latch begun(1);
   CHECK_THROWS_WITH_AS(loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    g.spawn(until_stopped, std::ref(begun), std::function<int()>([]() -> int { throw boom("while stopping"); }));
+    g.spawn(until_stopped, std::ref(begun),
+            std::function<int()>([]() -> int { throw boom("while stopping"); }));
     co_await b::yield();
     begun.wait();
     g.cancel();
@@ -176,7 +187,8 @@ TEST_CASE("to_thread: belay::stopped thrown by a function that nobody asked to s
   }());
 }
 
-TEST_CASE("to_thread: the group ends only after the function has returned: never abandoned [row 213] [row 214]") {
+TEST_CASE(
+    "to_thread: the group ends only after the function has returned: never abandoned [row 213] [row 214]") {
   b::testing::test_loop loop;
   std::latch begun(1);
   std::latch go(1);

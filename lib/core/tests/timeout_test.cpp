@@ -40,7 +40,8 @@ b::task<> cleanup_fails(std::string words) {
 
 }  // namespace
 
-TEST_CASE("with_timeout: at the limit, cancels the operation and throws timeout_error, an ordinary error [row 87]") {
+TEST_CASE(
+    "with_timeout: at the limit, cancels the operation and throws timeout_error, an ordinary error [row 87]") {
   b::testing::test_loop loop;
   CHECK_THROWS_AS(loop.run(b::with_timeout(2s, naps(10s))), b::timeout_error);
   CHECK(loop.elapsed() == 2s);
@@ -56,8 +57,8 @@ TEST_CASE("with_timeout: the error tells the limit, who set it, and the await th
     FAIL("no error");
   } catch (const b::timeout_error& e) {
     CHECK(e.kind() == b::error_kind::timed_out);
-    CHECK(std::string(e.what()).find("timed out after 250 ms, set by with_timeout at timeout_test.cpp:" + std::to_string(set_at) +
-                                     ", while awaiting at support.hpp:") == 0);
+    CHECK(std::string(e.what()).find("timed out after 250 ms, set by with_timeout at timeout_test.cpp:" +
+                                     std::to_string(set_at) + ", while awaiting at support.hpp:") == 0);
   }
 }
 
@@ -110,7 +111,8 @@ TEST_CASE("with_timeout: work that finishes in the turn of its limit, wins [row 
   b::testing::test_loop loop;
   CHECK(loop.run([]() -> b::task<int> {
     auto starts_first = []() -> b::task<int> {
-      co_await b::sleep_for(1s);  // this timer was set after the limit's: the limit fires first, and takes it back
+      co_await b::sleep_for(
+          1s);  // this timer was set after the limit's: the limit fires first, and takes it back
       co_return 1;
     };
     b::outcome<int> cut = co_await b::as_outcome(b::with_timeout(1s, starts_first()));
@@ -118,10 +120,12 @@ TEST_CASE("with_timeout: work that finishes in the turn of its limit, wins [row 
     // Here the sleep's timer is older: it has fired when the limit does.
     co_return co_await b::with_group([](b::group& g) -> b::task<int> {
       b::event ready;
-      g.spawn([](b::event& e) -> b::task<> {
-        co_await b::sleep_for(1s);
-        e.set();
-      }, std::ref(ready));
+      g.spawn(
+          [](b::event& e) -> b::task<> {
+            co_await b::sleep_for(1s);
+            e.set();
+          },
+          std::ref(ready));
       co_await b::yield();
       auto waits = [](b::event& e) -> b::task<int> {
         co_await e.wait();
@@ -132,7 +136,8 @@ TEST_CASE("with_timeout: work that finishes in the turn of its limit, wins [row 
   }()) == 2);
 }
 
-TEST_CASE("with_timeout: an operation that is cut short, and fails in its cleanup, its error is the error [row 98] [row 120]") {
+TEST_CASE(
+    "with_timeout: an operation that is cut short, and fails in its cleanup, its error is the error [row 98] [row 120]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
     try {
@@ -149,7 +154,8 @@ TEST_CASE("with_timeout: an operation that is cut short, and fails in its cleanu
 
 TEST_CASE("with_timeout: an error before the limit passes unchanged [row 99]") {
   b::testing::test_loop loop;
-  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(b::with_timeout(2s, fails_after(1s, "early")))), "early", boom);
+  CHECK_THROWS_WITH_AS(static_cast<void>(loop.run(b::with_timeout(2s, fails_after(1s, "early")))), "early",
+                       boom);
   CHECK(loop.elapsed() == 1s);
   CHECK(loop.nothing_left());
 }
@@ -158,14 +164,16 @@ TEST_CASE("with_timeout: cancelled from outside, it is no timeout [row 100] [row
   b::testing::test_loop loop;
   trail out;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    g.spawn([](trail& to) -> b::task<> {
-      try {
-        co_await b::with_timeout(10s, naps(20s));
-      } catch (...) {
-        to.push_back("caught");
-      }
-      to.push_back("went on");
-    }, std::ref(out));
+    g.spawn(
+        [](trail& to) -> b::task<> {
+          try {
+            co_await b::with_timeout(10s, naps(20s));
+          } catch (...) {
+            to.push_back("caught");
+          }
+          to.push_back("went on");
+        },
+        std::ref(out));
     co_await b::sleep_for(1s);
     g.cancel();
   }));
@@ -236,7 +244,8 @@ TEST_CASE("with_timeout: outer limit shorter than the inner one, only the outer 
     CHECK(!co_await b::move_on_after(10s, naps(20s)));
     to.push_back("went on");
   };
-  loop.run([](auto& call, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(5s, call(to))); }(nested, out));
+  loop.run([](auto& call, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(5s, call(to))); }(nested,
+                                                                                                       out));
   CHECK(out.empty());
   CHECK(loop.elapsed() == 5s);
 }
@@ -249,7 +258,8 @@ TEST_CASE("with_timeout: waits for the operation's cleanup, so it may be late [r
   CHECK(loop.elapsed() == 4s);
 }
 
-TEST_CASE("with_timeout: around a group whose child fails in its cleanup, that error leaves and nothing stays cancelled [row 106] [row 141]") {
+TEST_CASE(
+    "with_timeout: around a group whose child fails in its cleanup, that error leaves and nothing stays cancelled [row 106] [row 141]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
     auto grouped = []() -> b::task<> {
@@ -327,12 +337,14 @@ TEST_CASE("shielded: an outer cancellation waits until it has ended, then acts a
     co_await b::yield();
     to.push_back("past the next await");
   };
-  loop.run([](auto& call, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(1s, call(to))); }(work, out));
+  loop.run(
+      [](auto& call, trail& to) -> b::task<> { CHECK(!co_await b::move_on_after(1s, call(to))); }(work, out));
   CHECK(out == trail{"shield over"});
   CHECK(loop.elapsed() == 3s);
 }
 
-TEST_CASE("shielded: its own limit interrupts it, with timeout_error, also when the outside is cancelled [row 75] [row 80]") {
+TEST_CASE(
+    "shielded: its own limit interrupts it, with timeout_error, also when the outside is cancelled [row 75] [row 80]") {
   b::testing::test_loop loop;
   CHECK_THROWS_AS(loop.run(b::shielded(2s, naps(5s))), b::timeout_error);
   CHECK(loop.elapsed() == 2s);
@@ -392,13 +404,18 @@ TEST_CASE("shielded: a child awaited through it, is not touched by the awaiter's
   }));
 }
 
-TEST_CASE("current_deadline: the earliest around, up to the nearest shield; already cancelled: the past [row 70]") {
+TEST_CASE(
+    "current_deadline: the earliest around, up to the nearest shield; already cancelled: the past [row 70]") {
   b::testing::test_loop loop;
   const auto start = loop.clock().now();
   struct asks {
     static b::task<b::time_point> now() { co_return b::current_deadline(); }
-    static b::task<b::time_point> under(b::duration limit) { co_return co_await b::with_timeout(limit, now()); }
-    static b::task<b::time_point> shielded_under(b::duration limit) { co_return co_await b::shielded(limit, now()); }
+    static b::task<b::time_point> under(b::duration limit) {
+      co_return co_await b::with_timeout(limit, now());
+    }
+    static b::task<b::time_point> shielded_under(b::duration limit) {
+      co_return co_await b::shielded(limit, now());
+    }
   };
   CHECK(loop.run(asks::now()) == b::time_point::max());
   CHECK(loop.run(asks::under(5s)) == start + 5s);
@@ -451,10 +468,12 @@ TEST_CASE("sleep: equal wake-up times, in the order in which the sleeps began") 
   std::string order;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
     for (char name = 'a'; name <= 'f'; ++name) {
-      g.spawn([](std::string& to, char who) -> b::task<> {
-        co_await b::sleep_until(b::testing::virtual_clock::start + 5s);
-        to.push_back(who);
-      }, std::ref(order), name);
+      g.spawn(
+          [](std::string& to, char who) -> b::task<> {
+            co_await b::sleep_until(b::testing::virtual_clock::start + 5s);
+            to.push_back(who);
+          },
+          std::ref(order), name);
     }
     co_return;
   }));

@@ -18,7 +18,6 @@ namespace {
 // Due times, each with its timers in the order of insertion.
 using model = std::multimap<std::uint64_t, timer_node*>;
 
-
 void random_operations(unsigned seed, std::uint64_t longest, int steps) {
   std::mt19937_64 random(seed);
   std::deque<timer_node> timers(300);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kinds and codes of database errors.
 
-#include <algorithm>
 #include <belay/db/error.hpp>
+#include <algorithm>
 
 namespace belay::db {
 
@@ -11,14 +11,11 @@ namespace {
 error_kind kind_of(constraint_type type) {
   switch (type) {
     case constraint_type::unique:
-    case constraint_type::foreign_key:
-      return error_kind::conflict;
+    case constraint_type::foreign_key: return error_kind::conflict;
     case constraint_type::not_null:
     case constraint_type::check:
-    case constraint_type::data_type:
-      return error_kind::invalid;
-    case constraint_type::trigger:
-      break;
+    case constraint_type::data_type: return error_kind::invalid;
+    case constraint_type::trigger: break;
   }
   return error_kind::internal;
 }
@@ -32,18 +29,12 @@ std::string code_of(constraint_type type) {
 
 std::string_view to_string(constraint_type type) noexcept {
   switch (type) {
-    case constraint_type::unique:
-      return "unique";
-    case constraint_type::foreign_key:
-      return "foreign_key";
-    case constraint_type::not_null:
-      return "not_null";
-    case constraint_type::check:
-      return "check";
-    case constraint_type::data_type:
-      return "data_type";
-    case constraint_type::trigger:
-      break;
+    case constraint_type::unique: return "unique";
+    case constraint_type::foreign_key: return "foreign_key";
+    case constraint_type::not_null: return "not_null";
+    case constraint_type::check: return "check";
+    case constraint_type::data_type: return "data_type";
+    case constraint_type::trigger: break;
   }
   return "trigger";
 }

@@ -3,11 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <belay/core/failure.hpp>
 #include <belay/db/error.hpp>
 #include <belay/db/sqlite/migrate.hpp>
 #include <belay/db/sqlite/transaction.hpp>
+#include <algorithm>
 #include <tuple>
 
 namespace belay::db::sqlite {

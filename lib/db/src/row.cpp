@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <belay/db/error.hpp>
 #include <belay/db/row.hpp>
+#include <algorithm>
 
 namespace belay::db {
 
@@ -28,16 +28,11 @@ void throw_too_large(std::uint64_t number) {
 
 std::string_view value::type_name() const noexcept {
   switch (storage_.index()) {
-    case 0:
-      return "null";
-    case 1:
-      return "integer";
-    case 2:
-      return "real";
-    case 3:
-      return "text";
-    default:
-      return "blob";
+    case 0: return "null";
+    case 1: return "integer";
+    case 2: return "real";
+    case 3: return "text";
+    default: return "blob";
   }
 }
 

@@ -65,24 +65,12 @@ std::vector<std::string> columns_in(std::string_view list) {
   switch (code) {
     case SQLITE_CONSTRAINT_UNIQUE:
     case SQLITE_CONSTRAINT_PRIMARYKEY:
-    case SQLITE_CONSTRAINT_ROWID:
-      raise(constraint_type::unique, rule, columns_in(rule));
-      break;
-    case SQLITE_CONSTRAINT_NOTNULL:
-      raise(constraint_type::not_null, rule, columns_in(rule));
-      break;
-    case SQLITE_CONSTRAINT_CHECK:
-      raise(constraint_type::check, rule, {});
-      break;
-    case SQLITE_CONSTRAINT_FOREIGNKEY:
-      raise(constraint_type::foreign_key, "foreign key", {});
-      break;
-    case SQLITE_CONSTRAINT_DATATYPE:
-      raise(constraint_type::data_type, happened, {});
-      break;
-    default:
-      raise(constraint_type::trigger, happened, {});
-      break;
+    case SQLITE_CONSTRAINT_ROWID: raise(constraint_type::unique, rule, columns_in(rule)); break;
+    case SQLITE_CONSTRAINT_NOTNULL: raise(constraint_type::not_null, rule, columns_in(rule)); break;
+    case SQLITE_CONSTRAINT_CHECK: raise(constraint_type::check, rule, {}); break;
+    case SQLITE_CONSTRAINT_FOREIGNKEY: raise(constraint_type::foreign_key, "foreign key", {}); break;
+    case SQLITE_CONSTRAINT_DATATYPE: raise(constraint_type::data_type, happened, {}); break;
+    default: raise(constraint_type::trigger, happened, {}); break;
   }
   std::abort();  // not reached
 }
@@ -105,8 +93,7 @@ void throw_error(sqlite3* db, int code, std::string_view path, std::string_view 
   };
 
   switch (basic) {
-    case SQLITE_CONSTRAINT:
-      throw_constraint(code, happened, text(happened, ""));
+    case SQLITE_CONSTRAINT: throw_constraint(code, happened, text(happened, ""));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
     case SQLITE_PROTOCOL:
@@ -139,10 +126,8 @@ void throw_error(sqlite3* db, int code, std::string_view path, std::string_view 
     case SQLITE_RANGE:
     case SQLITE_MISMATCH:
     case SQLITE_SCHEMA:
-    case SQLITE_ERROR:
-      throw statement_error(error_kind::internal, "bad_statement", text(happened, ""), code);
-    default:
-      throw error(error_kind::internal, "sqlite", text(reason, ""), code);
+    case SQLITE_ERROR: throw statement_error(error_kind::internal, "bad_statement", text(happened, ""), code);
+    default: throw error(error_kind::internal, "sqlite", text(reason, ""), code);
   }
 }
 

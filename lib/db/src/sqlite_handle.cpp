@@ -6,10 +6,10 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
-#include <algorithm>
-#include <array>
 #include <belay/core/thread.hpp>
 #include <belay/db/error.hpp>
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <thread>
 #include <type_traits>
@@ -53,10 +53,8 @@ bool is_blank(std::string_view sql) {
 
 value column_value(sqlite3_stmt* from, int index) {
   switch (sqlite3_column_type(from, index)) {
-    case SQLITE_INTEGER:
-      return static_cast<std::int64_t>(sqlite3_column_int64(from, index));
-    case SQLITE_FLOAT:
-      return sqlite3_column_double(from, index);
+    case SQLITE_INTEGER: return static_cast<std::int64_t>(sqlite3_column_int64(from, index));
+    case SQLITE_FLOAT: return sqlite3_column_double(from, index);
     case SQLITE_TEXT: {
       const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(from, index));
       return std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(from, index)));
@@ -65,8 +63,7 @@ value column_value(sqlite3_stmt* from, int index) {
       const auto* bytes = static_cast<const std::byte*>(sqlite3_column_blob(from, index));
       return blob(bytes, bytes + sqlite3_column_bytes(from, index));
     }
-    default:
-      return nullptr;
+    default: return nullptr;
   }
 }
 

@@ -35,15 +35,12 @@ result parse(std::string_view bytes, std::size_t piece) {
     bool more = true;
     while (more) {
       switch (parser.current()) {
-        case state::head_complete:
-          parser.accept_body();
-          break;
+        case state::head_complete: parser.accept_body(); break;
         case state::complete:
           out.requests.push_back(parser.take());
           parser.next();
           break;
-        default:
-          more = false;
+        default: more = false;
       }
     }
   }

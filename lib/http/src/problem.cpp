@@ -102,50 +102,34 @@ problem_error::problem_error(http::status code, std::string name, std::string de
 
 error_kind default_kind(status code) noexcept {
   switch (code) {
-    case status::unauthorized:
-      return error_kind::unauthenticated;
-    case status::forbidden:
-      return error_kind::denied;
+    case status::unauthorized: return error_kind::unauthenticated;
+    case status::forbidden: return error_kind::denied;
     case status::not_found:
-    case status::gone:
-      return error_kind::not_found;
+    case status::gone: return error_kind::not_found;
     case status::conflict:
-    case status::precondition_failed:
-      return error_kind::conflict;
+    case status::precondition_failed: return error_kind::conflict;
     case status::request_timeout:
-    case status::gateway_timeout:
-      return error_kind::timed_out;
-    case status::too_many_requests:
-      return error_kind::overloaded;
+    case status::gateway_timeout: return error_kind::timed_out;
+    case status::too_many_requests: return error_kind::overloaded;
     case status::bad_gateway:
-    case status::service_unavailable:
-      return error_kind::unavailable;
-    default:
-      return is_client_error(code) ? error_kind::invalid : error_kind::internal;
+    case status::service_unavailable: return error_kind::unavailable;
+    default: return is_client_error(code) ? error_kind::invalid : error_kind::internal;
   }
 }
 
 status default_status(error_kind kind) noexcept {
   switch (kind) {
-    case error_kind::invalid:
-      return status::unprocessable_content;
-    case error_kind::not_found:
-      return status::not_found;
-    case error_kind::conflict:
-      return status::conflict;
-    case error_kind::denied:
-      return status::forbidden;
-    case error_kind::unauthenticated:
-      return status::unauthorized;
+    case error_kind::invalid: return status::unprocessable_content;
+    case error_kind::not_found: return status::not_found;
+    case error_kind::conflict: return status::conflict;
+    case error_kind::denied: return status::forbidden;
+    case error_kind::unauthenticated: return status::unauthorized;
     case error_kind::unavailable:
-    case error_kind::overloaded:
-      return status::service_unavailable;
-    case error_kind::timed_out:
-      return status::gateway_timeout;
+    case error_kind::overloaded: return status::service_unavailable;
+    case error_kind::timed_out: return status::gateway_timeout;
     case error_kind::child_cancelled:
     case error_kind::data_format:
-    case error_kind::internal:
-      break;
+    case error_kind::internal: break;
   }
   return status::internal_server_error;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Header fields: look-up, order, list members, and what is refused.
 
-#include <doctest/doctest.h>
 #include <belay/http/headers.hpp>
+#include <doctest/doctest.h>
 
 namespace http = belay::http;
 using namespace std::string_literals;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests, responses and their wire form.
 
-#include <doctest/doctest.h>
 #include <belay/http/deadline.hpp>
 #include <belay/http/message.hpp>
 #include <belay/http/problem.hpp>
+#include <doctest/doctest.h>
 
 #include <chrono>
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Problem details: members, defaults, validity of the JSON, status mapping.
 
-#include <doctest/doctest.h>
 #include <belay/http/json_text.hpp>
 #include <belay/http/problem.hpp>
+#include <doctest/doctest.h>
 
 #include <boost/json/parse.hpp>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The request parser: good and bad input, whole and byte by byte, limits, pipelining.
 
-#include <doctest/doctest.h>
 #include <belay/http/request_parser.hpp>
+#include <doctest/doctest.h>
 
 #include <array>
 #include <ostream>
@@ -46,9 +46,7 @@ struct result {
 void advance(http::request_parser& parser, result& out, std::size_t fed) {
   while (true) {
     switch (parser.current()) {
-      case state::head_complete:
-        parser.accept_body();
-        break;
+      case state::head_complete: parser.accept_body(); break;
       case state::complete:
         out.requests.push_back(parser.take());
         parser.next();
@@ -61,8 +59,7 @@ void advance(http::request_parser& parser, result& out, std::size_t fed) {
           CHECK_FALSE(parser.error().detail.empty());
         }
         return;
-      default:
-        return;
+      default: return;
     }
     if (parser.current() == state::reading_head || parser.current() == state::reading_body) return;
   }
@@ -488,15 +485,9 @@ TEST_CASE("request parser: mutated requests give the same result cut and whole")
       const std::size_t at = random() % bytes.size();
       const char with = alphabet[random() % alphabet.size()];
       switch (random() % 3) {
-        case 0:
-          bytes[at] = with;
-          break;
-        case 1:
-          bytes.insert(at, 1, with);
-          break;
-        default:
-          bytes.erase(at, 1);
-          break;
+        case 0: bytes[at] = with; break;
+        case 1: bytes.insert(at, 1, with); break;
+        default: bytes.erase(at, 1); break;
       }
     }
     CAPTURE(bytes);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Routes: matching, decoding, 404 and 405, conflicts.
 
-#include <doctest/doctest.h>
 #include <belay/http/route_table.hpp>
+#include <doctest/doctest.h>
 
 #include <string>
 

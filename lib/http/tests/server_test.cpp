@@ -3,11 +3,11 @@
 
 #include "support_client.hpp"
 
-#include <doctest/doctest.h>
 #include <belay/core/event.hpp>
 #include <belay/core/finally.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/http/problem.hpp>
+#include <doctest/doctest.h>
 
 #include <sys/resource.h>
 

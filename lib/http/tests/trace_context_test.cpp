@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // W3C Trace Context, after the specification and its test suite.
 
-#include <doctest/doctest.h>
 #include <belay/http/trace_context.hpp>
+#include <doctest/doctest.h>
 
 #include <string>
 

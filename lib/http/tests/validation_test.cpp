@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Findings, and JSON bodies read strictly.
 
-#include <doctest/doctest.h>
 #include <belay/http/validation.hpp>
+#include <doctest/doctest.h>
 
 #include <string>
 

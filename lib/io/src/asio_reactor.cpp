@@ -37,7 +37,8 @@ class asio_reactor final : public reactor {
 
   boost::asio::io_context context_;
   // Without it the context would stop, for good, whenever its last operation completes.
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> stays_open_{context_.get_executor()};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> stays_open_{
+      context_.get_executor()};
   boost::asio::posix::stream_descriptor wake_;
   bool watching_ = false;
 };

@@ -13,7 +13,8 @@ namespace {
 
 [[noreturn]] void refuse(std::string_view text, const char* why) {
   throw error(error_kind::invalid, "bad_endpoint",
-              "'" + std::string(text) + "' is no address: " + why + "; expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080");
+              "'" + std::string(text) + "' is no address: " + why +
+                  "; expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080");
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ bool means_gone(const boost::system::error_code& reason) {
          reason == asio::error::timed_out || reason == asio::error::network_reset;
 }
 
-[[noreturn]] void throw_network(std::string_view what, const endpoint& with, const boost::system::error_code& reason) {
+[[noreturn]] void throw_network(std::string_view what, const endpoint& with,
+                                const boost::system::error_code& reason) {
   if (means_gone(reason)) throw disconnected_error(message_of(what, with, reason), std::error_code(reason));
   throw network_error(message_of(what, with, reason), std::error_code(reason));
 }
@@ -56,7 +57,8 @@ tcp_stream::~tcp_stream() = default;
 
 task<std::size_t> tcp_stream::read_some(std::span<char> into) {
   state& s = *state_;
-  auto [reason, count] = co_await s.socket.async_read_some(asio::buffer(into.data(), into.size()), use_result);
+  auto [reason, count] =
+      co_await s.socket.async_read_some(asio::buffer(into.data(), into.size()), use_result);
   if (reason == asio::error::eof) co_return 0;
   if (reason) throw_network("read from", s.peer, reason);
   co_return count;
@@ -64,7 +66,8 @@ task<std::size_t> tcp_stream::read_some(std::span<char> into) {
 
 task<> tcp_stream::write(std::string_view data) {
   state& s = *state_;
-  auto [reason, count] = co_await asio::async_write(s.socket, asio::buffer(data.data(), data.size()), use_result);
+  auto [reason, count] =
+      co_await asio::async_write(s.socket, asio::buffer(data.data(), data.size()), use_result);
   if (reason) throw_network("write to", s.peer, reason);
 }
 
@@ -106,7 +109,8 @@ task<tcp_stream> tcp_listener::accept() {
   auto [reason, socket] = co_await s.acceptor.async_accept(use_result);
   if (reason) throw_network("accept on", s.local, reason);
   boost::system::error_code gone;
-  const tcp::endpoint peer = socket.remote_endpoint(gone);  // the peer may have left already; reading will show it
+  const tcp::endpoint peer =
+      socket.remote_endpoint(gone);  // the peer may have left already; reading will show it
   co_return tcp_stream(opened(std::move(socket), to_endpoint(peer)));
 }
 

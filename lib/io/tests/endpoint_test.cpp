@@ -8,14 +8,16 @@
 using belay::io::endpoint;
 
 TEST_CASE("endpoint: what parse reads, to_string writes") {
-  for (const char* text : {"127.0.0.1:8080", "[::1]:1", "0.0.0.0:0"}) CHECK(endpoint::parse(text).to_string() == text);
+  for (const char* text : {"127.0.0.1:8080", "[::1]:1", "0.0.0.0:0"})
+    CHECK(endpoint::parse(text).to_string() == text);
   CHECK(endpoint::parse("localhost:80") == endpoint{"127.0.0.1", 80});
 }
 
 TEST_CASE("endpoint: bad text is refused with what is wrong with it") {
-  for (const char* text : {"", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:80x",
-                           "::1:80", "example.org:80", "[::1:80", "1.2.3:80"}) {
+  for (const char* text : {"", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
+                           "127.0.0.1:80x", "::1:80", "example.org:80", "[::1:80", "1.2.3:80"}) {
     CAPTURE(text);
-    CHECK_THROWS_WITH_AS(static_cast<void>(endpoint::parse(text)), doctest::Contains("expected ADDRESS:PORT"), belay::error);
+    CHECK_THROWS_WITH_AS(static_cast<void>(endpoint::parse(text)), doctest::Contains("expected ADDRESS:PORT"),
+                         belay::error);
   }
 }

@@ -79,7 +79,8 @@ TEST_CASE("tcp: errors say what was tried, with whom, and what happened") {
       io::tcp_listener listener = io::tcp_listener::bind({});
       unused = listener.local();
       CHECK_THROWS_WITH_AS(io::tcp_listener::bind(unused),
-                           doctest::Contains(("listen on " + unused.to_string() + ": ").c_str()), io::network_error);
+                           doctest::Contains(("listen on " + unused.to_string() + ": ").c_str()),
+                           io::network_error);
     }
     b::outcome<io::tcp_stream> how = co_await b::as_outcome(io::connect(unused));
     REQUIRE(how.failed());

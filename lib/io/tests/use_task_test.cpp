@@ -38,7 +38,8 @@ TEST_CASE("use_task: every shape of completion becomes a result") {
   loop.run([]() -> b::task<> {
     co_await complete_with<void()>(io::use_task);
     CHECK(co_await complete_with<void(int)>(io::use_task, 7) == 7);
-    CHECK(co_await complete_with<void(boost::system::error_code, int)>(io::use_task, boost::system::error_code(), 8) == 8);
+    CHECK(co_await complete_with<void(boost::system::error_code, int)>(io::use_task,
+                                                                       boost::system::error_code(), 8) == 8);
     auto [x, y] = co_await complete_with<void(int, std::string)>(io::use_task, 1, std::string("two"));
     CHECK(x == 1);
     CHECK(y == "two");
@@ -52,11 +53,15 @@ TEST_CASE("use_task: every shape of completion becomes a result") {
 TEST_CASE("use_task: an error code is thrown as system_error, an exception_ptr rethrown") {
   b::loop loop;
   CHECK_THROWS_AS(loop.run([]() -> b::task<> {
-    co_await complete_with<void(boost::system::error_code)>(io::use_task, boost::system::error_code(asio::error::eof));
-  }()), boost::system::system_error);
+    co_await complete_with<void(boost::system::error_code)>(io::use_task,
+                                                            boost::system::error_code(asio::error::eof));
+  }()),
+                  boost::system::system_error);
   CHECK_THROWS_AS(loop.run([]() -> b::task<> {
-    co_await complete_with<void(std::exception_ptr)>(io::use_task, std::make_exception_ptr(std::logic_error("x")));
-  }()), std::logic_error);
+    co_await complete_with<void(std::exception_ptr)>(io::use_task,
+                                                     std::make_exception_ptr(std::logic_error("x")));
+  }()),
+                  std::logic_error);
 }
 
 TEST_CASE("use_task: a cancelled Asio operation is aborted, and the task unwound [row 31]") {

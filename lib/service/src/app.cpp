@@ -23,7 +23,9 @@ task<> end_of(child<void>& what) { co_await what; }
 }  // namespace
 
 app::state::state(app_options given, telemetry::logger target)
-    : options(std::move(given)), log(std::move(target)), random(options.random),
+    : options(std::move(given)),
+      log(std::move(target)),
+      random(options.random),
       background(options.most_background_tasks) {
   if (!random) {
     random = [device = std::make_shared<std::random_device>()] {
@@ -41,7 +43,9 @@ app::~app() = default;
 
 lifespan& app::steps() noexcept { return state_->steps; }
 
-void app::step(std::string name, task_function<task<>()> what) { steps().step(std::move(name), std::move(what)); }
+void app::step(std::string name, task_function<task<>()> what) {
+  steps().step(std::move(name), std::move(what));
+}
 
 void app::route(http::method verb, std::string_view pattern, handler handle) {
   state_->routes.add(verb, pattern);
@@ -170,9 +174,10 @@ task<int> app::state::live() {
 int app::state::conclude(const outcome<void>& how, const std::string& failed_step) {
   const failure what = how.failure();
   if (!failed_step.empty()) {
-    log.fatal("start_failed", {{"message", options.name + ": cannot start: " + failed_step + ": " + what.message()},
-                               {"step", failed_step},
-                               {"reason", what.message()}});
+    log.fatal("start_failed",
+              {{"message", options.name + ": cannot start: " + failed_step + ": " + what.message()},
+               {"step", failed_step},
+               {"reason", what.message()}});
     log.write(telemetry::level::debug, "start_failure", what);
     for (const failure& one : what.flatten()) one.observe();  // told above, and those of closing below
     if (report.reason.empty()) report.reason = "failed start";
@@ -188,8 +193,9 @@ int app::state::conclude(const outcome<void>& how, const std::string& failed_ste
 }
 
 task<> app::state::serve(resource<io::tcp_listener> listening) {
-  http::server web([this](http::exchange& from) -> task<http::response> { co_return co_await or_fail(dispatch(from)); },
-                   make_hooks(), options.http);
+  http::server web(
+      [this](http::exchange& from) -> task<http::response> { co_return co_await or_fail(dispatch(from)); },
+      make_hooks(), options.http);
   server = &web;
   struct not_serving {
     state& self;
@@ -209,7 +215,8 @@ task<> app::state::serve_connections(resource<io::tcp_listener> listening) {
   const std::string url = "http://" + listening_on.to_string();
   co_await with_group([this, &listening, &url](group& tasks) -> task<> {
     child<void> connections = tasks.spawn(
-        [this](io::tcp_listener& on) -> task<> { co_await or_fail(server->serve(std::move(on))); }, std::move(*listening));
+        [this](io::tcp_listener& on) -> task<> { co_await or_fail(server->serve(std::move(on))); },
+        std::move(*listening));
     now = phase::serving;
     log.info("listening", {{"message", options.name + ": listening on " + url}, {"url", url}});
     serving.set();

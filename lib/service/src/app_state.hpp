@@ -50,8 +50,9 @@ struct app::state {
   [[nodiscard]] task<http::response> dispatch(http::exchange& from);
   [[nodiscard]] task<http::response> call_handler(http::exchange& from, const http::trace_context& trace);
   [[nodiscard]] std::optional<http::response> judge_head(const http::request& head);
-  [[nodiscard]] http::response refuse(http::problem why, const http::headers& extra, const http::request& head,
-                                      const http::trace_context& trace, const failure* cause);
+  [[nodiscard]] http::response refuse(http::problem why, const http::headers& extra,
+                                      const http::request& head, const http::trace_context& trace,
+                                      const failure* cause);
   [[nodiscard]] http::response answer_failure(const failure& what, const http::request& head,
                                               const http::trace_context& trace);
   // health.cpp

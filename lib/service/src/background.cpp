@@ -19,7 +19,8 @@ background_tasks::background_tasks(std::size_t most) : most_(most) {
 
 background_place background_tasks::reserve() {
   if (places_taken_ >= most_) {
-    throw background_overload_error("background work: all of " + std::to_string(most_) + " places are taken; try again later");
+    throw background_overload_error("background work: all of " + std::to_string(most_) +
+                                    " places are taken; try again later");
   }
   ++places_taken_;
   return background_place(*this);
@@ -39,7 +40,8 @@ std::vector<std::string> background_tasks::unfinished() const {
   std::vector<std::pair<std::string, std::size_t>> counted;
   for (const job& one : jobs_) {
     for (const background_work& piece : one.left) {
-      const auto known = std::find_if(counted.begin(), counted.end(), [&](const auto& c) { return c.first == piece.name; });
+      const auto known =
+          std::find_if(counted.begin(), counted.end(), [&](const auto& c) { return c.first == piece.name; });
       if (known == counted.end()) {
         counted.emplace_back(piece.name, 1);
       } else {
@@ -48,7 +50,8 @@ std::vector<std::string> background_tasks::unfinished() const {
     }
   }
   std::vector<std::string> names;
-  for (const auto& [name, count] : counted) names.push_back(count == 1 ? name : name + " (" + std::to_string(count) + ")");
+  for (const auto& [name, count] : counted)
+    names.push_back(count == 1 ? name : name + " (" + std::to_string(count) + ")");
   return names;
 }
 

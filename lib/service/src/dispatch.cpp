@@ -30,7 +30,8 @@ public_text text_for(error_kind kind) noexcept {
     case error_kind::conflict: return {"conflict", "it conflicts with the present state"};
     case error_kind::denied: return {"denied", "not allowed"};
     case error_kind::unauthenticated: return {"unauthenticated", "authentication is needed"};
-    case error_kind::unavailable: return {"unavailable", "a part of the service is not available just now; try again later"};
+    case error_kind::unavailable:
+      return {"unavailable", "a part of the service is not available just now; try again later"};
     case error_kind::overloaded: return {"overloaded", "too much to do just now; try again later"};
     case error_kind::timed_out: return {"timed_out", "it took too long"};
     case error_kind::child_cancelled:
@@ -59,7 +60,9 @@ request::request(http::exchange& from, const http::route_match& match, const htt
                  telemetry::logger log, background_tasks& background)
     : exchange_(&from), match_(&match), trace_(&trace), log_(std::move(log)), background_(&background) {}
 
-std::optional<std::string_view> request::path(std::string_view name) const noexcept { return match_->parameter(name); }
+std::optional<std::string_view> request::path(std::string_view name) const noexcept {
+  return match_->parameter(name);
+}
 
 std::optional<std::string_view> request::query(std::string_view name) const noexcept {
   return exchange_->request.query_value(name);
@@ -107,8 +110,10 @@ http::response app::state::answer_failure(const failure& what, const http::reque
     for (const error_rule& rule : rules) {
       if (!rule.matches(one.exception())) continue;
       // A rule for a base is less derived than what a `problem_error` says of itself.
-      if (ready != nullptr && belay::detail::exception_as<http::problem_error*>(rule.pointer) == nullptr) continue;
-      return refuse({.status = rule.status, .code = rule.code, .detail = one.message()}, {}, head, trace, &what);
+      if (ready != nullptr && belay::detail::exception_as<http::problem_error*>(rule.pointer) == nullptr)
+        continue;
+      return refuse({.status = rule.status, .code = rule.code, .detail = one.message()}, {}, head, trace,
+                    &what);
     }
     if (ready != nullptr) {
       return refuse(ready->problem(), ready->headers(), head, trace, &what);
@@ -117,7 +122,8 @@ http::response app::state::answer_failure(const failure& what, const http::reque
   error_kind kind = error_kind::internal;
   if (const auto* typed = belay::detail::exception_as<error>(what.exception())) kind = typed->kind();
   const public_text text = text_for(kind);
-  return refuse({.status = http::default_status(kind), .code = text.code, .detail = text.detail}, {}, head, trace, &what);
+  return refuse({.status = http::default_status(kind), .code = text.code, .detail = text.detail}, {}, head,
+                trace, &what);
 }
 
 std::optional<http::response> app::state::judge_head(const http::request& head) {
@@ -125,8 +131,9 @@ std::optional<http::response> app::state::judge_head(const http::request& head) 
   const http::route_match match = routes.find(head.method, head.path);
   switch (match.what) {
     case http::route_match::outcome::not_found:
-      return refuse({.status = http::status::not_found, .code = "not_found", .detail = "there is nothing at this path"}, {},
-                    head, trace(), nullptr);
+      return refuse(
+          {.status = http::status::not_found, .code = "not_found", .detail = "there is nothing at this path"},
+          {}, head, trace(), nullptr);
     case http::route_match::outcome::method_not_allowed: {
       http::headers allow;
       allow.add("Allow", match.allow);
@@ -159,11 +166,14 @@ task<http::response> app::state::call_handler(http::exchange& from, const http::
   request asked(from, match, trace, bound, background);
   const std::optional<std::chrono::milliseconds> limit = http::read_deadline(from.request.headers);
   // By way of a task of its own, so that an error before the first await is an error like any other.
-  auto call = [](const handler& with, request& about) -> task<http::response> { co_return co_await or_fail(with(about)); };
+  auto call = [](const handler& with, request& about) -> task<http::response> {
+    co_return co_await or_fail(with(about));
+  };
   task<http::response> work = call(handlers.at(match.route), asked);
   std::optional<http::response> answer;
   if (limit) {
-    answer = co_await or_fail(move_on_after(saturating_add(from.arrived, *limit) - belay::now(), std::move(work)));
+    answer =
+        co_await or_fail(move_on_after(saturating_add(from.arrived, *limit) - belay::now(), std::move(work)));
   } else {
     answer = co_await or_fail(std::move(work));
   }
@@ -194,9 +204,7 @@ task<http::response> app::state::dispatch(http::exchange& from) {
 
 http::server_hooks app::state::make_hooks() {
   http::server_hooks hooks;
-  hooks.judge_head = [this](const http::request& head, const io::endpoint&) {
-    return judge_head(head);
-  };
+  hooks.judge_head = [this](const http::request& head, const io::endpoint&) { return judge_head(head); };
   hooks.refused = [this](const http::protocol_error& why, const http::request& head, const io::endpoint&) {
     return refuse({.status = why.status, .code = why.code, .detail = why.detail}, {}, head,
                   http::continue_trace(head.headers, random), nullptr);
@@ -207,7 +215,8 @@ http::server_hooks app::state::make_hooks() {
   hooks.ended = [this](http::exchange& of, const http::response* what, http::delivery) {
     auto after = afterwards.extract(&of);
     // Whoever did the work gets what follows it, whether or not the client has stayed for the answer.
-    if (what != nullptr && !after.empty()) background.start(std::move(after.mapped().work), std::move(after.mapped().log));
+    if (what != nullptr && !after.empty())
+      background.start(std::move(after.mapped().work), std::move(after.mapped().log));
   };
   hooks.accept_failed = [this](const failure& why) { log.error("accept_failed", why); };
   return hooks;

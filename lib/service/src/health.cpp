@@ -23,8 +23,9 @@ void app::state::add_health_routes(app& of) {
     boost::json::object body;
     body["status"] = status;
     body["in_use"] = std::move(in_use);
-    co_return http::response::json(now == phase::serving ? http::status::ok : http::status::service_unavailable,
-                                   boost::json::serialize(body));
+    co_return http::response::json(
+        now == phase::serving ? http::status::ok : http::status::service_unavailable,
+        boost::json::serialize(body));
   });
 }
 

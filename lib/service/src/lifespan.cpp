@@ -20,7 +20,8 @@ managed<unit> only_at_start(task_function<task<>()> what) {
 namespace detail {
 
 void throw_not_open(const std::string& name) {
-  throw misuse_error("the resource of lifespan step '" + name + "' was used before it was opened or after it was closed");
+  throw misuse_error("the resource of lifespan step '" + name +
+                     "' was used before it was opened or after it was closed");
 }
 
 task<> close_opened(belay::detail::resource_frame& opened, exit_status how) {
@@ -67,7 +68,9 @@ void lifespan::add(std::string name, managed<unit> what) {
   entries_.push_back({std::move(name), std::move(what)});
 }
 
-void lifespan::step(std::string name, task_function<task<>()> what) { add(std::move(name), only_at_start(std::move(what))); }
+void lifespan::step(std::string name, task_function<task<>()> what) {
+  add(std::move(name), only_at_start(std::move(what)));
+}
 
 task<> lifespan::run(task_function<task<>()> body, shutdown_report& report, std::string& failed_step) {
   if (std::exchange(begun_, true)) throw misuse_error("lifespan::run was called twice");

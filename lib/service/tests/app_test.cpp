@@ -54,9 +54,9 @@ auto throws(E error) {
 answer ask_once(app& of, std::string text) {
   answer got;
   CHECK(support::serve(of, [&](app& a) -> task<> {
-    client c = co_await support::connect(a);
-    got = co_await c.ask(text);
-  }) == service::exit_clean);
+          client c = co_await support::connect(a);
+          got = co_await c.ask(text);
+        }) == service::exit_clean);
   return got;
 }
 
@@ -67,7 +67,8 @@ task<> fail_with(std::exception_ptr what) {
 
 }  // namespace
 
-TEST_CASE("app: every answer carries traceparent; one of 400 or more is one record with the trace id of header and body [row 416]") {
+TEST_CASE(
+    "app: every answer carries traceparent; one of 400 or more is one record with the trace id of header and body [row 416]") {
   record_keeper records;
   app a(support::options(), records.log);
   a.get("/ok", ok);
@@ -84,66 +85,69 @@ TEST_CASE("app: every answer carries traceparent; one of 400 or more is one reco
       {"OPTIONS /ok HTTP/1.1\r\nHost: test\r\n" + traced + "\r\n", 204, ""},
       {get("/none", traced), 404, "not_found"},
       {"DELETE /ok HTTP/1.1\r\nHost: test\r\n" + traced + "\r\n", 405, "method_not_allowed"},
-      {"POST /ok HTTP/1.1\r\nHost: test\r\n" + traced + "Content-Length: 2\r\n\r\n{}", 415, "unsupported_media_type"},
+      {"POST /ok HTTP/1.1\r\nHost: test\r\n" + traced + "Content-Length: 2\r\n\r\n{}", 415,
+       "unsupported_media_type"},
       {get("/bug", traced), 500, "internal"},
       {"GET /ok HTTP/1.1\r\n" + traced + "\r\n", 400, "bad_request"},
       {"GET /ok HTTP/9.9\r\nHost: test\r\n" + traced + "\r\n", 505, "http_version_not_supported"},
   };
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    for (const expectation& one : all) {
-      CAPTURE(one.text);
-      records.sink->clear();
-      client c = co_await support::connect(of);
-      const answer got = co_await c.ask(one.text);
-      CHECK(got.status() == one.status);
-      const std::string parent = got.field("traceparent");
-      REQUIRE(parent.size() == 55);
-      const std::string id = parent.substr(3, 32);
-      // Of a malformed request, the head may not be known.
-      if (one.status < 500 || one.status == 500) CHECK((id == trace || one.status == 400));
-      CHECK_FALSE(contains(parent, "b7ad6b7169203331"));
-      const words failed = records.events("request_failed");
-      if (one.status < 400) {
-        CHECK(failed.empty());
-        continue;
-      }
-      REQUIRE(failed.size() == 1);
-      CHECK(contains(failed[0], id));
-      CHECK(contains(failed[0], one.status >= 500 ? "\"level\":\"error\"" : "\"level\":\"warn\""));
-      CHECK(got.field("Content-Type") == "application/problem+json");
-      CHECK(contains(got.body, "\"trace_id\":\"" + id + "\""));
-      CHECK(contains(got.body, "\"code\":\"" + one.code + "\""));
-      CHECK_FALSE(contains(got.body, "hunter2"));
-    }
-  }) == service::exit_clean);
+          for (const expectation& one : all) {
+            CAPTURE(one.text);
+            records.sink->clear();
+            client c = co_await support::connect(of);
+            const answer got = co_await c.ask(one.text);
+            CHECK(got.status() == one.status);
+            const std::string parent = got.field("traceparent");
+            REQUIRE(parent.size() == 55);
+            const std::string id = parent.substr(3, 32);
+            // Of a malformed request, the head may not be known.
+            if (one.status < 500 || one.status == 500) CHECK((id == trace || one.status == 400));
+            CHECK_FALSE(contains(parent, "b7ad6b7169203331"));
+            const words failed = records.events("request_failed");
+            if (one.status < 400) {
+              CHECK(failed.empty());
+              continue;
+            }
+            REQUIRE(failed.size() == 1);
+            CHECK(contains(failed[0], id));
+            CHECK(contains(failed[0], one.status >= 500 ? "\"level\":\"error\"" : "\"level\":\"warn\""));
+            CHECK(got.field("Content-Type") == "application/problem+json");
+            CHECK(contains(got.body, "\"trace_id\":\"" + id + "\""));
+            CHECK(contains(got.body, "\"code\":\"" + one.code + "\""));
+            CHECK_FALSE(contains(got.body, "hunter2"));
+          }
+        }) == service::exit_clean);
 }
 
-TEST_CASE("app: an unknown error is 500 with no internals; the whole failure is logged, once [row 414] [row 416] [row 421]") {
+TEST_CASE(
+    "app: an unknown error is 500 with no internals; the whole failure is logged, once [row 414] [row 416] [row 421]") {
   record_keeper records;
   app a(support::options(), records.log);
   a.get("/std", throws(std::runtime_error("secret of std")));
   a.get("/int", throws(42));
   a.get("/early", belay::task_function<task<http::response>(request&)>());
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    for (const char* path : {"/std", "/int", "/early"}) {
-      CAPTURE(path);
-      records.sink->clear();
-      const answer got = co_await c.ask(get(path));  // the connection is kept
-      CHECK(got.status() == 500);
-      CHECK(contains(got.body, "\"detail\":\"internal error\""));
-      CHECK_FALSE(contains(got.body, "secret"));
-      CHECK(records.events("request_failed").size() == 1);
-      CHECK(records.errors() == 1);
-    }
-    CHECK(records.all("secret of std").empty());
-    const answer again = co_await c.ask(get("/std"));
-    CHECK(again.status() == 500);
-    CHECK(records.all("secret of std").size() == 1);
-  }) == service::exit_clean);
+          client c = co_await support::connect(of);
+          for (const char* path : {"/std", "/int", "/early"}) {
+            CAPTURE(path);
+            records.sink->clear();
+            const answer got = co_await c.ask(get(path));  // the connection is kept
+            CHECK(got.status() == 500);
+            CHECK(contains(got.body, "\"detail\":\"internal error\""));
+            CHECK_FALSE(contains(got.body, "secret"));
+            CHECK(records.events("request_failed").size() == 1);
+            CHECK(records.errors() == 1);
+          }
+          CHECK(records.all("secret of std").empty());
+          const answer again = co_await c.ask(get("/std"));
+          CHECK(again.status() == 500);
+          CHECK(records.all("secret of std").size() == 1);
+        }) == service::exit_clean);
 }
 
-TEST_CASE("app: the most derived rule wins, in whatever order they were registered; the last one of a type replaces [row 411]") {
+TEST_CASE(
+    "app: the most derived rule wins, in whatever order they were registered; the last one of a type replaces [row 411]") {
   for (int order = 0; order != 6; ++order) {
     CAPTURE(order);
     record_keeper records;
@@ -165,15 +169,15 @@ TEST_CASE("app: the most derived rule wins, in whatever order they were register
     a.get("/puppy", throws(puppy_error("the detail")));
     a.get("/std", throws(std::logic_error("other")));
     CHECK(support::serve(a, [&](app& of) -> task<> {
-      client c = co_await support::connect(of);
-      CHECK(contains((co_await c.ask(get("/animal"))).body, "\"code\":\"beast\""));
-      CHECK(contains((co_await c.ask(get("/dog"))).body, "\"code\":\"dog\""));
-      const answer got = co_await c.ask(get("/puppy"));
-      CHECK(got.status() == 410);
-      CHECK(contains(got.body, "\"code\":\"puppy\""));
-      CHECK(contains(got.body, "\"detail\":\"the detail\""));
-      CHECK((co_await c.ask(get("/std"))).status() == 500);
-    }) == service::exit_clean);
+            client c = co_await support::connect(of);
+            CHECK(contains((co_await c.ask(get("/animal"))).body, "\"code\":\"beast\""));
+            CHECK(contains((co_await c.ask(get("/dog"))).body, "\"code\":\"dog\""));
+            const answer got = co_await c.ask(get("/puppy"));
+            CHECK(got.status() == 410);
+            CHECK(contains(got.body, "\"code\":\"puppy\""));
+            CHECK(contains(got.body, "\"detail\":\"the detail\""));
+            CHECK((co_await c.ask(get("/std"))).status() == 500);
+          }) == service::exit_clean);
   }
 }
 
@@ -186,7 +190,8 @@ TEST_CASE("app: rules are those of one app [row 412]") {
   CHECK(ask_once(b, get("/")).status() == 500);
 }
 
-TEST_CASE("app: problem_error is answered as it says, also when there is a rule for its base; a rule for a derived one wins [row 422]") {
+TEST_CASE(
+    "app: problem_error is answered as it says, also when there is a rule for its base; a rule for a derived one wins [row 422]") {
   record_keeper records;
   app a(support::options(), records.log);
   a.on_error<teapot_problem>(http::status::conflict, "teapot");
@@ -194,21 +199,22 @@ TEST_CASE("app: problem_error is answered as it says, also when there is a rule 
   a.on_error<std::exception>(http::status::bad_gateway, "std");
   http::headers extra;
   extra.add("WWW-Authenticate", "Basic");
-  a.get("/problem", throws(http::problem_error(
-                        http::problem{.status = http::status::unauthorized, .code = "who", .detail = "log in"}, extra)));
+  a.get("/problem",
+        throws(http::problem_error(
+            http::problem{.status = http::status::unauthorized, .code = "who", .detail = "log in"}, extra)));
   a.get("/teapot", throws(teapot_problem(http::status::gone, "x", "y")));
   a.get("/error", throws(animal_error("text")));
   a.get("/std", throws(std::runtime_error("text")));
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    const answer got = co_await c.ask(get("/problem"));
-    CHECK(got.status() == 401);
-    CHECK(got.field("WWW-Authenticate") == "Basic");
-    CHECK(contains(got.body, "\"code\":\"who\""));
-    CHECK(contains((co_await c.ask(get("/teapot"))).body, "\"code\":\"teapot\""));
-    CHECK(contains((co_await c.ask(get("/error"))).body, "\"code\":\"any\""));
-    CHECK(contains((co_await c.ask(get("/std"))).body, "\"code\":\"std\""));
-  }) == service::exit_clean);
+          client c = co_await support::connect(of);
+          const answer got = co_await c.ask(get("/problem"));
+          CHECK(got.status() == 401);
+          CHECK(got.field("WWW-Authenticate") == "Basic");
+          CHECK(contains(got.body, "\"code\":\"who\""));
+          CHECK(contains((co_await c.ask(get("/teapot"))).body, "\"code\":\"teapot\""));
+          CHECK(contains((co_await c.ask(get("/error"))).body, "\"code\":\"any\""));
+          CHECK(contains((co_await c.ask(get("/std"))).body, "\"code\":\"std\""));
+        }) == service::exit_clean);
 }
 
 TEST_CASE("app: what is attached to an unknown error is looked at; what it replaced is not") {
@@ -217,7 +223,8 @@ TEST_CASE("app: what is attached to an unknown error is looked at; what it repla
   a.on_error<dog_error>(http::status::not_found, "dog");
   a.get("/attached", [](request&) -> task<http::response> {
     co_await belay::with_group([](belay::group& both) -> task<> {
-      both.spawn([]() -> task<> { co_await fail_with(std::make_exception_ptr(std::runtime_error("first"))); });
+      both.spawn(
+          []() -> task<> { co_await fail_with(std::make_exception_ptr(std::runtime_error("first"))); });
       both.spawn([]() -> task<> { co_await fail_with(std::make_exception_ptr(dog_error("second"))); });
       co_return;
     });
@@ -232,20 +239,22 @@ TEST_CASE("app: what is attached to an unknown error is looked at; what it repla
     co_return http::response{};
   });
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    CHECK((co_await c.ask(get("/attached"))).status() == 404);
-    CHECK(records.events("request_failed").size() == 1);
-    const answer got = co_await c.ask(get("/replaced"));
-    CHECK(got.status() == 500);
-    CHECK_FALSE(contains(got.body, "lookup"));
-  }) == service::exit_clean);
+          client c = co_await support::connect(of);
+          CHECK((co_await c.ask(get("/attached"))).status() == 404);
+          CHECK(records.events("request_failed").size() == 1);
+          const answer got = co_await c.ask(get("/replaced"));
+          CHECK(got.status() == 500);
+          CHECK_FALSE(contains(got.body, "lookup"));
+        }) == service::exit_clean);
   CHECK(records.all("the lookup says no").size() == 1);
 }
 
 TEST_CASE("app: without a rule the kind decides, and the text stays inside [row 426] [row 466]") {
   record_keeper records;
   app a(support::options(), records.log);
-  const auto kind = [&](const char* path, belay::error_kind of) { a.get(path, throws(belay::error(of, "code", "inner text"))); };
+  const auto kind = [&](const char* path, belay::error_kind of) {
+    a.get(path, throws(belay::error(of, "code", "inner text")));
+  };
   kind("/unavailable", belay::error_kind::unavailable);
   kind("/overloaded", belay::error_kind::overloaded);
   kind("/not_found", belay::error_kind::not_found);
@@ -255,20 +264,24 @@ TEST_CASE("app: without a rule the kind decides, and the text stays inside [row 
     co_return http::response{};
   });
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    for (const auto& [path, status] : std::vector<std::pair<const char*, int>>{
-             {"/unavailable", 503}, {"/overloaded", 503}, {"/not_found", 404}, {"/data_format", 500}, {"/timeout", 504}}) {
-      CAPTURE(path);
-      const answer got = co_await c.ask(get(path));
-      CHECK(got.status() == status);
-      CHECK((got.field("Retry-After") == "1") == (status == 503));
-      CHECK_FALSE(contains(got.body, "inner text"));
-      CHECK_FALSE(contains(got.body, ".cpp"));
-    }
-  }) == service::exit_clean);
+          client c = co_await support::connect(of);
+          for (const auto& [path, status] : std::vector<std::pair<const char*, int>>{{"/unavailable", 503},
+                                                                                     {"/overloaded", 503},
+                                                                                     {"/not_found", 404},
+                                                                                     {"/data_format", 500},
+                                                                                     {"/timeout", 504}}) {
+            CAPTURE(path);
+            const answer got = co_await c.ask(get(path));
+            CHECK(got.status() == status);
+            CHECK((got.field("Retry-After") == "1") == (status == 503));
+            CHECK_FALSE(contains(got.body, "inner text"));
+            CHECK_FALSE(contains(got.body, ".cpp"));
+          }
+        }) == service::exit_clean);
 }
 
-TEST_CASE("app: an impossible status from a handler is a 500, told in the log, and its background work does not run [row 419]") {
+TEST_CASE(
+    "app: an impossible status from a handler is a 500, told in the log, and its background work does not run [row 419]") {
   record_keeper records;
   bool ran = false;
   app a(support::options(), records.log);
@@ -290,17 +303,22 @@ TEST_CASE("app: the head is judged before the body is sent: 404, 405 with Allow,
   app a(support::options(), records.log);
   a.post("/users", ok);
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    const std::string rest = " HTTP/1.1\r\nHost: test\r\nContent-Length: 900000\r\nExpect: 100-continue\r\n\r\n";
-    const std::string json_rest = " HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
-                                  "Expect: 100-continue\r\n\r\n";
-    for (const auto& [line, status] : std::vector<std::pair<std::string, int>>{
-             {"POST /none" + rest, 404}, {"PUT /users" + rest, 405}, {"POST /users" + rest, 415}, {"POST /users" + json_rest, 100}}) {
-      client c = co_await support::connect(of);
-      const answer got = co_await c.ask(line);
-      CHECK(got.status() == status);
-      if (status == 405) CHECK(contains(got.field("Allow"), "POST"));
-    }
-  }) == service::exit_clean);
+          const std::string rest =
+              " HTTP/1.1\r\nHost: test\r\nContent-Length: 900000\r\nExpect: 100-continue\r\n\r\n";
+          const std::string json_rest =
+              " HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+              "Expect: 100-continue\r\n\r\n";
+          for (const auto& [line, status] :
+               std::vector<std::pair<std::string, int>>{{"POST /none" + rest, 404},
+                                                        {"PUT /users" + rest, 405},
+                                                        {"POST /users" + rest, 415},
+                                                        {"POST /users" + json_rest, 100}}) {
+            client c = co_await support::connect(of);
+            const answer got = co_await c.ask(line);
+            CHECK(got.status() == status);
+            if (status == 405) CHECK(contains(got.field("Allow"), "POST"));
+          }
+        }) == service::exit_clean);
 }
 
 TEST_CASE("app: routes doubled or malformed are misuse, and leave no trace") {
@@ -313,7 +331,8 @@ TEST_CASE("app: routes doubled or malformed are misuse, and leave no trace") {
   CHECK(ask_once(a, get("/ok")).status() == 200);
 }
 
-TEST_CASE("app: background work starts after the response, in order, with the request's trace; the connection goes on [row 439] [row 445] [row 451]") {
+TEST_CASE(
+    "app: background work starts after the response, in order, with the request's trace; the connection goes on [row 439] [row 445] [row 451]") {
   record_keeper records;
   words said;
   belay::event go;
@@ -334,13 +353,13 @@ TEST_CASE("app: background work starts after the response, in order, with the re
   });
   a.get("/ok", ok);
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    CHECK((co_await c.ask(get("/start", traced))).status() == 202);
-    CHECK((co_await c.ask(get("/ok"))).status() == 200);
-    CHECK(said == words{"handler", "one"});
-    CHECK(contains((co_await c.ask(get("/health/ready"))).body, "\"background\":2"));
-    go.set();
-  }) == service::exit_clean);  // stopping drains it
+          client c = co_await support::connect(of);
+          CHECK((co_await c.ask(get("/start", traced))).status() == 202);
+          CHECK((co_await c.ask(get("/ok"))).status() == 200);
+          CHECK(said == words{"handler", "one"});
+          CHECK(contains((co_await c.ask(get("/health/ready"))).body, "\"background\":2"));
+          go.set();
+        }) == service::exit_clean);  // stopping drains it
   CHECK(said == words{"handler", "one", "two"});
   const words failed = records.events("background_task_failed");
   REQUIRE(failed.size() == 1);
@@ -348,7 +367,8 @@ TEST_CASE("app: background work starts after the response, in order, with the re
   CHECK(contains(records.events("in_two").at(0), trace));
 }
 
-TEST_CASE("app: the background work of a failed request does not run, and its places are given back [row 448]") {
+TEST_CASE(
+    "app: the background work of a failed request does not run, and its places are given back [row 448]") {
   record_keeper records;
   bool ran = false;
   auto options = support::options();
@@ -363,13 +383,14 @@ TEST_CASE("app: the background work of a failed request does not run, and its pl
     throw std::runtime_error("after adding it");
   });
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    for (int i = 0; i != 3; ++i) CHECK((co_await c.ask(get("/fails"))).status() == 500);
-  }) == service::exit_clean);
+          client c = co_await support::connect(of);
+          for (int i = 0; i != 3; ++i) CHECK((co_await c.ask(get("/fails"))).status() == 500);
+        }) == service::exit_clean);
   CHECK_FALSE(ran);
 }
 
-TEST_CASE("app: more background work than there is room for is refused with 503, requests under way counted [row 433] [row 454]") {
+TEST_CASE(
+    "app: more background work than there is room for is refused with 503, requests under way counted [row 433] [row 454]") {
   record_keeper records;
   belay::event go;
   auto options = support::options();
@@ -381,20 +402,23 @@ TEST_CASE("app: more background work than there is room for is refused with 503,
     co_return http::response::json(http::status::ok, "{}");
   });
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client first = co_await support::connect(of);
-    client second = co_await support::connect(of);
-    co_await first.send(get("/slow"));
-    for (int i = 0; i != 200 && !contains((co_await second.ask(get("/health/ready"))).body, "\"requests\":1"); ++i) {
-    }
-    const answer refused = co_await second.ask(get("/slow"));
-    CHECK(refused.status() == 503);
-    CHECK(refused.field("Retry-After") == "1");
-    go.set();
-    CHECK((co_await first.read()).status() == 200);
-  }) == service::exit_clean);
+          client first = co_await support::connect(of);
+          client second = co_await support::connect(of);
+          co_await first.send(get("/slow"));
+          for (int i = 0;
+               i != 200 && !contains((co_await second.ask(get("/health/ready"))).body, "\"requests\":1");
+               ++i) {
+          }
+          const answer refused = co_await second.ask(get("/slow"));
+          CHECK(refused.status() == 503);
+          CHECK(refused.field("Retry-After") == "1");
+          go.set();
+          CHECK((co_await first.read()).status() == 200);
+        }) == service::exit_clean);
 }
 
-TEST_CASE("app: a client that leaves cancels its request; that is no failure, and no background work of it runs [row 428]") {
+TEST_CASE(
+    "app: a client that leaves cancels its request; that is no failure, and no background work of it runs [row 428]") {
   record_keeper records;
   belay::event started;
   belay::event gone;
@@ -415,18 +439,19 @@ TEST_CASE("app: a client that leaves cancels its request; that is no failure, an
     co_return http::response{};
   });
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    co_await c.send(get("/hang"));
-    co_await started.wait();
-    c.close();
-    co_await gone.wait();
-  }) == service::exit_clean);
+          client c = co_await support::connect(of);
+          co_await c.send(get("/hang"));
+          co_await started.wait();
+          c.close();
+          co_await gone.wait();
+        }) == service::exit_clean);
   CHECK(records.all("\"level\":\"warn\"").empty());
   CHECK(records.errors() == 0);
   CHECK_FALSE(ran);
 }
 
-TEST_CASE("app: the client's deadline cancels the handler and is 504; a bad one is 400; a quick answer is not touched [row 427]") {
+TEST_CASE(
+    "app: the client's deadline cancels the handler and is 504; a bad one is 400; a quick answer is not touched [row 427]") {
   record_keeper records;
   bool cleaned = false;
   bool ran = false;
@@ -446,19 +471,20 @@ TEST_CASE("app: the client's deadline cancels the handler and is 504; a bad one 
   });
   a.get("/ok", ok);
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    const answer late = co_await c.ask(get("/slow", "Belay-Deadline-Ms: 20\r\n"));
-    CHECK(late.status() == 504);
-    CHECK(contains(late.body, "\"code\":\"deadline_exceeded\""));
-    CHECK(cleaned);
-    for (const char* bad : {"0", "-1", "1.5", "abc", "250ms", "3600001", "18446744073709551616"}) {
-      CAPTURE(bad);
-      const answer refused = co_await c.ask(get("/ok", "Belay-Deadline-Ms: " + std::string(bad) + "\r\n"));
-      CHECK(refused.status() == 400);
-      CHECK(contains(refused.body, "\"code\":\"invalid_deadline\""));
-    }
-    CHECK((co_await c.ask(get("/ok", "Belay-Deadline-Ms: 3600000\r\n"))).status() == 200);
-  }) == service::exit_clean);
+          client c = co_await support::connect(of);
+          const answer late = co_await c.ask(get("/slow", "Belay-Deadline-Ms: 20\r\n"));
+          CHECK(late.status() == 504);
+          CHECK(contains(late.body, "\"code\":\"deadline_exceeded\""));
+          CHECK(cleaned);
+          for (const char* bad : {"0", "-1", "1.5", "abc", "250ms", "3600001", "18446744073709551616"}) {
+            CAPTURE(bad);
+            const answer refused =
+                co_await c.ask(get("/ok", "Belay-Deadline-Ms: " + std::string(bad) + "\r\n"));
+            CHECK(refused.status() == 400);
+            CHECK(contains(refused.body, "\"code\":\"invalid_deadline\""));
+          }
+          CHECK((co_await c.ask(get("/ok", "Belay-Deadline-Ms: 3600000\r\n"))).status() == 200);
+        }) == service::exit_clean);
   CHECK_FALSE(ran);
 }
 
@@ -467,17 +493,18 @@ TEST_CASE("app: health tells what is in use; the request that asks is not counte
   app a(support::options(), records.log);
   a.gauge("connections", [] { return std::size_t{4}; });
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    const answer live = co_await c.ask(get("/health/live"));
-    CHECK(live.status() == 200);
-    CHECK(live.body == R"({"status":"ok"})");
-    const answer ready = co_await c.ask(get("/health/ready"));
-    CHECK(ready.status() == 200);
-    CHECK(ready.body == R"({"status":"ready","in_use":{"requests":0,"connections":4,"background":0}})");
-  }) == service::exit_clean);
+          client c = co_await support::connect(of);
+          const answer live = co_await c.ask(get("/health/live"));
+          CHECK(live.status() == 200);
+          CHECK(live.body == R"({"status":"ok"})");
+          const answer ready = co_await c.ask(get("/health/ready"));
+          CHECK(ready.status() == 200);
+          CHECK(ready.body == R"({"status":"ready","in_use":{"requests":0,"connections":4,"background":0}})");
+        }) == service::exit_clean);
 }
 
-TEST_CASE("app: stopping lets requests and background work finish, then closes the steps in reverse [row 297] [row 303]") {
+TEST_CASE(
+    "app: stopping lets requests and background work finish, then closes the steps in reverse [row 297] [row 303]") {
   record_keeper records;
   words said;
   app a(support::options(), records.log);
@@ -497,25 +524,25 @@ TEST_CASE("app: stopping lets requests and background work finish, then closes t
     co_return http::response::json(http::status::ok, "{}");
   });
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client idle = co_await support::connect(of);
-    CHECK((co_await idle.ask(get("/health/live"))).status() == 200);
-    client c = co_await support::connect(of);
-    co_await c.send(get("/slow"));
-    co_await started.wait();
-    of.stop("first");
-    of.stop("second");
-    CHECK(co_await idle.ended());
-    const answer got = co_await c.read();
-    CHECK(got.status() == 200);
-    CHECK(got.field("Connection") == "close");
-    bool refused = false;
-    try {
-      client late = co_await support::connect(of);
-    } catch (const belay::io::network_error&) {
-      refused = true;
-    }
-    CHECK(refused);
-  }) == service::exit_clean);
+          client idle = co_await support::connect(of);
+          CHECK((co_await idle.ask(get("/health/live"))).status() == 200);
+          client c = co_await support::connect(of);
+          co_await c.send(get("/slow"));
+          co_await started.wait();
+          of.stop("first");
+          of.stop("second");
+          CHECK(co_await idle.ended());
+          const answer got = co_await c.read();
+          CHECK(got.status() == 200);
+          CHECK(got.field("Connection") == "close");
+          bool refused = false;
+          try {
+            client late = co_await support::connect(of);
+          } catch (const belay::io::network_error&) {
+            refused = true;
+          }
+          CHECK(refused);
+        }) == service::exit_clean);
   CHECK(said == words{"request", "mail", "closed"});
   const words report = records.events("shutdown_report");
   REQUIRE(report.size() == 1);
@@ -528,7 +555,8 @@ TEST_CASE("app: stopping lets requests and background work finish, then closes t
   CHECK(at("database") != std::string::npos);
 }
 
-TEST_CASE("app: a request that outlasts the grace is cancelled, named in the report, and the exit code is 3") {
+TEST_CASE(
+    "app: a request that outlasts the grace is cancelled, named in the report, and the exit code is 3") {
   record_keeper records;
   auto options = support::options();
   options.grace = 30ms;
@@ -545,12 +573,12 @@ TEST_CASE("app: a request that outlasts the grace is cancelled, named in the rep
     co_return http::response{};
   });
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    co_await c.send(get("/hang"));
-    co_await started.wait();
-    of.stop();
-    CHECK((co_await c.read()).status() == 0);  // closed without an answer
-  }) == service::exit_unclean_shutdown);
+          client c = co_await support::connect(of);
+          co_await c.send(get("/hang"));
+          co_await started.wait();
+          of.stop();
+          CHECK((co_await c.read()).status() == 0);  // closed without an answer
+        }) == service::exit_unclean_shutdown);
   CHECK_FALSE(ran);
   const words report = records.events("shutdown_report");
   REQUIRE(report.size() == 1);
@@ -568,9 +596,9 @@ TEST_CASE("app: background work that outlasts the grace is cancelled and told by
     co_return http::response::json(http::status::ok, "{}");
   });
   CHECK(support::serve(a, [&](app& of) -> task<> {
-    client c = co_await support::connect(of);
-    CHECK((co_await c.ask(get("/start", traced))).status() == 200);
-  }) == service::exit_unclean_shutdown);
+          client c = co_await support::connect(of);
+          CHECK((co_await c.ask(get("/start", traced))).status() == 200);
+        }) == service::exit_unclean_shutdown);
   const words report = records.events("shutdown_report");
   REQUIRE(report.size() == 1);
   CHECK(contains(report[0], "\"overran\":[\"background tasks\"]"));
@@ -579,7 +607,8 @@ TEST_CASE("app: background work that outlasts the grace is cancelled and told by
   CHECK(contains(records.events("background_task_cancelled")[0], trace));
 }
 
-TEST_CASE("app: with nothing to wait for, a grace of zero is clean; a request that is not complete is nothing to wait for") {
+TEST_CASE(
+    "app: with nothing to wait for, a grace of zero is clean; a request that is not complete is nothing to wait for") {
   for (const bool with_clients : {false, true}) {
     CAPTURE(with_clients);
     record_keeper records;
@@ -588,21 +617,22 @@ TEST_CASE("app: with nothing to wait for, a grace of zero is clean; a request th
     app a(options, records.log);
     a.get("/ok", ok);
     CHECK(support::serve(a, [&](app& of) -> task<> {
-      co_await of.wait_serving();
-      if (!with_clients) co_return;
-      client idle = co_await support::connect(of);
-      CHECK((co_await idle.ask(get("/ok"))).status() == 200);
-      client half = co_await support::connect(of);
-      co_await half.send("GET /ok HTTP/1.1\r\nHo");
-      CHECK((co_await idle.ask(get("/ok"))).status() == 200);
-      of.stop();
-      CHECK(co_await half.ended());
-    }) == service::exit_clean);
+            co_await of.wait_serving();
+            if (!with_clients) co_return;
+            client idle = co_await support::connect(of);
+            CHECK((co_await idle.ask(get("/ok"))).status() == 200);
+            client half = co_await support::connect(of);
+            co_await half.send("GET /ok HTTP/1.1\r\nHo");
+            CHECK((co_await idle.ask(get("/ok"))).status() == 200);
+            of.stop();
+            CHECK(co_await half.ended());
+          }) == service::exit_clean);
     CHECK(records.events("shutdown_report").size() == 1);
   }
 }
 
-TEST_CASE("app: a start that fails is one record that names step and reason; what was open is closed; exit code 1 [row 296] [row 316]") {
+TEST_CASE(
+    "app: a start that fails is one record that names step and reason; what was open is closed; exit code 1 [row 296] [row 316]") {
   record_keeper records;
   bool closed = false;
   app a(support::options(), records.log);
@@ -629,22 +659,22 @@ TEST_CASE("app: a port in use fails the step listen, and closes the others [row 
   record_keeper records;
   app first(support::options(), records.log);
   CHECK(support::serve(first, [&](app& of) -> task<> {
-    auto options = support::options();
-    options.listen = co_await of.wait_serving();
-    app second(options, records.log);
-    bool closed = false;
-    second.manage("database", [](bool& tell) -> managed<int> {
-      co_yield 0;
-      tell = true;
-    }(closed));
-    CHECK(co_await second.run_within() == service::exit_start_failed);
-    CHECK(closed);
-    const words failed = records.events("start_failed");
-    REQUIRE(failed.size() == 1);
-    CHECK(contains(failed[0], "\"step\":\"listen\""));
-    CHECK(contains(failed[0], options.listen.to_string()));
-    CHECK(contains(failed[0], "in use"));
-  }) == service::exit_clean);
+          auto options = support::options();
+          options.listen = co_await of.wait_serving();
+          app second(options, records.log);
+          bool closed = false;
+          second.manage("database", [](bool& tell) -> managed<int> {
+            co_yield 0;
+            tell = true;
+          }(closed));
+          CHECK(co_await second.run_within() == service::exit_start_failed);
+          CHECK(closed);
+          const words failed = records.events("start_failed");
+          REQUIRE(failed.size() == 1);
+          CHECK(contains(failed[0], "\"step\":\"listen\""));
+          CHECK(contains(failed[0], options.listen.to_string()));
+          CHECK(contains(failed[0], "in use"));
+        }) == service::exit_clean);
 }
 
 TEST_CASE("app: a start that fails, and a step that then fails to close: both are told, nothing is lost") {
@@ -685,7 +715,8 @@ TEST_CASE("app: stopped while it starts, it closes what is open and never listen
   CHECK(contains(records.events("shutdown_report").at(0), "changed my mind"));
 }
 
-TEST_CASE("app: stopped while it starts, and a step fails to close: exit code 3, and no step failed to open") {
+TEST_CASE(
+    "app: stopped while it starts, and a step fails to close: exit code 3, and no step failed to open") {
   record_keeper records;
   app a(support::options(), records.log);
   a.manage("cache", []() -> managed<int> {
@@ -717,7 +748,8 @@ TEST_CASE("app: stopped before it runs, it opens nothing; it runs once") {
   CHECK_THROWS_AS(loop.run(a.run_within()), belay::misuse_error);
 }
 
-TEST_CASE("app: a step that fails or overruns while closing: the others are closed, the report names it, exit code 3") {
+TEST_CASE(
+    "app: a step that fails or overruns while closing: the others are closed, the report names it, exit code 3") {
   for (const bool hangs : {false, true}) {
     CAPTURE(hangs);
     record_keeper records;
@@ -734,7 +766,9 @@ TEST_CASE("app: a step that fails or overruns while closing: the others are clos
     }(hangs));
     belay::loop_options quick;
     quick.cleanup_limit = 20ms;
-    CHECK(support::serve(a, [](app& of) -> task<> { co_await of.wait_serving(); }, quick) == service::exit_unclean_shutdown);
+    CHECK(support::serve(
+              a, [](app& of) -> task<> { co_await of.wait_serving(); }, quick) ==
+          service::exit_unclean_shutdown);
     CHECK(closed);
     const words report = records.events("shutdown_report");
     REQUIRE(report.size() == 1);
@@ -760,7 +794,8 @@ TEST_CASE("app: when it cannot serve, it says so, closes its steps, and exits wi
   CHECK(contains(records.events("shutdown_report").at(0), "\"reason\":\"failure\""));
 }
 
-TEST_CASE("app: cancelled from outside while it serves: requests and background work are cancelled, steps closed") {
+TEST_CASE(
+    "app: cancelled from outside while it serves: requests and background work are cancelled, steps closed") {
   record_keeper records;
   words said;
   app a(support::options(), records.log);

@@ -68,7 +68,8 @@ TEST_CASE("background: the work of one request runs in order, that of several at
   CHECK(f.said == words{"start a1", "start b1", "end a1", "start a2", "end b1", "end a2"});
 }
 
-TEST_CASE("background: one that fails is one record with the request's trace id, and the next one runs [row 445] [row 451]") {
+TEST_CASE(
+    "background: one that fails is one record with the request's trace id, and the next one runs [row 445] [row 451]") {
   fixture f;
   f.serve([&f]() -> task<> {
     f.start(f.failing("bad"), f.piece("good"));
@@ -83,7 +84,8 @@ TEST_CASE("background: one that fails is one record with the request's trace id,
   CHECK(support::contains(failed[0], "no mail server"));
 }
 
-TEST_CASE("background: a function that throws before it gives a task does not reach the others or the program") {
+TEST_CASE(
+    "background: a function that throws before it gives a task does not reach the others or the program") {
   fixture f;
   bool went_on = false;
   f.serve([&]() -> task<> {
@@ -118,7 +120,8 @@ TEST_CASE("background: places are counted from the reservation on, and given bac
   CHECK_THROWS_AS(background_tasks(0), belay::misuse_error);
 }
 
-TEST_CASE("background: cancelled work is reported by name, its rest does not start, the program goes on [row 450]") {
+TEST_CASE(
+    "background: cancelled work is reported by name, its rest does not start, the program goes on [row 450]") {
   fixture f;
   bool went_on = false;
   f.serve([&]() -> task<> {
@@ -135,21 +138,22 @@ TEST_CASE("background: cancelled work is reported by name, its rest does not sta
   CHECK(went_on);
   CHECK(f.said == words{"start a1"});
   CHECK(f.records.events("background_task_cancelled").size() == 3);
-  for (const char* name : {"a1", "a2", "b1"}) CHECK(f.records.all("\"task\":\"" + std::string(name) + "\"").size() == 1);
+  for (const char* name : {"a1", "a2", "b1"})
+    CHECK(f.records.all("\"task\":\"" + std::string(name) + "\"").size() == 1);
 }
 
-TEST_CASE("background: a piece that finishes although it was cancelled counts as done, and the next one does not start") {
+TEST_CASE(
+    "background: a piece that finishes although it was cancelled counts as done, and the next one does not start") {
   fixture f;
   f.serve([&f]() -> task<> {
-    f.start(
-        background_work{"deaf",
-                        [&f]() -> task<> {
-                          co_await belay::shielded(1h, [](fixture& in) -> task<> {
-                            co_await belay::sleep_for(1s);
-                            in.said.push_back("end deaf");
-                          }(f));
-                        }},
-        f.piece("next"));
+    f.start(background_work{"deaf",
+                            [&f]() -> task<> {
+                              co_await belay::shielded(1h, [](fixture& in) -> task<> {
+                                co_await belay::sleep_for(1s);
+                                in.said.push_back("end deaf");
+                              }(f));
+                            }},
+            f.piece("next"));
     co_await belay::sleep_for(500ms);
     f.all.cancel();
     co_await f.all.wait_idle();
@@ -167,7 +171,8 @@ TEST_CASE("background: many of one name are told once, with their number") {
   });
 }
 
-TEST_CASE("background: serving ends only when the work has ended; when the body fails, the work is cancelled") {
+TEST_CASE(
+    "background: serving ends only when the work has ended; when the body fails, the work is cancelled") {
   fixture f;
   f.serve([&f]() -> task<> {
     f.start(f.piece("a"));
@@ -178,7 +183,8 @@ TEST_CASE("background: serving ends only when the work has ended; when the body 
     f.start(f.piece("b"));
     co_await belay::sleep_for(500ms);
     throw std::runtime_error("the body");
-  }), std::runtime_error);
+  }),
+                  std::runtime_error);
   CHECK(f.said == words{"start a", "end a", "start b"});
 }
 

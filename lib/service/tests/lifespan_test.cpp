@@ -75,7 +75,8 @@ struct fixture {
   // The failure with which it ended, as a task of the loop sees it.
   belay::failure run_to_failure(belay::task_function<task<>()> body) {
     return loop.run([](fixture& f, belay::task_function<task<>()> of) -> task<belay::failure> {
-      const belay::outcome<void> how = co_await belay::as_outcome(f.steps.run(std::move(of), f.report, f.failed_step));
+      const belay::outcome<void> how =
+          co_await belay::as_outcome(f.steps.run(std::move(of), f.report, f.failed_step));
       co_return how.failure();
     }(*this, std::move(body)));
   }
@@ -93,7 +94,8 @@ struct fixture {
 
 }  // namespace
 
-TEST_CASE("lifespan: steps are opened in order before the body, and closed in reverse after it [row 291] [row 297] [row 299]") {
+TEST_CASE(
+    "lifespan: steps are opened in order before the body, and closed in reverse after it [row 291] [row 297] [row 299]") {
   fixture f;
   auto a = f.steps.manage("a", thing(f.said, "a", 7));
   f.steps.step("once", [&f, a]() -> task<> {
@@ -115,7 +117,8 @@ TEST_CASE("lifespan: steps are opened in order before the body, and closed in re
   CHECK_FALSE(a.is_open());
 }
 
-TEST_CASE("lifespan: a step that fails to open unwinds those before it, and is named; the body does not run [row 296] [row 316]") {
+TEST_CASE(
+    "lifespan: a step that fails to open unwinds those before it, and is named; the body does not run [row 296] [row 316]") {
   fixture f;
   f.steps.manage("a", thing(f.said, "a"));
   f.steps.manage("b", thing(f.said, "b"));
@@ -165,7 +168,8 @@ TEST_CASE("lifespan: a step that fails to close is named, and the others are clo
   CHECK_FALSE(f.report.clean());
 }
 
-TEST_CASE("lifespan: of two that fail to close both are in the report, the first is the error, the second attached") {
+TEST_CASE(
+    "lifespan: of two that fail to close both are in the report, the first is the error, the second attached") {
   fixture f;
   f.steps.manage("a", fails_to_close(f.said, "a"));
   f.steps.manage("b", fails_to_close(f.said, "b"));
@@ -178,7 +182,8 @@ TEST_CASE("lifespan: of two that fail to close both are in the report, the first
   CHECK(f.report.steps[1].trouble == "a cannot be closed");
 }
 
-TEST_CASE("lifespan: a close that hangs is cancelled at the limit and overran; the others are closed [row 87]") {
+TEST_CASE(
+    "lifespan: a close that hangs is cancelled at the limit and overran; the others are closed [row 87]") {
   fixture f;
   f.steps.manage("a", thing(f.said, "a"));
   f.steps.manage("stuck", hangs_in_closing(f.said, "stuck"));
@@ -203,7 +208,8 @@ TEST_CASE("lifespan: a close that fails with its own timeout has failed, not ove
   CHECK(f.report.overran.empty());
 }
 
-TEST_CASE("lifespan: an error of the body is kept, with its cause; a failing close is attached and recorded as itself") {
+TEST_CASE(
+    "lifespan: an error of the body is kept, with its cause; a failing close is attached and recorded as itself") {
   fixture f;
   f.steps.manage("a", fails_to_close(f.said, "a"));
   const belay::failure how = f.run_to_failure([]() -> task<> {
@@ -229,8 +235,12 @@ TEST_CASE("lifespan: cancelled while a step opens: what is open is closed and to
     co_await belay::sleep_for(1h);
     f.said.push_back("never");
   });
-  const auto ended = f.loop.run(belay::move_on_after(
-      2s, f.steps.run([&f]() -> task<> { f.said.push_back("never"); co_return; }, f.report, f.failed_step)));
+  const auto ended = f.loop.run(belay::move_on_after(2s, f.steps.run(
+                                                             [&f]() -> task<> {
+                                                               f.said.push_back("never");
+                                                               co_return;
+                                                             },
+                                                             f.report, f.failed_step)));
   CHECK_FALSE(ended.has_value());
   CHECK(f.said == words{"open a", "close a cancelled"});
   CHECK(f.failed_step.empty());
@@ -238,11 +248,13 @@ TEST_CASE("lifespan: cancelled while a step opens: what is open is closed and to
   CHECK(f.closed() == words{"a"});
 }
 
-TEST_CASE("lifespan: cancelled while a step opens, and another fails to close: that is the error, and no step failed to open") {
+TEST_CASE(
+    "lifespan: cancelled while a step opens, and another fails to close: that is the error, and no step failed to open") {
   fixture f;
   f.steps.manage("a", fails_to_close(f.said, "a"));
   f.steps.step("slow", []() -> task<> { co_await belay::sleep_for(1h); });
-  CHECK_THROWS_AS(f.loop.run(belay::move_on_after(2s, f.steps.run([]() -> task<> { co_return; }, f.report, f.failed_step))),
+  CHECK_THROWS_AS(f.loop.run(belay::move_on_after(
+                      2s, f.steps.run([]() -> task<> { co_return; }, f.report, f.failed_step))),
                   close_error);
   CHECK(f.failed_step.empty());
   CHECK(f.report.failed);
@@ -259,7 +271,8 @@ TEST_CASE("lifespan: cancelled in the body: every step is closed, shielded, and 
   CHECK(f.report.clean());
 }
 
-TEST_CASE("lifespan: a resource used before it is opened or after it is closed is misuse that names its step [row 313]") {
+TEST_CASE(
+    "lifespan: a resource used before it is opened or after it is closed is misuse that names its step [row 313]") {
   fixture f;
   auto a = f.steps.manage("database", thing(f.said, "a"));
   CHECK_THROWS_WITH_AS(static_cast<void>(*a), doctest::Contains("'database'"), belay::misuse_error);

@@ -4,8 +4,8 @@
 #include "support.hpp"
 
 #include <belay/core/thread.hpp>
-#include <doctest/doctest.h>
 #include <arpa/inet.h>
+#include <doctest/doctest.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -145,7 +145,8 @@ managed<int> hangs_in_closing() {
 
 }  // namespace
 
-TEST_CASE("signals: the first SIGTERM or SIGINT ends an idle app cleanly, and is the reason in the report [row 303]") {
+TEST_CASE(
+    "signals: the first SIGTERM or SIGINT ends an idle app cleanly, and is the reason in the report [row 303]") {
   for (const int number : {SIGTERM, SIGINT}) {
     process p(support::options(), [](app&) {});
     p.wait_for("listening");
@@ -183,7 +184,8 @@ TEST_CASE("signals: a signal while it starts unwinds what is open, and is no fai
   CHECK(p.exit_code() == service::exit_clean);
 }
 
-TEST_CASE("signals: a second SIGINT cancels requests that hang, whatever the grace: 130, and they are in the report") {
+TEST_CASE(
+    "signals: a second SIGINT cancels requests that hang, whatever the grace: 130, and they are in the report") {
   auto options = support::options();
   options.grace = 1h;
   options.force_after = 1h;
@@ -199,7 +201,8 @@ TEST_CASE("signals: a second SIGINT cancels requests that hang, whatever the gra
   CHECK(p.exit_code() == service::exit_forced);
 }
 
-TEST_CASE("signals: after a second SIGINT a step that hangs in closing is left after force_after, and is in the report") {
+TEST_CASE(
+    "signals: after a second SIGINT a step that hangs in closing is left after force_after, and is in the report") {
   auto options = support::options();
   options.force_after = 50ms;
   options.loop.cleanup_limit = 1h;

@@ -19,7 +19,9 @@
 
 namespace support {
 
-inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 // A logger, and what it wrote.
 struct record_keeper {
@@ -36,14 +38,17 @@ struct record_keeper {
   [[nodiscard]] std::vector<std::string> events(std::string_view name) const {
     return all("\"event\":\"" + std::string(name) + "\"");
   }
-  [[nodiscard]] std::size_t errors() const { return all("\"level\":\"error\"").size() + all("\"level\":\"fatal\"").size(); }
+  [[nodiscard]] std::size_t errors() const {
+    return all("\"level\":\"error\"").size() + all("\"level\":\"fatal\"").size();
+  }
 };
 
 inline std::string get(std::string_view path, std::string_view fields = "") {
   return "GET " + std::string(path) + " HTTP/1.1\r\nHost: test\r\n" + std::string(fields) + "\r\n";
 }
 
-inline std::string post(std::string_view path, std::string_view body, std::string_view type = "application/json") {
+inline std::string post(std::string_view path, std::string_view body,
+                        std::string_view type = "application/json") {
   return "POST " + std::string(path) + " HTTP/1.1\r\nHost: test\r\nContent-Type: " + std::string(type) +
          "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
 }
@@ -123,9 +128,9 @@ int serve(belay::service::app& app, Talk talk, belay::loop_options options = {})
   return loop.run(belay::with_timeout(
       std::chrono::seconds(20), [](belay::service::app& runs, Talk& talks) -> belay::task<int> {
         co_return co_await belay::with_group([&runs, &talks](belay::group& both) -> belay::task<int> {
-          belay::child<int> code = both.spawn([](belay::service::app& of) -> belay::task<int> {
-            co_return co_await of.run_within();
-          }, std::ref(runs));
+          belay::child<int> code = both.spawn(
+              [](belay::service::app& of) -> belay::task<int> { co_return co_await of.run_within(); },
+              std::ref(runs));
           co_await talks(runs);
           runs.stop("test over");
           co_return co_await code;

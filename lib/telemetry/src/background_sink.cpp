@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A bounded queue and a thread between the logger and an output that may block.
 
-#include <algorithm>
-#include <atomic>
 #include <belay/core/error.hpp>
 #include <belay/telemetry/sink.hpp>
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <belay/core/error.hpp>
+#include <algorithm>
 
 #include "record.hpp"
 

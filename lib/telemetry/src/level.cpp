@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The names of levels.
 
-#include <array>
 #include <belay/telemetry/level.hpp>
+#include <array>
 
 namespace belay::telemetry {
 

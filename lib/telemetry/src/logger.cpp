@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a call to a line in the sink, without ever failing the caller.
 
-#include <atomic>
 #include <belay/core/error.hpp>
 #include <belay/telemetry/logger.hpp>
+#include <atomic>
 
 #include "last_resort.hpp"
 #include "record.hpp"

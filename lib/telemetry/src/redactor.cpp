@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds secrets by the names beside them.
 
-#include <algorithm>
 #include <belay/telemetry/redactor.hpp>
+#include <algorithm>
 
 namespace belay::telemetry {
 

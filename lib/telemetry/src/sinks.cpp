@@ -16,20 +16,13 @@ namespace {
 
 spdlog::level::level_enum spdlog_level(level importance) {
   switch (importance) {
-    case level::trace:
-      return spdlog::level::trace;
-    case level::debug:
-      return spdlog::level::debug;
-    case level::info:
-      return spdlog::level::info;
-    case level::warn:
-      return spdlog::level::warn;
-    case level::error:
-      return spdlog::level::err;
-    case level::fatal:
-      return spdlog::level::critical;
-    case level::off:
-      break;
+    case level::trace: return spdlog::level::trace;
+    case level::debug: return spdlog::level::debug;
+    case level::info: return spdlog::level::info;
+    case level::warn: return spdlog::level::warn;
+    case level::error: return spdlog::level::err;
+    case level::fatal: return spdlog::level::critical;
+    case level::off: break;
   }
   return spdlog::level::off;
 }

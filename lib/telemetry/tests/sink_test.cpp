@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <belay/core/error.hpp>
 #include <belay/telemetry/logger.hpp>
 #include <belay/telemetry/memory_sink.hpp>
+#include <array>
 #include <condition_variable>
 #include <cstdio>
 #include <filesystem>

@@ -4,8 +4,8 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <boost/json/serialize.hpp>
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <stdexcept>

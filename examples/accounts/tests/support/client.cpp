@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <boost/json/parse.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -181,13 +181,11 @@ std::optional<response> client::try_read(read_options options) {
   const auto until = clock::now() + options.limit;
   const auto more = [&](std::string_view what) {
     switch (fill(until)) {
-      case fill_result::bytes:
-        return true;
+      case fill_result::bytes: return true;
       case fill_result::end:
         if (buffer_.empty()) return false;
         throw protocol_violation("the connection ended within " + std::string(what) + ": " + buffer_);
-      case fill_result::nothing:
-        break;
+      case fill_result::nothing: break;
     }
     throw too_slow("no answer within " + std::to_string(options.limit.count()) + " ms, so far: " + buffer_);
   };

@@ -8,9 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <boost/json/parse.hpp>
 #include <algorithm>
 #include <array>
-#include <boost/json/parse.hpp>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>

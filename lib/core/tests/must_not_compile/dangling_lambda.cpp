@@ -7,10 +7,16 @@
 
 belay::task<> uses(int value) {
 #ifdef BELAY_CONTROL
-  auto call = [value]() -> belay::task<> { static_cast<void>(value); co_return; };
+  auto call = [value]() -> belay::task<> {
+    static_cast<void>(value);
+    co_return;
+  };
   belay::task<> kept = call();
 #else
-  belay::task<> kept = [value]() -> belay::task<> { static_cast<void>(value); co_return; }();
+  belay::task<> kept = [value]() -> belay::task<> {
+    static_cast<void>(value);
+    co_return;
+  }();
 #endif
   co_await std::move(kept);
 }

@@ -22,7 +22,8 @@ template <class... T>
   detail::group_core group;
   group.open(where, "all");
   group.attach_scope();
-  std::tuple<child<T>...> children{child<T>(detail::adopt_task(group, std::move(tasks), std::source_location()))...};
+  std::tuple<child<T>...> children{
+      child<T>(detail::adopt_task(group, std::move(tasks), std::source_location()))...};
   co_await group.join();
   group.close();
   outcome<std::tuple<unit_if_void<T>...>> how;
@@ -47,7 +48,8 @@ template <class T>
   group.attach_scope();
   std::vector<child<T>> children;
   children.reserve(tasks.size());
-  for (task<T>& one : tasks) children.emplace_back(detail::adopt_task(group, std::move(one), std::source_location()));
+  for (task<T>& one : tasks)
+    children.emplace_back(detail::adopt_task(group, std::move(one), std::source_location()));
   co_await group.join();
   group.close();
   std::vector<unit_if_void<T>> values;

@@ -34,7 +34,8 @@ class cancel_record {
 
   cancel_record() noexcept = default;
   explicit cancel_record(detail::ref<data> shared) noexcept : data_(std::move(shared)) {}
-  static cancel_record make(cancel_reason reason, std::string who, std::source_location where, failure cause = {});
+  static cancel_record make(cancel_reason reason, std::string who, std::source_location where,
+                            failure cause = {});
 
   explicit operator bool() const noexcept { return static_cast<bool>(data_); }
   [[nodiscard]] cancel_reason reason() const noexcept { return data_->reason; }

@@ -20,7 +20,8 @@ class child_wait : public operation {
   }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiting) {
-    if (on_ == this_runtime->current) [[unlikely]] return operation::await_suspend(waiting);  // start() refuses it
+    if (on_ == this_runtime->current) [[unlikely]]
+      return operation::await_suspend(waiting);  // start() refuses it
     if (begin_at(waiting.promise())) wait();
     return true;
   }

@@ -59,7 +59,8 @@ class group : public detail::group_core {
   auto spawn_at(std::source_location where, F&& fn, A&&... args) {
     if constexpr (detail::is_task<std::remove_cvref_t<F>>) {
       static_assert(sizeof...(A) == 0 && !std::is_lvalue_reference_v<F>, "spawn(std::move(task))");
-      return child<typename std::remove_cvref_t<F>::value_type>(detail::adopt_task(*this, std::forward<F>(fn), where));
+      return child<typename std::remove_cvref_t<F>::value_type>(
+          detail::adopt_task(*this, std::forward<F>(fn), where));
     } else {
       using made = typename detail::kept_call<std::decay_t<F>, std::unwrap_ref_decay_t<A>...>::type;
       static_assert(detail::is_task<made>, "spawn(fn, args...): fn(args...) must return a belay::task");

@@ -71,7 +71,8 @@ class open_awaiter {
     return await_frame(parent.promise(), *opening_, result_, delivery::plain);
   }
   T& await_resume() {
-    if (result_.how() != ending::value) [[unlikely]] rethrow_record(result_.failed_with().take_record());
+    if (result_.how() != ending::value) [[unlikely]]
+      rethrow_record(result_.failed_with().take_record());
     *resource_ = opening_;
     return result_.take();
   }
@@ -117,11 +118,13 @@ class [[nodiscard]] BELAY_CORO_TYPE managed {
 
   // For `with` and its kin. `open` gives T&; afterwards the frame is this object's again.
   [[nodiscard]] detail::open_awaiter<T> open() noexcept {
-    if (resource_ == nullptr) [[unlikely]] detail::abort_on_empty_resource();
+    if (resource_ == nullptr) [[unlikely]]
+      detail::abort_on_empty_resource();
     return detail::open_awaiter<T>(resource_);
   }
   [[nodiscard]] detail::resource_frame& release() noexcept {
-    if (resource_ == nullptr) [[unlikely]] detail::abort_on_empty_resource();
+    if (resource_ == nullptr) [[unlikely]]
+      detail::abort_on_empty_resource();
     return *std::exchange(resource_, nullptr);
   }
   static void tell(detail::resource_frame& resource, exit_status how) noexcept {
@@ -187,7 +190,8 @@ class use_awaiter {
 ///
 /// Result, Errors, Cancellation: see `managed`. The body's value is given once the resource is closed.
 template <class T, class F>
-[[nodiscard]] auto with(managed<T> resource, F body, std::source_location where = std::source_location::current())
+[[nodiscard]] auto with(managed<T> resource, F body,
+                        std::source_location where = std::source_location::current())
     -> std::invoke_result_t<F&, T&> {
   using result = typename std::invoke_result_t<F&, T&>::value_type;
   T& opened = co_await resource.open();
@@ -196,8 +200,7 @@ template <class T, class F>
     detail::deadline_scope shield("cleanup limit", detail::cleanup_limit(), where);
     shield.shielded = true;
     shield.arm();
-    outcome<void> closed =
-        co_await detail::close_awaiter(resource.release(), exit_status::of(how), shield);
+    outcome<void> closed = co_await detail::close_awaiter(resource.release(), exit_status::of(how), shield);
     shield.disarm();
     detail::merge_cleanup(how, closed, shield, [&]() noexcept { how.drop_value(); });
   }

@@ -40,7 +40,9 @@ class outcome_base {
   }
   [[nodiscard]] failure failed_with() const noexcept;
   // Only while it holds an error. Not a new owner: no reference counting on the way up.
-  [[nodiscard]] failure_record& failed_record() const noexcept { return static_cast<failure_record&>(*detail_); }
+  [[nodiscard]] failure_record& failed_record() const noexcept {
+    return static_cast<failure_record&>(*detail_);
+  }
   [[nodiscard]] cancel_record cancelled_by() const noexcept;
 
  protected:
@@ -116,7 +118,9 @@ class [[nodiscard]] outcome : public detail::outcome_base {
     return found;
   }
   /// Who cancelled it; empty when it was not cancelled.
-  [[nodiscard]] cancel_record cancellation() const noexcept { return cancelled() ? cancelled_by() : cancel_record(); }
+  [[nodiscard]] cancel_record cancellation() const noexcept {
+    return cancelled() ? cancelled_by() : cancel_record();
+  }
 
   // For the machinery of tasks: fill in and move out, unchecked.
   template <class... A>
@@ -155,7 +159,8 @@ class [[nodiscard]] outcome : public detail::outcome_base {
 
  private:
   void require_value(std::source_location where) const {
-    if (how_ != detail::ending::value) [[unlikely]] throw_trouble(where);
+    if (how_ != detail::ending::value) [[unlikely]]
+      throw_trouble(where);
   }
 
   union {

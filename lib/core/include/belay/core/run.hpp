@@ -22,7 +22,8 @@ struct run_options {
 /// Result:        what the task returns (0 for void). An error is described on stderr (message, async trace, attached), and
 ///                gives 1. Ended by a signal: 128 + its number, after all cleanup.
 /// Thread:        the calling one; it must not run a loop already (`misuse_error`).
-int run(task<int> main, run_options options = {}, std::source_location where = std::source_location::current());
+int run(task<int> main, run_options options = {},
+        std::source_location where = std::source_location::current());
 int run(task<> main, run_options options = {}, std::source_location where = std::source_location::current());
 
 }  // namespace belay

@@ -48,7 +48,8 @@ class yield_awaiter {
     runtime& rt = *this_runtime;
     node& task = *rt.current;
     frame& leaf = waiting.promise();
-    if (task.current->effective) [[unlikely]] return unwind_cancelled(rt, leaf);
+    if (task.current->effective) [[unlikely]]
+      return unwind_cancelled(rt, leaf);
     task.leaf = &leaf;
     task.state = node_state::ready;
     rt.push_ready(task);

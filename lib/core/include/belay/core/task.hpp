@@ -63,7 +63,8 @@ class task_awaiter {
     return await_frame(parent.promise(), *child_, result_, delivery::plain);
   }
   T await_resume() {
-    if (result_.how() != ending::value) [[unlikely]] rethrow_record(result_.failed_with().take_record());
+    if (result_.how() != ending::value) [[unlikely]]
+      rethrow_record(result_.failed_with().take_record());
     if constexpr (!std::is_void_v<T>) return result_.take();
   }
 
@@ -194,7 +195,8 @@ struct task_access {
   // Gives the frame up to the caller, who must run it to its end or destroy it.
   template <class T>
   static frame& release(task<T>& from) noexcept {
-    if (!from.valid()) [[unlikely]] abort_on_empty_task(std::source_location());
+    if (!from.valid()) [[unlikely]]
+      abort_on_empty_task(std::source_location());
     return std::exchange(from.handle_, nullptr).promise();
   }
 };
@@ -223,7 +225,8 @@ BELAY_CORO_WRAPPER auto call(F& fn, A&&... args) -> std::invoke_result_t<F&, A..
 template <class F, class... A>
 inline constexpr bool takes_lvalues = std::is_invocable_v<F&, A&...>;
 template <class F, class... A>
-struct kept_call : std::conditional_t<takes_lvalues<F, A...>, std::invoke_result<F&, A&...>, std::invoke_result<F&, A...>> {};
+struct kept_call : std::conditional_t<takes_lvalues<F, A...>, std::invoke_result<F&, A&...>,
+                                      std::invoke_result<F&, A...>> {};
 
 template <class T>
 task<T> task_promise<T>::get_return_object() noexcept {
@@ -247,7 +250,8 @@ template <class Frame>
 template <class T>
 task_awaiter<T> basic_promise<Frame>::await_transform(task<T>&& child, std::source_location here) noexcept {
   this->site = here;
-  if (!child.valid()) [[unlikely]] abort_on_empty_task(here);
+  if (!child.valid()) [[unlikely]]
+    abort_on_empty_task(here);
   frame& started = task_access::release(child);
   return task_awaiter<T>(started);
 }
@@ -335,7 +339,9 @@ class caller_site_awaiter {
   std::source_location found_;
 };
 
-[[nodiscard]] inline end_frame_awaiter end_with(outcome_base& trouble) noexcept { return end_frame_awaiter(trouble); }
+[[nodiscard]] inline end_frame_awaiter end_with(outcome_base& trouble) noexcept {
+  return end_frame_awaiter(trouble);
+}
 
 }  // namespace detail
 

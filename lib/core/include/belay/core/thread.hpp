@@ -99,9 +99,9 @@ struct thread_result : kept_call<F, A...> {};
 template <class F, class... A>
   requires std::is_invocable_v<F&, std::stop_token, A&...> ||
            (!std::is_invocable_v<F&, A&...> && std::is_invocable_v<F&, std::stop_token, A...>)
-struct thread_result<F, A...>
-    : std::conditional_t<std::is_invocable_v<F&, std::stop_token, A&...>, std::invoke_result<F&, std::stop_token, A&...>,
-                         std::invoke_result<F&, std::stop_token, A...>> {};
+struct thread_result<F, A...> : std::conditional_t<std::is_invocable_v<F&, std::stop_token, A&...>,
+                                                   std::invoke_result<F&, std::stop_token, A&...>,
+                                                   std::invoke_result<F&, std::stop_token, A...>> {};
 
 }  // namespace detail
 
@@ -117,8 +117,8 @@ struct thread_result<F, A...>
 template <class F, class... A>
 [[nodiscard]] auto to_thread(F&& fn, A&&... args) {
   using result = typename detail::thread_result<std::decay_t<F>, std::unwrap_ref_decay_t<A>...>::type;
-  return detail::thread_call<result, std::decay_t<F>, std::unwrap_ref_decay_t<A>...>(std::forward<F>(fn),
-                                                                                     std::forward<A>(args)...);
+  return detail::thread_call<result, std::decay_t<F>, std::unwrap_ref_decay_t<A>...>(
+      std::forward<F>(fn), std::forward<A>(args)...);
 }
 
 }  // namespace belay

@@ -53,7 +53,8 @@ template <class T>
   bounds.arm();
   outcome<T> how = co_await detail::intercept_in(bounds, std::move(op));
   bounds.disarm();
-  if (how.succeeded()) [[likely]] co_return std::optional<unit_if_void<T>>(how.take());
+  if (how.succeeded()) [[likely]]
+    co_return std::optional<unit_if_void<T>>(how.take());
   if (how.cancelled() && bounds.absorbs()) co_return std::nullopt;
   if (how.failed() && bounds.requested) how.failed_with().note("while being cancelled: " + bounds.message());
   detail::refresh_cancellation(how);

@@ -3,8 +3,8 @@
 // W3C Trace Context: which trace a request belongs to, read from and written to `traceparent` and
 // `tracestate`.
 
-#include <array>
 #include <belay/http/headers.hpp>
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <functional>

@@ -40,7 +40,8 @@ enum exit_code : int {
   exit_clean = 0,
   exit_start_failed = 1,  ///< also: it could not go on serving
   exit_usage = 2,
-  exit_unclean_shutdown = 3,  ///< requests or background tasks were cancelled after the grace, or a step failed or overran while closing
+  exit_unclean_shutdown =
+      3,  ///< requests or background tasks were cancelled after the grace, or a step failed or overran while closing
   exit_forced = 130,
 };
 
@@ -74,9 +75,13 @@ class app {
   /// run it at the same time.
   void get(std::string_view pattern, handler handle) { route(http::method::get, pattern, std::move(handle)); }
   /// POST, PUT and PATCH take JSON: other media types are refused with 415 before the body is read.
-  void post(std::string_view pattern, handler handle) { route(http::method::post, pattern, std::move(handle)); }
+  void post(std::string_view pattern, handler handle) {
+    route(http::method::post, pattern, std::move(handle));
+  }
   void put(std::string_view pattern, handler handle) { route(http::method::put, pattern, std::move(handle)); }
-  void del(std::string_view pattern, handler handle) { route(http::method::delete_, pattern, std::move(handle)); }
+  void del(std::string_view pattern, handler handle) {
+    route(http::method::delete_, pattern, std::move(handle));
+  }
   void route(http::method verb, std::string_view pattern, handler handle);
 
   /// Errors of type `E` that leave a handler become this status and code, with `what()` as the detail: it must be fit for
@@ -85,11 +90,16 @@ class app {
   /// by kind, without their text; what is not a `belay::error` is 500. A second rule for a type replaces the first.
   template <class E>
   void on_error(http::status status, std::string code) {
-    add_error_rule({status, std::move(code),
-                    [](const std::exception_ptr& what) noexcept { return belay::detail::exception_as<E>(what) != nullptr; },
-                    // A pointer to a derived type is caught as a pointer to its base: so rules can be ordered.
-                    [](const std::exception_ptr& what) noexcept { return belay::detail::exception_as<E*>(what) != nullptr; },
-                    std::make_exception_ptr(static_cast<E*>(nullptr))});
+    add_error_rule(
+        {status, std::move(code),
+         [](const std::exception_ptr& what) noexcept {
+           return belay::detail::exception_as<E>(what) != nullptr;
+         },
+         // A pointer to a derived type is caught as a pointer to its base: so rules can be ordered.
+         [](const std::exception_ptr& what) noexcept {
+           return belay::detail::exception_as<E*>(what) != nullptr;
+         },
+         std::make_exception_ptr(static_cast<E*>(nullptr))});
   }
 
   /// A number that `/health/ready` shows under `in_use`.

@@ -44,7 +44,8 @@ struct background_work {
 /// More background work is waiting than the program allows.
 class background_overload_error : public error {
  public:
-  explicit background_overload_error(std::string message, std::source_location where = std::source_location::current())
+  explicit background_overload_error(std::string message,
+                                     std::source_location where = std::source_location::current())
       : error(error_kind::overloaded, "background_overload", std::move(message), where) {}
 };
 

@@ -17,8 +17,8 @@ namespace belay::service {
 
 class request {
  public:
-  request(http::exchange& from, const http::route_match& match, const http::trace_context& trace, telemetry::logger log,
-          background_tasks& background);
+  request(http::exchange& from, const http::route_match& match, const http::trace_context& trace,
+          telemetry::logger log, background_tasks& background);
 
   [[nodiscard]] const http::request& http() const noexcept { return exchange_->request; }
   /// The client's trace, gone on with, or a new one.

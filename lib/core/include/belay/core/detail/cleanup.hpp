@@ -20,7 +20,8 @@ void resource_opened(resource_frame& resource) noexcept;
 class close_awaiter {
  public:
   using belay_awaiter_tag = void;
-  close_awaiter(resource_frame& resource, exit_status how, scope& shield) noexcept : resource_(&resource), shield_(&shield) {
+  close_awaiter(resource_frame& resource, exit_status how, scope& shield) noexcept
+      : resource_(&resource), shield_(&shield) {
     resource.tell(resource, std::move(how));
   }
   close_awaiter(const close_awaiter&) = delete;
@@ -53,7 +54,8 @@ void merge_cleanup_outcome(outcome_base& how, outcome<void>& closed, const deadl
 
 template <class Drop>
 void merge_cleanup(outcome_base& how, outcome<void>& closed, const deadline_scope& shield, Drop drop_value) {
-  if (!closed.succeeded()) [[unlikely]] merge_cleanup_outcome(how, closed, shield, drop_value);
+  if (!closed.succeeded()) [[unlikely]]
+    merge_cleanup_outcome(how, closed, shield, drop_value);
 }
 
 template <class R>

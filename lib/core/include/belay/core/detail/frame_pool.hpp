@@ -20,7 +20,7 @@ namespace belay::detail {
 class frame_pool {
  public:
   static constexpr std::size_t granule = 16;
-  static constexpr std::size_t classes = 128;                     // up to 2 KiB; larger frames go to operator new
+  static constexpr std::size_t classes = 128;  // up to 2 KiB; larger frames go to operator new
   static constexpr std::size_t keep_limit = 64u * 1024u * 1024u;  // bytes kept per thread at the most
 
   static void* allocate(std::size_t size) {
@@ -71,7 +71,9 @@ class frame_pool {
   // Blocks are as large as what malloc really gives (a multiple of 16, less its header of 8).
   static constexpr std::size_t slack = 8;
   static constexpr std::size_t class_of(std::size_t size) noexcept { return (size + slack - 1) / granule; }
-  static constexpr std::size_t block_size(std::size_t index) noexcept { return (index + 1) * granule - slack; }
+  static constexpr std::size_t block_size(std::size_t index) noexcept {
+    return (index + 1) * granule - slack;
+  }
   static void* refill(std::size_t index);
   static constinit inline thread_local lists local_{};
 };

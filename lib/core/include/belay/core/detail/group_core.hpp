@@ -87,7 +87,9 @@ class group_core {
 
  private:
   // The body has its value, but tasks were cut short by a cancellation from outside, which therefore goes on.
-  [[nodiscard]] bool cut_short() const noexcept { return cut_tasks_ && this_runtime->current->current->effective; }
+  [[nodiscard]] bool cut_short() const noexcept {
+    return cut_tasks_ && this_runtime->current->current->effective;
+  }
   // Cancelled, with no failure: from outside, or by the group's own cancel.
   bool conclude_cancelled(outcome_base& how, bool result_is_void) noexcept;
   template <class T>
@@ -116,7 +118,8 @@ template <class T, class F, class... A>
 struct closure_node final : child_node<T> {
   struct closure {
     template <class G, class... B>
-    explicit closure(G&& function, B&&... arguments) : fn(std::forward<G>(function)), args(std::forward<B>(arguments)...) {}
+    explicit closure(G&& function, B&&... arguments)
+        : fn(std::forward<G>(function)), args(std::forward<B>(arguments)...) {}
     [[no_unique_address]] F fn;
     [[no_unique_address]] std::tuple<A...> args;
   };
@@ -172,7 +175,8 @@ inline void prepare_node(node& made, frame& root, std::source_location where) no
 
 template <class Node, class... A>
 Node& make_node(A&&... args) {
-  static_assert(alignof(Node) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__, "over-aligned results and arguments: box them");
+  static_assert(alignof(Node) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
+                "over-aligned results and arguments: box them");
   void* memory = frame_pool::allocate(sizeof(Node));
   try {
     return *::new (memory) Node(std::forward<A>(args)...);

@@ -50,22 +50,22 @@ enum class progress : unsigned char {
 
 struct frame {
   std::coroutine_handle<> handle;
-  frame* parent = nullptr;          // who awaits this frame; null for the outermost one of a task
-  outcome_base* result = nullptr;   // where the outcome goes; lives in the awaiter or in the node
-  std::source_location site;        // where this frame awaits just now
+  frame* parent = nullptr;             // who awaits this frame; null for the outermost one of a task
+  outcome_base* result = nullptr;      // where the outcome goes; lives in the awaiter or in the node
+  std::source_location site;           // where this frame awaits just now
   resource_frame* cleanups = nullptr;  // managed resources opened by `use`, newest first
   delivery how = delivery::plain;
   progress state = progress::nested;
-  bool closes_parent = false;       // the driver that closes the resources of `parent`, which is ending
-  bool at_yield = false;            // a managed resource that is open
-  bool body_ended = false;          // reached its final suspend point
+  bool closes_parent = false;  // the driver that closes the resources of `parent`, which is ending
+  bool at_yield = false;       // a managed resource that is open
+  bool body_ended = false;     // reached its final suspend point
 };
 
 // A managed resource.
 struct resource_frame : frame {
-  resource_frame* next_cleanup = nullptr;                     // the one opened before it by the same frame
+  resource_frame* next_cleanup = nullptr;  // the one opened before it by the same frame
   void (*tell)(resource_frame&, exit_status) noexcept = nullptr;  // tells it how the block ended
-  void (*drop_value)(outcome_base&) noexcept = nullptr;       // drops the value of the frame that opened it
+  void (*drop_value)(outcome_base&) noexcept = nullptr;  // drops the value of the frame that opened it
 };
 
 struct scope;
@@ -96,7 +96,8 @@ struct scope {
       new_parent->first_child = this;
       link = &new_parent->first_child;
       effective = requested || (!shielded && new_parent->effective);
-      if (effective && first_child != nullptr) [[unlikely]] make_effective(*this);  // tasks were spawned before
+      if (effective && first_child != nullptr) [[unlikely]]
+        make_effective(*this);  // tasks were spawned before
     } else {
       effective = requested;
     }
@@ -121,8 +122,8 @@ void cancel_scope(scope& target, const cancel_record& record) noexcept;
 [[nodiscard]] cancel_record effective_record(const scope& from) noexcept;
 
 enum class node_state : unsigned char {
-  fresh,     // in the ready queue, body not begun
-  ready,     // in the ready queue, to be resumed
+  fresh,  // in the ready queue, body not begun
+  ready,  // in the ready queue, to be resumed
   running,
   waiting,   // an operation is under way
   aborting,  // it was asked to stop, and has not answered
@@ -134,8 +135,8 @@ struct node {
     node* next_ready = nullptr;  // fresh, ready
     operation* waits_for;        // waiting, aborting
   };
-  frame* leaf = nullptr;        // innermost frame: what is resumed
-  scope* current = nullptr;     // innermost scope
+  frame* leaf = nullptr;     // innermost frame: what is resumed
+  scope* current = nullptr;  // innermost scope
   group_core* group = nullptr;
   child_wait* awaiters = nullptr;  // who waits for the end of this task
   outcome_base* result = nullptr;
@@ -143,13 +144,16 @@ struct node {
   std::source_location spawned_at;
   [[no_unique_address]] scope base;  // the flags below fit into its padding
   node_state state = node_state::fresh;
-  bool unwind_on_run = false;      // its operation was taken back by a cancellation
-  bool blocked_abort = false;      // waiting without regard to cancellation
-  bool has_handle : 1 = false;     // a `child` refers to this node: keep the result
-  bool closure_gone : 1 = false;   // its function and arguments were destroyed
-  bool dropping : 1 = false;       // ... are being destroyed just now
+  bool unwind_on_run = false;     // its operation was taken back by a cancellation
+  bool blocked_abort = false;     // waiting without regard to cancellation
+  bool has_handle : 1 = false;    // a `child` refers to this node: keep the result
+  bool closure_gone : 1 = false;  // its function and arguments were destroyed
+  bool dropping : 1 = false;      // ... are being destroyed just now
 
-  node() noexcept { base.owner = this; current = &base; }
+  node() noexcept {
+    base.owner = this;
+    current = &base;
+  }
   node(const node&) = delete;
   node& operator=(const node&) = delete;
   [[nodiscard]] bool cancel_pending() const noexcept { return current->effective; }
@@ -262,7 +266,8 @@ inline bool await_frame(frame& parent, frame& child, outcome_base& result, deliv
   }
   if (child.at_yield && !child.body_ended) return false;
   child.handle.destroy();
-  if (result.how() != ending::value) [[unlikely]] return pass_on_failure(parent, result, how);
+  if (result.how() != ending::value) [[unlikely]]
+    return pass_on_failure(parent, result, how);
   return false;
 }
 

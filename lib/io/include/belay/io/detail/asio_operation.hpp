@@ -44,7 +44,8 @@ class asio_operation final : public belay::operation {
       : initiation_(std::forward<I>(initiation)), args_(std::forward<B>(args)...) {}
 
   auto await_resume() {
-    if (!completed_) throw boost::system::system_error(boost::asio::error::operation_aborted, "operation abandoned");
+    if (!completed_)
+      throw boost::system::system_error(boost::asio::error::operation_aborted, "operation abandoned");
     if constexpr (std::is_same_v<Mode, whole>) {
       return std::move(*completed_);
     } else {
@@ -70,7 +71,9 @@ class asio_operation final : public belay::operation {
       op.completed_.emplace(std::forward<A>(args)...);
       op.answered();
     }
-    [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return op_->signal_.slot(); }
+    [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
+      return op_->signal_.slot();
+    }
     [[nodiscard]] executor_type get_executor() const noexcept { return op_->context_->get_executor(); }
 
    private:
