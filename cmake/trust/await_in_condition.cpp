@@ -13,8 +13,10 @@ task<int> in_if() {
 
 task<int> in_switch() {
   switch (co_await give(2)) {
-    case 2: co_return 5;
-    default: co_return 6;
+    case 2:
+      co_return 5;
+    default:
+      co_return 6;
   }
 }
 
@@ -50,8 +52,7 @@ const char* await_in_condition() {
   if (in_switch().run(-1) != 5) return "switch (co_await f()) did not take the case of the value";
   if (in_while().run(-1) != 5) return "while (co_await f() == 1) did not enter its body";
   if (in_for().run(-1) != 5) return "for (; co_await f() == 1;) did not enter its body";
-  if (after_statement().run(-1) != 5)
-    return "if (co_await f() == 1) after co_await g(); took the wrong branch";
+  if (after_statement().run(-1) != 5) return "if (co_await f() == 1) after co_await g(); took the wrong branch";
   if (inside_try().run(-1) != 5) return "if (co_await f() == 1) inside try took the wrong branch";
   return nullptr;
 }

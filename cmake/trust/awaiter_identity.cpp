@@ -20,12 +20,12 @@ struct self_aware {
 task<int> await_lvalue() {
   self_aware mine;
   const self_aware* resumed = co_await mine;
-  co_return resumed == &mine&& mine.seen == &mine ? 1 : 0;
+  co_return resumed == &mine && mine.seen == &mine ? 1 : 0;
 }
 
 task<int> await_reference(self_aware& other) {
   const self_aware* resumed = co_await other;
-  co_return resumed == &other&& other.seen == &other ? 1 : 0;
+  co_return resumed == &other && other.seen == &other ? 1 : 0;
 }
 
 }  // namespace

@@ -37,13 +37,14 @@ class located {
 };
 
 constexpr unsigned line_of_await = __LINE__ + 2;
-located await_something() { co_await 1; }
+located await_something() {
+  co_await 1;
+}
 
 }  // namespace
 
 const char* caller_location() {
-  return await_something().line() == line_of_await ? nullptr
-                                                   : "co_await x; reports another line than its own";
+  return await_something().line() == line_of_await ? nullptr : "co_await x; reports another line than its own";
 }
 
 }  // namespace trust

@@ -30,10 +30,8 @@ bool balanced(task<int> (*body)(bool), bool first) {
 
 const char* conditional_beside_await() {
   for (bool first : {true, false}) {
-    if (!balanced(chosen_operand, first))
-      return "c ? (co_await f(), x{}) : x{}: the object is not destroyed exactly once";
-    if (!balanced(awaited_operand, first))
-      return "c ? co_await f() : x{}: the object is not destroyed exactly once";
+    if (!balanced(chosen_operand, first)) return "c ? (co_await f(), x{}) : x{}: the object is not destroyed exactly once";
+    if (!balanced(awaited_operand, first)) return "c ? co_await f() : x{}: the object is not destroyed exactly once";
   }
   return nullptr;
 }

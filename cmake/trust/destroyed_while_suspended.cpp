@@ -47,8 +47,7 @@ const char* destroyed_while_suspended() {
     outer.start();
     if (tracked::alive <= before) return "a suspended coroutine does not hold its locals";
   }
-  if (tracked::alive != before)
-    return "destroying a suspended coroutine does not destroy each object exactly once";
+  if (tracked::alive != before) return "destroying a suspended coroutine does not destroy each object exactly once";
   if (ran_after) return "destroying a suspended coroutine ran code after the suspension point";
   return nullptr;
 }

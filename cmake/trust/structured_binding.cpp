@@ -25,8 +25,7 @@ task<int> bind() {
 const char* structured_binding() {
   const int before = tracked::alive;
   if (bind().run(-1) != 1) return "auto [a, b] = co_await f(): the body did not finish";
-  if (tracked::alive != before)
-    return "auto [a, b] = co_await f(): the bound object is not destroyed exactly once";
+  if (tracked::alive != before) return "auto [a, b] = co_await f(): the bound object is not destroyed exactly once";
   return nullptr;
 }
 

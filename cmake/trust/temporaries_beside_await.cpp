@@ -59,11 +59,9 @@ bool balanced(task<int> (*body)()) {
 }  // namespace
 
 const char* temporaries_beside_await() {
-  if (!balanced(owning_lambda))
-    return "co_await run([owned]() -> task<int> {...}): the captured object is destroyed twice";
+  if (!balanced(owning_lambda)) return "co_await run([owned]() -> task<int> {...}): the captured object is destroyed twice";
   if (!balanced(aggregate_by_value)) return "co_await f(options{.owned = x}): the member is destroyed twice";
-  if (!balanced(aggregate_by_reference))
-    return "co_await f(options{.owned = x}) by const&: the member is destroyed twice";
+  if (!balanced(aggregate_by_reference)) return "co_await f(options{.owned = x}) by const&: the member is destroyed twice";
   if (!balanced(awaiter_that_is_an_aggregate)) return "co_await awaiter{x, 1}: the member is destroyed twice";
   return nullptr;
 }

@@ -160,7 +160,7 @@ TEST_CASE(
 
 TEST_CASE("signals: repeated SIGTERM does not force, nor does one SIGINT after it [row 306]") {
   auto options = support::options();
-  options.grace = 300ms;
+  options.grace = 150ms;
   options.force_after = 1ms;
   process p(options, add_hanging_route);
   p.ask(p.wait_for("listening"), "/hang");

@@ -66,7 +66,9 @@ class background_tasks {
 
   /// Keeps room for one piece, to be put into its `place`. Errors: `background_overload_error` when there is none.
   [[nodiscard]] background_place reserve();
-  /// Starts the work of one request. Errors: `misuse_error` unless the program is serving (`serve_within`).
+  /// Whether work can be started: within `serve_within`, until it has been cancelled.
+  [[nodiscard]] bool can_start() const noexcept { return owner_ != nullptr; }
+  /// Starts the work of one request. Errors: `misuse_error` unless `can_start`.
   void start(std::vector<background_work> work, telemetry::logger log);
 
   /// Queued or running.
