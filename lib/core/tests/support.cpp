@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <system_error>
 
@@ -25,6 +26,8 @@ process_end in_process(const std::function<int()>& body, const std::function<voi
     ::dup2(words[1], STDERR_FILENO);
     ::dup2(output[1], STDOUT_FILENO);
     for (const int fd : {words[0], words[1], output[0], output[1]}) ::close(fd);
+    // Not those of the test framework.
+    for (const int number : {SIGABRT, SIGFPE, SIGILL, SIGINT, SIGSEGV, SIGTERM}) std::signal(number, SIG_DFL);
     int code = 99;
     try {
       code = body();

@@ -215,8 +215,13 @@ http::server_hooks app::state::make_hooks() {
   hooks.ended = [this](http::exchange& of, const http::response* what, http::delivery) {
     auto after = afterwards.extract(&of);
     // Whoever did the work gets what follows it, whether or not the client has stayed for the answer.
-    if (what != nullptr && !after.empty())
-      background.start(std::move(after.mapped().work), std::move(after.mapped().log));
+    if (what == nullptr || after.empty()) return;
+    auto& [work, bound] = after.mapped();
+    if (background.can_start()) {
+      background.start(std::move(work), bound);
+    } else {  // the program was cancelled while the answer was on its way
+      for (const background_work& one : work) bound.warn("background_task_cancelled", {{"task", one.name}});
+    }
   };
   hooks.accept_failed = [this](const failure& why) { log.error("accept_failed", why); };
   return hooks;

@@ -829,3 +829,107 @@ TEST_CASE(
   CHECK(loop.statistics().lost_failures == 0);
   CHECK(records.events("background_task_cancelled").size() == 1);
 }
+
+TEST_CASE(
+    "app: stopped at any turn of the loop, a request is either answered or was not executed, and nothing is left") {
+  int answered_in_all = 0;
+  // A busy loop looks for I/O every 256 turns or so.
+  for (int turns = 0; turns < 6000; turns += turns < 40 ? 1 : 97) {
+    CAPTURE(turns);
+    record_keeper records;
+    int executed = 0;
+    int mails = 0;
+    int answered = 0;
+    app a(support::options(), records.log);
+    a.manage("database", []() -> managed<int> {
+      co_await belay::yield();
+      co_yield 0;
+      co_await belay::yield();
+    }());
+    a.get("/work", [&executed, &mails](request& r) -> task<http::response> {
+      r.run_after_response("mail", [&mails]() -> task<> {
+        co_await belay::yield();
+        ++mails;
+      });
+      co_await belay::yield();
+      ++executed;
+      co_return http::response::json(http::status::ok, "{}");
+    });
+    const auto talk = [&answered](app& of) -> task<> {
+      try {
+        client c = co_await support::connect(of);
+        for (;;) {
+          if ((co_await c.ask(get("/work"))).status() != 200) co_return;
+          ++answered;
+        }
+      } catch (const belay::io::network_error&) {
+        co_return;  // stopped before it came
+      }
+    };
+    belay::loop loop;
+    const int code = loop.run([](app& of, auto& client_side, int after) -> task<int> {
+      co_return co_await belay::with_group([&](belay::group& both) -> task<int> {
+        auto ends =
+            both.spawn([](app& runs) -> task<int> { co_return co_await runs.run_within(); }, std::ref(of));
+        both.spawn(client_side, std::ref(of));
+        for (int i = 0; i != after; ++i) co_await belay::yield();
+        of.stop();
+        const int ended = co_await ends;
+        both.cancel();  // the client may wait for an app that never served
+        co_return ended;
+      });
+    }(a, talk, turns));
+    CHECK(code == service::exit_clean);
+    CHECK(executed == answered);
+    CHECK(mails == answered);
+    CHECK(loop.statistics().live_tasks == 0);
+    CHECK(loop.statistics().lost_failures == 0);
+    CHECK(records.errors() == 0);
+    CHECK(records.events("shutdown_report").size() == 1);
+    answered_in_all += answered;
+  }
+  CHECK(answered_in_all > 0);
+}
+
+TEST_CASE("app: cancelled at any turn of the loop, its steps are closed and nothing is left") {
+  for (int turns = 0; turns < 6000; turns += turns < 40 ? 1 : 97) {
+    CAPTURE(turns);
+    record_keeper records;
+    int open = 0;
+    app a(support::options(), records.log);
+    for (const char* name : {"one", "two"}) {
+      a.manage(name, [](int& count) -> managed<int> {
+        co_await belay::yield();
+        ++count;
+        co_yield 0;
+        co_await belay::yield();
+        --count;
+      }(open));
+    }
+    a.get("/work", [](request& r) -> task<http::response> {
+      r.run_after_response("mail", []() -> task<> { co_await belay::yield(); });
+      co_await belay::yield();
+      co_return http::response::json(http::status::ok, "{}");
+    });
+    belay::loop loop;
+    loop.run([](app& of, int after) -> task<> {
+      co_await belay::with_group([&](belay::group& both) -> task<> {
+        both.spawn([](app& runs) -> task<> { static_cast<void>(co_await runs.run_within()); }, std::ref(of));
+        both.spawn(
+            [](app& to) -> task<> {
+              client c = co_await support::connect(to);
+              while ((co_await c.ask(get("/work"))).status() == 200) {
+              }
+            },
+            std::ref(of));
+        for (int i = 0; i != after; ++i) co_await belay::yield();
+        both.cancel();
+      });
+    }(a, turns));
+    CHECK(open == 0);
+    CHECK(loop.statistics().live_tasks == 0);
+    CHECK(loop.statistics().timers == 0);
+    CHECK(loop.statistics().lost_failures == 0);
+    CHECK(records.events("background_task_failed").empty());
+  }
+}
