@@ -203,14 +203,6 @@ b::task<int> counts_down_then_waits(int n) {
   co_await b::sleep_for(1s);
   co_return 0;
 }
-b::task<> throws_deep_down(int n, bool wait) {
-  if (n > 0) {
-    co_await throws_deep_down(n - 1, wait);
-  } else {
-    if (wait) co_await b::yield();
-    throw boom("deep down");
-  }
-}
 b::task<> fails_deep_down(int n, bool wait) {
   if (n > 0) {
     co_await b::or_fail(fails_deep_down(n - 1, wait));
@@ -237,14 +229,6 @@ TEST_CASE("task: a chain 100,000 deep, completes at once and after waiting [row 
   CHECK(loop.run(counts_down(deep)) == deep);
   CHECK(loop.run(counts_down_then_waits(deep)) == deep);
   CHECK(loop.nothing_left());
-}
-
-TEST_CASE("task: a chain 100,000 deep, fails by a throw [row 30]") {
-  b::testing::test_loop loop;
-  CHECK_THROWS_AS(loop.run(throws_deep_down(deep, false)), boom);
-  CHECK_THROWS_AS(loop.run(throws_deep_down(deep, true)), boom);
-  CHECK(loop.nothing_left());
-  CHECK(loop.lost_errors().empty());
 }
 
 TEST_CASE("task: a chain 100,000 deep, fails without a throw [row 30]") {
