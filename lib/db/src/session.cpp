@@ -109,8 +109,10 @@ task<> end(std::shared_ptr<session> open, bool commit) {
   }
   failure unclean = co_await roll_back(*open);
   open->give_back();
-  if (problem && unclean) problem.attach(std::move(unclean));
-  if (problem) problem.rethrow();
+  if (problem) {
+    if (unclean) problem.attach(std::move(unclean));
+    problem.rethrow();
+  }
   if (unclean) unclean.rethrow();
 }
 

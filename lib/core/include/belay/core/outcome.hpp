@@ -74,6 +74,7 @@ class [[nodiscard]] outcome : public detail::outcome_base {
   outcome(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>)
       : outcome_base(std::move(other)) {
     if (how_ == detail::ending::value) {
+      // The base has taken its own part only. NOLINTNEXTLINE(bugprone-use-after-move)
       std::construct_at(&value_, std::move(other.value_));
       other.drop_value();
     }
