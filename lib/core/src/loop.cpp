@@ -2,6 +2,7 @@
 // The event loop.
 
 #include <belay/core/detail/cleanup.hpp>
+#include <belay/core/detail/watch.hpp>
 #include <belay/core/loop.hpp>
 #include <belay/core/signals.hpp>
 #include <poll.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <system_error>
@@ -74,6 +76,7 @@ loop::loop(loop_options options) : state_(std::make_unique<state>()) {
   s.rt.timers = &s.timers;
   s.rt.loop = this;
   s.rt.time = s.options.clock != nullptr ? s.options.clock : &steady_clock();
+  if (s.options.schedule_seed) s.order.emplace(*s.options.schedule_seed);
   s.wake_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (s.wake_fd < 0) throw std::system_error(errno, std::system_category(), "eventfd, to wake the loop");
   s.waits = std::make_unique<idle_reactor>(s.wake_fd);
@@ -90,6 +93,11 @@ time_point loop::now() noexcept { return state_->rt.time->now(); }
 duration loop::cleanup_limit() const noexcept { return state_->options.cleanup_limit; }
 reactor* loop::installed_reactor() const noexcept { return state_->waits.get(); }
 void loop::install(std::unique_ptr<reactor> waits) noexcept { state_->waits = std::move(waits); }
+void loop::install(detail::watch* driver, std::optional<std::uint64_t> schedule_seed) noexcept {
+  state_->rt.watcher = driver;
+  state_->order.reset();
+  if (schedule_seed) state_->order.emplace(*schedule_seed);
+}
 int loop::wake_fd() const noexcept { return state_->wake_fd; }
 
 loop* loop::current() noexcept {
@@ -117,7 +125,9 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   ++s.rt.live_nodes;
   s.rt.push_ready(root);
   detail::this_runtime = &s.rt;
-  s.rt.stack_limit = stack_limit_from_here();
+  s.rt.true_stack_limit = stack_limit_from_here();
+  // While it is watched, every await of a task takes the way of the deep stack, where the driver is asked.
+  s.rt.stack_limit = s.rt.watcher == nullptr ? s.rt.true_stack_limit : reinterpret_cast<char*>(UINTPTR_MAX);
   s.inbox.store(nullptr);
   struct leave {
     state& s;
@@ -127,7 +137,14 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
       detail::this_runtime = nullptr;
     }
   } leave_at_end{s};
-  s.run_until_ended(root);
+  if (s.rt.watcher == nullptr && !s.order) {
+    s.run_until_ended(root);
+  } else {
+    s.run_watched(root);
+  }
+  if (s.abandoned) {
+    throw deadlock_error("the loop was left by its driver with tasks in it that do not end", where);
+  }
   if (root.result->how() == detail::ending::cancelled) {
     if (s.deadlocked) {
       throw deadlock_error(
@@ -234,6 +251,14 @@ void loop::state::collect_signals() noexcept {
 }
 
 void loop::state::report_deadlock() noexcept {
+  if (rt.watcher != nullptr) {
+    rt.watcher->at_deadlock(deadlocked);
+    if (rt.ready_head != nullptr) return;
+    if (deadlocked) {
+      abandoned = true;
+      return;
+    }
+  }
   if (deadlocked) {
     std::fputs(
         "belay: the loop is stuck: after a deadlock its main task does not end although it was cancelled\n",

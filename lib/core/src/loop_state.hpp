@@ -6,7 +6,9 @@
 #include <belay/core/loop.hpp>
 #include <atomic>
 #include <memory>
+#include <optional>
 
+#include "random_order.hpp"
 #include "thread_pool.hpp"
 
 namespace belay {
@@ -31,6 +33,9 @@ struct loop::state {
   signal_watch* signals = nullptr;
   detail::node* root = nullptr;
   bool deadlocked = false;
+  bool abandoned = false;  // a driver gave up: tasks are left in it that will never run
+  std::optional<detail::random_order> order;
+  std::size_t slow_jobs = 0;  // of the pool: those that were not finished after a patient wait
   std::uint64_t lost_failures = 0;
 
   detail::thread_pool& pool() {
@@ -39,6 +44,9 @@ struct loop::state {
   }
 
   void run_until_ended(detail::node& root);
+  void run_watched(detail::node& root);
+  [[nodiscard]] detail::node* take_ready() noexcept;
+  void await_threads();
   [[nodiscard]] bool try_push(inbox_item& item) noexcept;
   void run_inbox() noexcept;
   void close_inbox() noexcept;

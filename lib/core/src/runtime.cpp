@@ -5,6 +5,7 @@
 #include <belay/core/detail/cleanup.hpp>
 #include <belay/core/detail/group_core.hpp>
 #include <belay/core/detail/runtime.hpp>
+#include <belay/core/detail/watch.hpp>
 #include <belay/core/managed.hpp>
 #include <belay/core/operation.hpp>
 #include <belay/core/sleep.hpp>
@@ -43,8 +44,7 @@ task<void> close_resources(frame& ending) {
     ending.cleanups = resource.next_cleanup;
     void (*const drop_value)(outcome_base&) noexcept = resource.drop_value;
     outcome_base& how = *ending.result;
-    deadline_scope shield("cleanup limit", cleanup_limit(), ending.site);
-    shield.shielded = true;
+    cleanup_scope shield(ending.site);
     shield.arm();
     outcome<void> closed = co_await close_awaiter(resource, exit_status::of(how), shield);
     shield.disarm();
@@ -58,6 +58,8 @@ void end_node(runtime& rt, node& task) noexcept {
   task.leaf = nullptr;
   task.base.detach();
   --rt.live_nodes;
+  if (task.base.watched()) [[unlikely]]
+    rt.watcher->at_end(task);
   if (task.group != nullptr) task.group->child_ended(task);  // may destroy the node
 }
 
@@ -135,6 +137,40 @@ bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept
   return true;
 }
 
+bool await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& result,
+                        delivery how) noexcept {
+  if (rt.watcher != nullptr) {
+    // The library's own awaits are not the user's: they pass on what happens below.
+    if (how != delivery::intercept && rt.current->current->watched()) {
+      watch::verdict told = rt.watcher->at_task(*rt.current, parent);
+      if (told.cancelled) {
+        child.handle.destroy();
+        unwind_cancelled(rt, parent);
+        return true;
+      }
+      if (told.failed) {
+        child.handle.destroy();
+        result.set_failed(std::move(told.failed));
+        return pass_on_failure(parent, result, how);
+      }
+    }
+    if (static_cast<char*>(__builtin_frame_address(0)) >= rt.true_stack_limit) {
+      return run_nested(parent, child, result, how);
+    }
+  }
+  child.state = progress::waiting;
+  rt.next(step::resume, child);
+  return true;
+}
+
+bool stopped_at_gate(runtime& rt, frame& leaf, operation* op) {
+  node& task = *rt.current;
+  if (task.current->watched()) rt.watcher->at_wait(task, leaf, op);
+  if (!task.cancel_pending()) return false;
+  unwind_cancelled(rt, leaf);
+  return true;
+}
+
 void unwind_cancelled(runtime& rt, frame& from) noexcept {
   from.result->set_cancelled(effective_record(*rt.current->current).shared());
   rt.next(step::settle, from);
@@ -177,17 +213,17 @@ void cancel_scope(scope& target, const cancel_record& record) noexcept {
   if (target.requested) return;
   target.requested = true;
   target.record = record;
-  if (!target.effective) make_effective(target);
+  if (!target.effective()) make_effective(target);
 }
 
 void make_effective(scope& target) noexcept {
   // Preorder over the subtree, without recursion, leaving out shields and what is cancelled already.
   scope* walk = &target;
   for (;;) {
-    walk->effective = true;
+    walk->at_gate |= gate_cancelled;
     scope* down = nullptr;
     for (scope* child = walk->first_child; child != nullptr; child = child->next) {
-      if (!child->shielded && !child->effective) {
+      if (!child->shielded && !child->effective()) {
         down = child;
         break;
       }
@@ -196,11 +232,26 @@ void make_effective(scope& target) noexcept {
     while (down == nullptr) {
       if (walk == &target) return;
       for (scope* sibling = walk->next; sibling != nullptr && down == nullptr; sibling = sibling->next) {
-        if (!sibling->shielded && !sibling->effective) down = sibling;
+        if (!sibling->shielded && !sibling->effective()) down = sibling;
       }
       if (down == nullptr) walk = walk->parent;
     }
     walk = down;
+  }
+}
+
+void pass_on_gate(scope& target) noexcept {
+  if (target.effective()) make_effective(target);
+  if (!target.watched()) return;
+  scope* walk = &target;
+  while (walk != nullptr) {
+    walk->at_gate |= gate_watched;
+    if (walk->first_child != nullptr) {
+      walk = walk->first_child;
+      continue;
+    }
+    while (walk != &target && walk->next == nullptr) walk = walk->parent;
+    walk = walk == &target ? nullptr : walk->next;
   }
 }
 
@@ -284,7 +335,7 @@ void group_core::child_ended(node& task) noexcept {
     append_trace(*what.record(), task.spawned_at);
     add_failure(what);
   }
-  if (result.how() == ending::cancelled && scope_.effective) cut_tasks_ = true;
+  if (result.how() == ending::cancelled && scope_.effective()) cut_tasks_ = true;
   --live_;
   if (live_ == 0 && joiner_ != nullptr) joiner_->all_ended();
   task.destroy(task);  // what no handle needs
@@ -309,7 +360,7 @@ void group_core::request_cancel(cancel_reason reason, std::source_location where
 
 bool group_core::conclude_cancelled(outcome_base& how, bool result_is_void) noexcept {
   const scope& outside = *this_runtime->current->current;
-  if (outside.effective) {
+  if (outside.effective()) {
     how.set_cancelled(effective_record(outside).shared());
     return false;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Event and semaphore.
 
+#include <belay/core/detail/watch.hpp>
 #include <belay/core/error.hpp>
 #include <belay/core/event.hpp>
 #include <belay/core/semaphore.hpp>
@@ -12,8 +13,14 @@ void event::set() noexcept {
   while (!waiters_.empty()) waiters_.front()->wake();
 }
 
-semaphore::semaphore(std::size_t permits) : free_(permits) {
+semaphore::semaphore(std::size_t permits, const char* name) : permits_(permits), free_(permits), name_(name) {
   if (permits == 0) throw misuse_error("semaphore(0): nobody could ever acquire a permit; give at least 1");
+}
+
+void semaphore::tell_gone() noexcept {
+  if (detail::this_runtime != nullptr && detail::this_runtime->watcher != nullptr) {
+    detail::this_runtime->watcher->at_gone(*this);
+  }
 }
 
 void semaphore::give_back() noexcept {

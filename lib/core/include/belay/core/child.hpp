@@ -29,6 +29,7 @@ class child_wait : public operation {
     unlink();
     complete();
   }
+  [[nodiscard]] awaited waits_for() const noexcept override { return {"a child task", ""}; }
 
  protected:
   ~child_wait() = default;

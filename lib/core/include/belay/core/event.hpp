@@ -9,6 +9,9 @@ namespace belay {
 /// Not set at first. Thread: the loop's only.
 class event {
  public:
+  event() noexcept = default;
+  /// With a name for reports: a literal.
+  explicit event(const char* name) noexcept : name_(name) {}
   /// Wakes all who wait; later waits return at once. Idempotent.
   void set() noexcept;
   void reset() noexcept { set_ = false; }
@@ -20,6 +23,7 @@ class event {
     // A cancellation that was requested before acts even if the event is set.
     [[nodiscard]] bool await_ready() const noexcept { return on_->set_ && !cancel_pending(); }
     void await_resume() const noexcept {}
+    [[nodiscard]] awaited waits_for() const noexcept override { return {"event", on_->name_}; }
 
    private:
     void start() override {
@@ -35,6 +39,7 @@ class event {
   [[nodiscard]] awaiter wait() noexcept { return awaiter(*this); }
 
  private:
+  const char* name_ = "";
   bool set_ = false;
   detail::wait_list waiters_;
 };

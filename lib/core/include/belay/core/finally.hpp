@@ -21,8 +21,7 @@ template <class F, class C>
   using result = typename std::invoke_result_t<F&>::value_type;
   outcome<result> how = co_await detail::intercept(detail::call_as_task(body));
   {
-    detail::deadline_scope shield("cleanup limit", detail::cleanup_limit(), where);
-    shield.shielded = true;
+    detail::cleanup_scope shield(where);
     shield.arm();
     outcome<void> closed = co_await detail::intercept_in(shield, detail::call_as_task(cleanup));
     shield.disarm();

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <utility>
 
@@ -24,6 +25,9 @@ struct loop_options {
   duration cleanup_limit = std::chrono::seconds(10);
   /// The most threads that `to_thread` uses at the same time, at least 1. They are started when needed.
   unsigned blocking_threads = 16;
+  /// Ready tasks run in a random order made from this seed, the same for the same seed; none: first come, first served. With a virtual
+  /// clock and no I/O, a program then does exactly the same again. Threads of `to_thread` are waited for after each turn.
+  std::optional<std::uint64_t> schedule_seed = {};
 };
 
 struct loop_statistics {
@@ -82,6 +86,8 @@ class loop {
   [[nodiscard]] int wake_fd() const noexcept;  // readable when the loop shall wake up
   [[nodiscard]] reactor* installed_reactor() const noexcept;
   void install(std::unique_ptr<reactor> waits) noexcept;
+  // For the drivers of the testing layer: null ends it. Not while it runs.
+  void install(detail::watch* driver, std::optional<std::uint64_t> schedule_seed) noexcept;
 
   struct inbox_item {
     inbox_item* next = nullptr;

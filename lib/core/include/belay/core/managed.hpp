@@ -197,8 +197,7 @@ template <class T, class F>
   T& opened = co_await resource.open();
   outcome<result> how = co_await detail::intercept(detail::call_as_task(body, opened));
   {
-    detail::deadline_scope shield("cleanup limit", detail::cleanup_limit(), where);
-    shield.shielded = true;
+    detail::cleanup_scope shield(where);
     shield.arm();
     outcome<void> closed = co_await detail::close_awaiter(resource.release(), exit_status::of(how), shield);
     shield.disarm();

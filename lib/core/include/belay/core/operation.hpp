@@ -6,6 +6,12 @@
 
 namespace belay {
 
+/// What a task waits for, in words: {"semaphore", "pool"}, {"a timer", ""}. Literals, or text that outlives the operation.
+struct awaited {
+  const char* what = "an operation";
+  const char* name = "";
+};
+
 /// Base of the awaiters of operations that complete outside of coroutines: timers, I/O, threads, queues.
 ///
 ///     class my_read : public belay::operation {
@@ -37,6 +43,8 @@ class operation {
   // Asked by the runtime when the task is cancelled.
   [[nodiscard]] bool abort_now() noexcept { return abort(); }
   [[nodiscard]] detail::node* task() const noexcept { return task_; }
+  /// For reports.
+  [[nodiscard]] virtual awaited waits_for() const noexcept { return {}; }
 
  protected:
   ~operation() = default;
@@ -60,7 +68,7 @@ class operation {
   [[nodiscard]] bool being_aborted() const noexcept { return task_->state == detail::node_state::aborting; }
 
   // Puts the task to sleep in this operation; false: it is cancelled, do not start.
-  [[nodiscard]] bool begin_at(detail::frame& leaf) noexcept {
+  [[nodiscard]] bool begin_at(detail::frame& leaf) {
     if (!detail::begin_wait(leaf, *this)) return false;
     task_ = detail::this_runtime->current;
     return true;

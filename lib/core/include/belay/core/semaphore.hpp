@@ -33,10 +33,14 @@ class [[nodiscard]] permit {
 /// Fair: first come, first served. Must outlive its permits. Thread: the loop's only.
 class semaphore {
  public:
-  /// Errors: `misuse_error` for zero permits.
-  explicit semaphore(std::size_t permits);
+  /// `name` is for reports: a literal. Errors: `misuse_error` for zero permits.
+  explicit semaphore(std::size_t permits, const char* name = "");
   semaphore(const semaphore&) = delete;
   semaphore& operator=(const semaphore&) = delete;
+  ~semaphore() {
+    if (watched_) [[unlikely]]
+      tell_gone();
+  }
 
   class awaiter final : public detail::list_wait {
    public:
@@ -51,6 +55,8 @@ class semaphore {
       granted_ = false;
       return permit(*from_);
     }
+    [[nodiscard]] awaited waits_for() const noexcept override { return {"semaphore", from_->name_}; }
+    [[nodiscard]] semaphore& source() const noexcept { return *from_; }
 
    private:
     friend class semaphore;
@@ -70,14 +76,24 @@ class semaphore {
   /// Waits for a permit. Cancellation: no permit is taken; those behind in the line move up.
   [[nodiscard]] awaiter acquire() noexcept { return awaiter(*this); }
 
+  // For the drivers: `watch::at_gone` is told when it goes.
+  void be_watched() noexcept { watched_ = true; }
+
   [[nodiscard]] std::size_t free() const noexcept { return free_; }
+  /// As many as it was made with.
+  [[nodiscard]] std::size_t permits() const noexcept { return permits_; }
+  [[nodiscard]] const char* name() const noexcept { return name_; }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiters_.size(); }
 
  private:
   friend class permit;
   void give_back() noexcept;
+  void tell_gone() noexcept;
 
+  const std::size_t permits_;
   std::size_t free_;
+  const char* name_;
+  bool watched_ = false;
   detail::wait_list waiters_;
 };
 

@@ -21,11 +21,12 @@ class sleep_awaiter final : public operation, private timer_node {
   }
 
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> waiting) noexcept {
+  bool await_suspend(std::coroutine_handle<Promise> waiting) {
     if (begin_at(waiting.promise())) insert();
     return true;
   }
   void await_resume() const noexcept {}
+  [[nodiscard]] awaited waits_for() const noexcept override { return {"a timer", ""}; }
 
  private:
   void start() override;
@@ -44,12 +45,13 @@ class yield_awaiter {
   using belay_awaiter_tag = void;
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> waiting) const noexcept {
+  void await_suspend(std::coroutine_handle<Promise> waiting) const {
     runtime& rt = *this_runtime;
     node& task = *rt.current;
     frame& leaf = waiting.promise();
-    if (task.current->effective) [[unlikely]]
-      return unwind_cancelled(rt, leaf);
+    if (task.current->at_gate != gate_open) [[unlikely]] {
+      if (stopped_at_gate(rt, leaf, nullptr)) return;
+    }
     task.leaf = &leaf;
     task.state = node_state::ready;
     rt.push_ready(task);
@@ -62,16 +64,14 @@ class checkpoint_awaiter {
   using belay_awaiter_tag = void;
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> waiting) const noexcept {
-    if (!cancel_due(waiting.promise())) return false;
-    unwind_cancelled(*this_runtime, waiting.promise());
-    return true;
+  bool await_suspend(std::coroutine_handle<Promise> waiting) const {
+    return stops(waiting.promise());
   }
   void await_resume() const noexcept {}
 
  private:
   // Fires timers that are due first, so that a deadline that passed during a computation acts here.
-  static bool cancel_due(frame& here) noexcept;
+  static bool stops(frame& here);
 };
 
 }  // namespace detail

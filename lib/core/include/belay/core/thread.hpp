@@ -24,6 +24,7 @@ class thread_job : public operation {
  public:
   // On the pool's thread.
   void execute() noexcept;
+  [[nodiscard]] awaited waits_for() const noexcept override { return {"a thread", ""}; }
 
   thread_job* next_job = nullptr;
   thread_job* prev_job = nullptr;

@@ -8,9 +8,6 @@
 
 namespace belay::detail {
 
-// The `cleanup_limit` of the running loop.
-[[nodiscard]] duration cleanup_limit() noexcept;
-
 void resource_opened(resource_frame& resource) noexcept;
 [[noreturn]] void abort_on_empty_resource() noexcept;
 [[nodiscard]] ref<failure_record> never_yielded() noexcept;

@@ -41,6 +41,19 @@ class deadline_scope : public scope, private timer_node {
   time_point deadline_ = time_point::max();
 };
 
+// The `cleanup_limit` of the running loop.
+[[nodiscard]] duration cleanup_limit() noexcept;
+
+// What cleanup runs in: no cancellation from outside reaches it, and it has its own limit.
+class cleanup_scope final : public deadline_scope {
+ public:
+  explicit cleanup_scope(std::source_location where) noexcept
+      : deadline_scope("cleanup limit", cleanup_limit(), where) {
+    shielded = true;
+    for_cleanup = true;
+  }
+};
+
 // The end of a library frame whose child was cancelled from outside: unwinds on, with the record that acts now.
 template <class T>
 void refresh_cancellation(outcome<T>& how) noexcept {

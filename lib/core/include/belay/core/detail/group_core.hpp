@@ -61,6 +61,7 @@ class group_core {
     }
     void await_resume() const noexcept { of_->joiner_ = nullptr; }
     void all_ended() noexcept { complete(); }
+    [[nodiscard]] awaited waits_for() const noexcept override { return {"its tasks to end", ""}; }
 
    private:
     void start() override {}
@@ -88,7 +89,7 @@ class group_core {
  private:
   // The body has its value, but tasks were cut short by a cancellation from outside, which therefore goes on.
   [[nodiscard]] bool cut_short() const noexcept {
-    return cut_tasks_ && this_runtime->current->current->effective;
+    return cut_tasks_ && this_runtime->current->current->effective();
   }
   // Cancelled, with no failure: from outside, or by the group's own cancel.
   bool conclude_cancelled(outcome_base& how, bool result_is_void) noexcept;

@@ -24,6 +24,7 @@
 namespace belay {
 class loop;
 class operation;
+class semaphore;
 }  // namespace belay
 
 namespace belay::detail {
@@ -33,6 +34,7 @@ struct frame;
 struct resource_frame;
 class group_core;
 class child_wait;
+class watch;
 
 // What the awaiting frame wants to see of a child that ended.
 enum class delivery : unsigned char {
@@ -71,6 +73,15 @@ struct resource_frame : frame {
 struct scope;
 // `target` is cancelled from now on, by itself or from outside, with all below it that is not shielded. Wakes what waits there.
 void make_effective(scope& target) noexcept;
+// `target` came under another scope when it had children already: they get what acts on it.
+void pass_on_gate(scope& target) noexcept;
+
+// What stands between a task and its next wait; tested as one byte, so that a program that is not watched pays nothing.
+enum gate : unsigned char {
+  gate_open = 0,
+  gate_cancelled = 1,  // a cancellation acts here
+  gate_watched = 2,    // a driver numbers the awaits
+};
 
 struct scope {
   scope* parent = nullptr;
@@ -80,9 +91,10 @@ struct scope {
   node* owner = nullptr;
   cancel_record record;    // set with the first request
   bool requested = false;  // cancel was asked for on this very scope
-  bool effective = false;  // requested here, or on a parent that we are not shielded from
+  unsigned char at_gate = gate_open;
   bool shielded = false;
   bool has_deadline = false;  // it is a deadline_scope
+  bool for_cleanup = false;   // it is a cleanup_scope
 
   scope() noexcept = default;
   scope(const scope&) = delete;
@@ -95,11 +107,12 @@ struct scope {
       if (next != nullptr) next->link = &next;
       new_parent->first_child = this;
       link = &new_parent->first_child;
-      effective = requested || (!shielded && new_parent->effective);
-      if (effective && first_child != nullptr) [[unlikely]]
-        make_effective(*this);  // tasks were spawned before
+      at_gate = static_cast<unsigned char>((requested ? gate_cancelled : gate_open) |
+                                           (new_parent->at_gate & (shielded ? gate_watched : 0xff)));
+      if (at_gate != gate_open && first_child != nullptr) [[unlikely]]
+        pass_on_gate(*this);  // tasks were spawned before
     } else {
-      effective = requested;
+      at_gate = requested ? gate_cancelled : gate_open;
     }
   }
   void detach() noexcept {
@@ -110,9 +123,12 @@ struct scope {
       next = nullptr;
     }
   }
+  // Cancelled: here, or on a parent that we are not shielded from.
+  [[nodiscard]] bool effective() const noexcept { return (at_gate & gate_cancelled) != 0; }
+  [[nodiscard]] bool watched() const noexcept { return (at_gate & gate_watched) != 0; }
   // Is a parent's cancellation acting on us? Then ours is not the one to stop at.
   [[nodiscard]] bool cancelled_from_outside() const noexcept {
-    return !shielded && parent != nullptr && parent->effective;
+    return !shielded && parent != nullptr && parent->effective();
   }
 };
 
@@ -156,7 +172,7 @@ struct node {
   }
   node(const node&) = delete;
   node& operator=(const node&) = delete;
-  [[nodiscard]] bool cancel_pending() const noexcept { return current->effective; }
+  [[nodiscard]] bool cancel_pending() const noexcept { return current->effective(); }
 };
 
 // resume: the frame goes on. settle: its outcome is set; close what it opened, destroy it, deliver to who awaits it.
@@ -187,6 +203,8 @@ struct runtime {
     recent_count = 0;
   }
   belay::loop* loop = nullptr;
+  watch* watcher = nullptr;  // while a driver runs: then `stack_limit` lets every await of a task ask it
+  char* true_stack_limit = nullptr;
 
   void push_ready(node& task) noexcept {
     task.next_ready = nullptr;
@@ -246,18 +264,8 @@ inline void finish_frame(frame& ended) noexcept {
 // A child failed while its awaiter was on the stack: traces it. True: the failure ends the awaiting frame as well.
 [[nodiscard]] bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept;
 
-// Starts (or goes on with) `child` on behalf of `parent`. True: the parent stays suspended. False: the child is done, its
-// frame is destroyed (unless it is an open resource), and the outcome can be read.
-inline bool await_frame(frame& parent, frame& child, outcome_base& result, delivery how) noexcept {
-  runtime& rt = *this_runtime;
-  child.parent = &parent;
-  child.result = &result;
-  child.how = how;
-  if (stack_is_deep(rt)) [[unlikely]] {
-    child.state = progress::waiting;
-    rt.next(step::resume, child);
-    return true;
-  }
+// Runs `child` inside of its parent's await_suspend; see await_frame.
+inline bool run_nested(frame& parent, frame& child, outcome_base& result, delivery how) noexcept {
   child.state = progress::nested;
   child.handle.resume();
   if (child.state != progress::done) {
@@ -271,14 +279,33 @@ inline bool await_frame(frame& parent, frame& child, outcome_base& result, deliv
   return false;
 }
 
+// The stack is deep, or the loop is watched.
+[[nodiscard]] bool await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& result,
+                                      delivery how) noexcept;
+
+// Starts (or goes on with) `child` on behalf of `parent`. True: the parent stays suspended. False: the child is done, its
+// frame is destroyed (unless it is an open resource), and the outcome can be read.
+inline bool await_frame(frame& parent, frame& child, outcome_base& result, delivery how) noexcept {
+  runtime& rt = *this_runtime;
+  child.parent = &parent;
+  child.result = &result;
+  child.how = how;
+  if (stack_is_deep(rt)) [[unlikely]]
+    return await_frame_slowly(rt, parent, child, result, how);
+  return run_nested(parent, child, result, how);
+}
+
+// The gate is not open: asks the driver, which may throw; then, if a cancellation acts here, unwinds `leaf` and says true.
+// `op` is null for a yield or a checkpoint.
+[[nodiscard]] bool stopped_at_gate(runtime& rt, frame& leaf, operation* op);
+
 // Puts the running task to sleep at `leaf`, with `op` under way. False: a cancellation acts here, the operation must not
 // start.
-[[nodiscard]] inline bool begin_wait(frame& leaf, operation& op) noexcept {
+[[nodiscard]] inline bool begin_wait(frame& leaf, operation& op) {
   runtime& rt = *this_runtime;
   node& task = *rt.current;
-  if (task.current->effective) [[unlikely]] {
-    unwind_cancelled(rt, leaf);
-    return false;
+  if (task.current->at_gate != gate_open) [[unlikely]] {
+    if (stopped_at_gate(rt, leaf, &op)) return false;
   }
   task.leaf = &leaf;
   task.waits_for = &op;

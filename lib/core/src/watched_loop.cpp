@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop's other way to run: in a seeded order, and with a driver that is told of every turn. Kept apart, so that the
+// usual way is not slowed by it.
+
+#include <belay/core/detail/watch.hpp>
+
+#include "loop_state.hpp"
+
+namespace belay {
+
+detail::node* loop::state::take_ready() noexcept {
+  if (rt.ready_head == nullptr) return nullptr;
+  std::size_t skip = order && rt.ready_count > 1 ? order->below(rt.ready_count) : 0;
+  detail::node* before = nullptr;
+  detail::node* taken = rt.ready_head;
+  for (; skip != 0; --skip) {
+    before = taken;
+    taken = taken->next_ready;
+  }
+  (before != nullptr ? before->next_ready : rt.ready_head) = taken->next_ready;
+  if (rt.ready_tail == taken) rt.ready_tail = before;
+  --rt.ready_count;
+  return taken;
+}
+
+// How fast threads are must not change what the tasks do: each turn sees the calls finished that were begun before it. Those that
+// take longer (they may wait for what a task does later) are not waited for again.
+void loop::state::await_threads() {
+  constexpr auto patience = std::chrono::seconds(2);
+  if (!threads) return;
+  if (threads->jobs() < slow_jobs) slow_jobs = threads->jobs();
+  const time_point since = steady_clock().now();
+  while (threads->jobs() > slow_jobs) {
+    const duration left = patience - (steady_clock().now() - since);
+    if (left <= duration::zero()) {
+      slow_jobs = threads->jobs();
+      return;
+    }
+    asleep.store(true, std::memory_order_seq_cst);
+    if (inbox.load(std::memory_order_seq_cst) == nullptr) waits->wait(left);
+    asleep.store(false, std::memory_order_relaxed);
+    collect_signals();
+    run_inbox();
+  }
+}
+
+void loop::state::run_watched(detail::node& main_node) {
+  constexpr unsigned tasks_between_looks = 256;
+  unsigned since_look = 0;
+  while (main_node.state != detail::node_state::ended && !abandoned) {
+    if (rt.watcher != nullptr && rt.watcher->gives_up()) {
+      abandoned = true;
+      return;
+    }
+    await_threads();
+    if (inbox.load(std::memory_order_acquire) != nullptr) run_inbox();
+    if (detail::node* task = take_ready()) {
+      if (rt.watcher != nullptr) rt.watcher->before_turn(*task);
+      detail::run_node(rt, *task);
+      if (rt.watcher != nullptr) rt.watcher->after_turn();
+      if (++since_look < tasks_between_looks) continue;
+      since_look = 0;
+      if (timers.size() != 0) fire_timers();
+      waits->wait(duration::zero());
+      continue;
+    }
+    since_look = 0;
+    if (timers.size() != 0) fire_timers();
+    if (rt.ready_head == nullptr && inbox.load(std::memory_order_acquire) == nullptr) wait_for_work();
+  }
+}
+
+}  // namespace belay
