@@ -34,6 +34,8 @@ class test_loop {
   /// The failures that nobody observed, described, in order.
   [[nodiscard]] const std::vector<std::string>& lost_errors() const noexcept { return lost_; }
 
+  void forget_lost_errors() noexcept { lost_.clear(); }
+
   [[nodiscard]] virtual_clock& clock() noexcept { return clock_; }
   [[nodiscard]] belay::loop& loop() noexcept { return loop_; }
 

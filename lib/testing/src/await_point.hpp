@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One await of a scenario: its number, its place, what it waits for, and the words for it.
+
+#include <belay/core/operation.hpp>
+#include <cstddef>
+#include <source_location>
+#include <string>
+#include <vector>
+
+namespace belay::testing {
+
+struct await_point {
+  std::size_t number = 0;  // from 1, in the order in which they are reached
+  std::source_location at;
+  awaited what;
+  bool is_task = false;     // co_await of another coroutine
+  bool in_cleanup = false;  // inside of a closing resource, or of the cleanup of `finally`
+  bool waited = false;      // its operation was under way when the turn ended
+};
+
+// Innermost frame first; then where its task was spawned, and the awaits of the task that owns it, up to `outermost`.
+[[nodiscard]] std::vector<std::source_location> stack_of(const detail::frame& innermost,
+                                                         const detail::node& task,
+                                                         const detail::scope& outermost);
+// The innermost place that is not in the library itself; the innermost one when all are.
+[[nodiscard]] std::source_location users_place(const std::vector<std::source_location>& stack);
+
+[[nodiscard]] bool in_cleanup(const detail::scope& here) noexcept;
+
+[[nodiscard]] bool same_place(const std::source_location& a, const std::source_location& b) noexcept;
+// "transfer.cpp:52"
+[[nodiscard]] std::string place_text(const std::source_location& where);
+// "semaphore 'pool'"
+[[nodiscard]] std::string what_text(const awaited& what);
+// "a task waits for semaphore 'pool' at x.cpp:12, spawned at y.cpp:3", one for each task below `root`
+[[nodiscard]] std::vector<std::string> waiting_tasks(const detail::scope& root);
+
+}  // namespace belay::testing

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+// The drivers: which plans are run, one after the other, and what is reported of them.
+
+#include <belay/testing/everywhere.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+#include "run_driver.hpp"
+
+namespace belay::testing {
+
+namespace {
+
+std::string command_line() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::string command;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::string word = text.substr(at, text.find('\0', at) - at);
+    at += word.size() + 1;
+    const bool plain = word.find_first_of(" '\"$*?[]()\\&;|<>") == std::string::npos;
+    command += (command.empty() ? "" : " ") + (plain ? word : "'" + word + "'");
+  }
+  return command;
+}
+
+// What BELAY_REPLAY asks of the driver of this name: "transfer: cancel 12 during".
+std::optional<plan> asked_replay(const std::string& name) {
+  const char* asked = std::getenv("BELAY_REPLAY");
+  if (asked == nullptr || *asked == '\0') return std::nullopt;
+  const std::string_view text = asked;
+  if (!text.starts_with(name + ": ")) return std::nullopt;
+  std::optional<plan> what = plan::parse(text.substr(name.size() + 2));
+  if (!what) {
+    throw misuse_error(
+        "BELAY_REPLAY='" + std::string(text) +
+        "': after the name comes what a report says, such as 'cancel 12 during' or 'schedule 7, fail 3'");
+  }
+  return what;
+}
+
+class campaign {
+ public:
+  campaign(const scenario& what, std::string name, run_rules rules, std::size_t most_findings,
+           std::size_t most_runs)
+      : rules_(std::move(rules)),
+        driver_(what, rules_),
+        most_findings_(most_findings),
+        most_runs_(most_runs) {
+    out_.name = name.empty() ? place_text(rules_.where) : std::move(name);
+    if (rules_.within <= duration::zero()) throw misuse_error("the limit `within` must be more than zero");
+    if (rules_.errors.empty()) rules_.errors.push_back(std::make_exception_ptr(injected_error()));
+    for (const std::exception_ptr& one : rules_.errors) {
+      if (!one) throw misuse_error("the list of errors to inject has an empty one");
+    }
+    rules_.second_error = std::make_exception_ptr(injected_error());
+    replay_ = asked_replay(out_.name);
+  }
+  campaign(const campaign&) = delete;
+  campaign& operator=(const campaign&) = delete;
+
+  // Only the case that BELAY_REPLAY asks for? Then it has been done.
+  [[nodiscard]] bool replayed() {
+    if (!replay_) return false;
+    std::fprintf(stderr, "%s: %s\n", out_.name.c_str(), replay_->text().c_str());
+    run(*replay_, nullptr, true);
+    out_.awaits = driver_.points().size();
+    return true;
+  }
+
+  // False: enough.
+  bool run(const plan& what, const std::vector<await_point>* expected, bool log = false) {
+    if (out_.runs >= most_runs_) {
+      out_.complete = false;
+      out_.incomplete = "stopped after " + std::to_string(out_.runs) +
+                        " runs (`most_runs`); make the scenario smaller, or split it";
+      return false;
+    }
+    ++out_.runs;
+    driver_.run(what, expected, log);
+    for (finding& one : driver_.findings()) {
+      const bool known = std::any_of(
+          out_.findings.begin(), out_.findings.end(),
+          [&one](const finding& other) { return other.rule == one.rule && same_place(other.at, one.at); });
+      if (known) continue;
+      one.replay = "BELAY_REPLAY='" + out_.name + ": " + one.replay + "' " + command_line();
+      out_.findings.push_back(std::move(one));
+    }
+    if (out_.findings.size() < most_findings_) return true;
+    return false;
+  }
+
+  // The undisturbed run in one schedule. False: it does not even work by itself.
+  bool prepare(std::optional<std::uint64_t> schedule) {
+    schedule_ = schedule;
+    plan undisturbed;
+    undisturbed.schedule = schedule;
+    if (!run(undisturbed, nullptr) || !out_.findings.empty()) return false;
+    base_ = driver_.points();
+    driver_.keep_as_normal();
+    out_.awaits = std::max(out_.awaits, base_.size());
+    return true;
+  }
+
+  bool cancel_all(const everywhere_options& how) {
+    for (const await_point& point : base_) {
+      if (!wanted(how, point)) continue;
+      std::vector<await_point> tail;
+      for (const moment when : {moment::before, moment::during, moment::after}) {
+        if (point.is_task && when != moment::before) continue;
+        if (!point.waited && when == moment::during) continue;
+        if (!run(with({.point = point.number, .when = when}), &base_)) return false;
+        if (when != moment::after) tail = driver_.points();
+      }
+      const injection first{.point = point.number, .when = point.waited ? moment::during : moment::before};
+      for (std::size_t i = point.number; i < tail.size(); ++i) {
+        if (!wanted(how, tail[i])) continue;
+        if (how.second_cancel) {
+          const moment when = tail[i].waited ? moment::during : moment::before;
+          if (!run(with(first, {.point = tail[i].number, .when = when}), &base_)) return false;
+        }
+        if (how.fail_in_cleanup && tail[i].in_cleanup) {
+          if (!run(with(first, {.fails = true, .point = tail[i].number}), &base_)) return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  bool fail_all(const everywhere_options& how) {
+    for (const await_point& point : base_) {
+      if (!wanted(how, point)) continue;
+      for (std::size_t error = 0; error < rules_.errors.size(); ++error) {
+        const injection first{.fails = true, .point = point.number, .error = error};
+        if (!run(with(first), &base_)) return false;
+        if (!how.fail_in_cleanup || error != 0) continue;
+        const std::vector<await_point> tail = driver_.points();
+        for (std::size_t i = point.number; i < tail.size(); ++i) {
+          if (!tail[i].in_cleanup || !wanted(how, tail[i])) continue;
+          if (!run(with(first, {.fails = true, .point = tail[i].number}), &base_)) return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  bool explore_all(std::uint64_t first_seed, std::uint64_t seeds, bool inject) {
+    for (std::uint64_t i = 0; i < seeds; ++i) {
+      plan what;
+      what.schedule = first_seed + i;
+      if (inject && !base_.empty() && i % 3 != 0) {
+        // Spread over all awaits; which one does not matter, as long as the seed tells.
+        const std::size_t point =
+            1 + static_cast<std::size_t>((first_seed + i) * 0x9e3779b97f4a7c15u >> 20) % base_.size();
+        injection step{.fails = i % 3 == 2, .point = point};
+        step.when = base_[point - 1].waited ? moment::during : moment::before;
+        step.error = step.fails ? static_cast<std::size_t>(i / 3) % rules_.errors.size() : 0;
+        what.steps.push_back(step);
+      }
+      if (!run(what, nullptr)) return false;
+    }
+    return true;
+  }
+
+  [[nodiscard]] report take() { return std::move(out_); }
+
+ private:
+  [[nodiscard]] plan with(injection first) const { return {schedule_, {first}}; }
+  [[nodiscard]] plan with(injection first, injection second) const { return {schedule_, {first, second}}; }
+  [[nodiscard]] static bool wanted(const everywhere_options& how, const await_point& point) {
+    return !how.only || how.only({point.number, point.at, what_text(point.what), point.in_cleanup});
+  }
+
+  run_rules rules_;
+  run_driver driver_;
+  std::size_t most_findings_;
+  std::size_t most_runs_;
+  std::optional<plan> replay_;
+  std::optional<std::uint64_t> schedule_;
+  std::vector<await_point> base_;
+  report out_;
+};
+
+run_rules rules_of(const everywhere_options& how, std::vector<std::exception_ptr> errors,
+                   const std::source_location& where) {
+  run_rules all;
+  all.within = how.within;
+  all.task_awaits = how.task_awaits;
+  all.failures_must_surface = how.failures_must_surface;
+  all.allow_lost_errors = how.allow_lost_errors;
+  all.may_fail = how.may_fail;
+  all.errors = std::move(errors);
+  all.loop = how.loop;
+  all.where = where;
+  return all;
+}
+
+enum class ways : unsigned char { cancel, fail, both };
+
+report drive(const scenario& what, ways how, std::vector<std::exception_ptr> errors,
+             const everywhere_options& options, std::source_location where) {
+  if (options.schedules == 0) throw misuse_error("everywhere_options::schedules must be at least 1");
+  campaign all(what, options.name, rules_of(options, std::move(errors), where), options.most_findings,
+               options.most_runs);
+  if (all.replayed()) return all.take();
+  for (unsigned i = 0; i < options.schedules; ++i) {
+    const auto schedule = i == 0 ? std::nullopt : std::optional<std::uint64_t>(options.first_seed + i - 1);
+    if (!all.prepare(schedule)) break;
+    if (how != ways::fail && !all.cancel_all(options)) break;
+    if (how != ways::cancel && !all.fail_all(options)) break;
+  }
+  return all.take();
+}
+
+}  // namespace
+
+report cancel_everywhere(scenario what, everywhere_options options, std::source_location where) {
+  return drive(what, ways::cancel, {}, options, where);
+}
+
+report fail_everywhere(scenario what, std::vector<std::exception_ptr> errors, everywhere_options options,
+                       std::source_location where) {
+  return drive(what, ways::fail, std::move(errors), options, where);
+}
+
+report everywhere(scenario what, everywhere_options options, std::source_location where) {
+  return drive(what, ways::both, {}, options, where);
+}
+
+report explore(scenario what, std::uint64_t seeds, explore_options options, std::source_location where) {
+  run_rules rules;
+  rules.within = options.within;
+  rules.allow_lost_errors = options.allow_lost_errors;
+  rules.may_fail = options.may_fail;
+  rules.errors = options.errors;
+  rules.loop = options.loop;
+  rules.where = where;
+  campaign all(what, options.name, std::move(rules), options.most_findings, SIZE_MAX);
+  if (all.replayed()) return all.take();
+  if (all.prepare(std::nullopt)) all.explore_all(options.first_seed, seeds, options.inject);
+  return all.take();
+}
+
+}  // namespace belay::testing

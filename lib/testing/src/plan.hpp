@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a driver does to one run, and its text for replays: "schedule 7, cancel 12 during, fail 15".
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace belay::testing {
+
+enum class moment : unsigned char {
+  before,  // the operation does not start
+  during,  // it is under way
+  after,   // it has finished, and the task has not gone on
+};
+
+struct injection {
+  bool fails = false;  // otherwise: cancels
+  std::size_t point = 0;
+  moment when = moment::before;  // of a cancel
+  std::size_t error = 0;         // of a failure: which of the errors
+
+  [[nodiscard]] std::string text() const;
+};
+
+struct plan {
+  std::optional<std::uint64_t> schedule;
+  std::vector<injection> steps;  // two at the most
+
+  [[nodiscard]] std::string text() const;
+  // Nothing when `text` is no plan.
+  [[nodiscard]] static std::optional<plan> parse(std::string_view text);
+};
+
+}  // namespace belay::testing

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// One run: what must hold when it has ended, and the words for what does not.
+
+#include <belay/testing/everywhere.hpp>
+
+#include "run_driver.hpp"
+
+namespace belay::testing {
+
+namespace {
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::string seconds_text(duration length) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
+  return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
+}
+
+}  // namespace
+
+// "cancelled while waiting for semaphore 'pool' at transfer.cpp:52"
+std::string run_driver::words() const {
+  std::string text;
+  for (std::size_t i = 0; i < injected_.size() && i < done_; ++i) {
+    const injection& step = plan_->steps[i];
+    const injected& here = injected_[i];
+    const std::string place = place_text(users_place(here.stack));
+    if (i != 0) text += here.point.in_cleanup ? ", and during the cleanup " : ", and then ";
+    text += step.fails ? "failed " : i != 0 ? "cancelled again " : "cancelled ";
+    if (here.point.is_task) {
+      text += "at the co_await at " + place;
+    } else if (step.fails) {
+      text += "instead of waiting for " + what_text(here.point.what) + " at " + place;
+    } else {
+      text += step.when == moment::before   ? "before it waited for "
+              : step.when == moment::during ? "while waiting for "
+                                            : "just after it had waited for ";
+      text += what_text(here.point.what) + " at " + place;
+    }
+    if (i == 0 && here.point.in_cleanup) text += " (in a cleanup)";
+  }
+  if (text.empty()) text = "undisturbed";
+  return text;
+}
+
+void run_driver::add(std::string rule, std::string what_broke, std::vector<std::string> left) {
+  finding one;
+  one.rule = std::move(rule);
+  one.what = words() + ": " + std::move(what_broke);
+  if (!injected_.empty()) {
+    one.stack = injected_.back().stack;
+    one.at = users_place(one.stack);
+  }
+  one.left = std::move(left);
+  one.replay = plan_->text();
+  findings_.push_back(std::move(one));
+}
+
+void run_driver::check(stage& world) {
+  if (!different_.empty()) {
+    add(rules::deterministic, different_ + "; what differs from run to run cannot be numbered");
+    return;
+  }
+  check_end();
+  if (abandoned_) return;
+  check_left();
+  check_rules(world);
+  if (findings_.empty() && world.afterwards_) check_afterwards(world);
+}
+
+void run_driver::check_end() {
+  if (runs_for_ever_) {
+    add(rules::ends, "it was still running after " + std::to_string(turns_) + " turns", stuck_);
+    return;
+  }
+  if (deadlocked_) {
+    add(rules::ends, "it does not end: every task waits and nothing can wake them", stuck_);
+    return;
+  }
+  if (!late_.empty() || (!injected_.empty() && ended_at_ - injected_at_ > rules_->within)) {
+    add(rules::in_time,
+        "it took " + seconds_text(ended_at_ - injected_at_) + " to end, the limit is " +
+            seconds_text(rules_->within),
+        late_);
+  }
+  const injection* first = done_ != 0 ? plan_->steps.data() : nullptr;
+  const bool any_cancel = first != nullptr && (!first->fails || (done_ > 1 && !plan_->steps[1].fails));
+  const bool any_failure = first != nullptr && (first->fails || (done_ > 1 && plan_->steps[1].fails));
+  if (ended_.failed()) {
+    const belay::failure why = ended_.failure();
+    for (const belay::failure& one : why.flatten()) one.observe();
+    if (any_failure || (rules_->may_fail && rules_->may_fail(why))) return;
+    if (first == nullptr) {
+      add(rules::undisturbed, "it failed with " + first_line(describe(why)));
+    } else {
+      add(rules::cancelled, "it ended with an error instead: " + first_line(describe(why)));
+    }
+    return;
+  }
+  if (ended_.cancelled()) {
+    if (!any_cancel) {
+      add(first == nullptr ? rules::undisturbed : rules::failed,
+          "it ended as cancelled, although nobody cancelled it: " + describe(ended_.cancellation()));
+    }
+    return;
+  }
+  if (any_failure && rules_->failures_must_surface) {
+    add(rules::surfaces, "it succeeded, as if nothing had happened: somebody swallowed the error");
+  }
+}
+
+void run_driver::check_left() {
+  const loop_statistics now = loop_->loop().statistics();
+  std::vector<std::string> left;
+  const auto count = [&left](std::size_t number, const char* one, const char* many) {
+    if (number != 0) left.push_back(std::to_string(number) + (number == 1 ? one : many));
+  };
+  count(now.live_tasks, " task that lives", " tasks that live");
+  count(now.timers, " timer that is still armed", " timers that are still armed");
+  count(now.blocking_jobs, " thread at work", " threads at work");
+  if (!left.empty()) add(rules::nothing_left, "it left " + left.front() + " behind", left);
+
+  permits_out_ = 0;
+  left.clear();
+  for (const seen_semaphore& one : semaphores_) {
+    const std::size_t out = one.at->permits() - one.at->free();
+    permits_out_ += out;
+    if (out == 0) continue;
+    std::string text = std::to_string(out) + " of " + std::to_string(one.at->permits()) + " permits of " +
+                       what_text({"semaphore", one.name.c_str()}) + ", acquired at ";
+    for (std::size_t i = 0; i < one.acquired_at.size(); ++i) {
+      text += (i == 0 ? "" : " or ") + place_text(one.acquired_at[i]);
+    }
+    left.push_back(std::move(text));
+  }
+  if (permits_out_ > normal_permits_out_) {
+    add(rules::nothing_left, "a permit was not given back: " + left.front(), left);
+  }
+  if (!rules_->allow_lost_errors && !loop_->lost_errors().empty()) {
+    std::vector<std::string> lost;
+    for (const std::string& one : loop_->lost_errors()) lost.push_back("lost: " + first_line(one));
+    add(rules::no_error_lost, "an error was lost: " + first_line(loop_->lost_errors().front()),
+        std::move(lost));
+  }
+}
+
+void run_driver::check_rules(stage& world) {
+  run_end how;
+  how.injected = done_ != 0;
+  how.cancelled = ended_.cancelled();
+  if (ended_.failed()) how.failure = ended_.failure();
+  how.succeeded = has_ended_ && !ended_.failed() && !ended_.cancelled();
+  for (std::size_t i = 0; i < injected_.size() && i < done_; ++i) {
+    how.failed_in_cleanup =
+        how.failed_in_cleanup || (plan_->steps[i].fails && (injected_[i].point.in_cleanup || i != 0));
+  }
+  for (const obligations::entry& one : world.owed_->dropped()) {
+    add(rules::obligations_met, one.what + " at " + place_text(one.where) + " was lost",
+        {one.what + " at " + place_text(one.where)});
+  }
+  for (const stage::rule& one : world.rules_) {
+    std::string broken;
+    try {
+      if (!one.holds(how)) broken = "broken: " + one.text;
+    } catch (const std::exception& e) {
+      broken = "broken: " + one.text + ": " + e.what();
+    }
+    if (!broken.empty()) add(one.text, std::move(broken), {"the rule is at " + place_text(one.where)});
+  }
+}
+
+void run_driver::check_afterwards(stage& world) {
+  std::string trouble;
+  deadlocked_ = false;
+  stuck_.clear();
+  try {
+    loop_->run(play_afterwards(world), rules_->where);
+  } catch (const deadlock_error&) {
+    trouble = stuck_.empty() ? "it waits for ever" : "it waits for ever: " + stuck_.front();
+  } catch (...) {
+    trouble = "it failed with " + first_line(describe(current_failure()));
+  }
+  if (trouble.empty()) return;
+  add(rules::usable_afterwards, "what shall work afterwards does not: " + trouble,
+      {"the use afterwards is at " + place_text(world.afterwards_at_)});
+}
+
+}  // namespace belay::testing

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// One run: what happens while it runs. (What is checked afterwards: run_checks.cpp.)
+
+#include "run_driver.hpp"
+
+#include <belay/core/detail/group_core.hpp>
+#include <belay/core/sleep.hpp>
+
+#include <algorithm>
+#include <cstdio>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/lsan_interface.h>
+#define BELAY_LEAK_ON_PURPOSE(object) __lsan_ignore_object(object)
+#endif
+#endif
+#ifndef BELAY_LEAK_ON_PURPOSE
+#define BELAY_LEAK_ON_PURPOSE(object) static_cast<void>(object)
+#endif
+
+namespace belay::testing {
+
+run_driver::~run_driver() = default;
+
+void run_driver::begin(const plan& what, const std::vector<await_point>* expected, bool log) {
+  plan_ = &what;
+  expected_ = expected;
+  log_ = log;
+  points_.clear();
+  findings_.clear();
+  done_ = 0;
+  injected_.clear();
+  subject_ = nullptr;
+  waiting_ = nullptr;
+  target_ = nullptr;
+  ended_ = outcome<void>();
+  has_ended_ = false;
+  late_.clear();
+  turns_ = 0;
+  runs_for_ever_ = false;
+  abandoned_ = false;
+  stuck_.clear();
+  deadlocked_ = false;
+  different_.clear();
+  semaphores_.clear();
+  afterwards_ = nullptr;
+  permits_out_ = 0;
+  if (loop_ == nullptr || !loop_is_clean_) loop_ = std::make_unique<test_loop>(rules_->loop);
+  loop_is_clean_ = false;
+  loop_->forget_lost_errors();
+  loop_->loop().install(this, what.schedule);
+}
+
+void run_driver::run(const plan& what, const std::vector<await_point>* expected, bool log) {
+  begin(what, expected, log);
+  {
+    stage world(*loop_, what.schedule.value_or(0));
+    try {
+      loop_->run(play(world), rules_->where);
+    } catch (const deadlock_error&) {
+      deadlocked_ = true;  // told to at_deadlock as well
+    }
+    check(world);
+    loop_->loop().install(nullptr, {});
+    if (abandoned_) world.leave_behind();
+  }
+  if (abandoned_) {
+    // Frames that will never run refer to the loop.
+    BELAY_LEAK_ON_PURPOSE(loop_.get());
+    static_cast<void>(loop_.release());
+    return;
+  }
+  loop_is_clean_ = loop_->nothing_left();
+  if (what.steps.empty()) normal_turns_ = turns_;
+}
+
+task<> run_driver::play(stage& world) {
+  detail::group_core outside;
+  outside.open(rules_->where, "the driver");
+  outside.attach_scope();
+  outside_ = &outside.inner_scope();
+  child<void> subject(detail::adopt_task(outside, (*scenario_)(world), rules_->where));
+  subject_ = outside_->first_child->owner;
+  subject_->base.at_gate |= detail::gate_watched;
+  co_await outside.join();
+  outside.close();
+  outside_ = nullptr;
+  ended_ = std::move(subject.ended_with());
+  outcome<void> of_group;
+  of_group.emplace();
+  if (!outside.conclude(of_group) && of_group.failed()) static_cast<void>(of_group.failure());
+  ended_at_ = now();
+  has_ended_ = true;
+}
+
+task<> run_driver::play_afterwards(stage& world) {
+  afterwards_ = &detail::this_runtime->current->base;
+  co_await world.afterwards_();
+}
+
+await_point& run_driver::number(detail::node& task, detail::frame& at, const awaited& what, bool is_task) {
+  await_point& point = points_.emplace_back();
+  point.number = points_.size();
+  point.at = at.site;
+  point.what = what;
+  point.is_task = is_task;
+  point.in_cleanup = in_cleanup(*task.current);
+  // A new await of the task for which a cancel was due: the operation before it did not wait after all.
+  if (target_ == &task) target_ = nullptr;
+  return point;
+}
+
+const injection* run_driver::due(const await_point& point, detail::node& task, detail::frame& at) {
+  if (done_ == plan_->steps.size()) return nullptr;
+  const injection& step = plan_->steps[done_];
+  if (step.point != point.number) return nullptr;
+  if (expected_ != nullptr && done_ == 0) {
+    const await_point* same = point.number <= expected_->size() ? &(*expected_)[point.number - 1] : nullptr;
+    if (same == nullptr || !same_place(same->at, point.at) || same->is_task != point.is_task) {
+      different_ = "await " + std::to_string(point.number) + " is at " + place_text(point.at) +
+                   ", but in the run before it was " +
+                   (same == nullptr ? std::string("not reached") : "at " + place_text(same->at));
+      return nullptr;
+    }
+  }
+  bool shielded = false;
+  for (const detail::scope* walk = task.current; walk != nullptr && walk != &subject_->base;
+       walk = walk->parent) {
+    shielded = shielded || walk->shielded;
+  }
+  injected_.push_back({point, stack_of(at, task, subject_->base), shielded});
+  injected_at_ = loop_->clock().now();
+  return &step;
+}
+
+void run_driver::cancel_now() noexcept {
+  const bool again = done_ != 0;
+  detail::scope& target = again ? *outside_ : subject_->base;
+  ++done_;
+  target_ = nullptr;
+  detail::cancel_scope(
+      target, cancel_record::make(cancel_reason::caller,
+                                  again ? "the driver, from further outside" : "the driver", rules_->where));
+}
+
+failure run_driver::next_error(const injection& step) {
+  const bool again = done_++ != 0;
+  return failure::of(again ? rules_->second_error : rules_->errors.at(step.error));
+}
+
+void run_driver::log_line(const await_point& point, const std::string& more) const {
+  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(loop_->elapsed()).count();
+  std::fprintf(stderr, "  await %-4zu %10.3f ms  %-28s %s%s%s\n", point.number,
+               static_cast<double>(since) / 1000, place_text(point.at).c_str(), what_text(point.what).c_str(),
+               point.in_cleanup ? "  (cleanup)" : "", more.c_str());
+}
+
+void run_driver::at_wait(detail::node& task, detail::frame& leaf, operation* op) {
+  const awaited what = op != nullptr ? op->waits_for() : awaited{"its next turn", ""};
+  await_point& point = number(task, leaf, what, false);
+  if (const auto* permit = dynamic_cast<semaphore::awaiter*>(op)) {
+    see(permit->source(), stack_of(leaf, task, subject_ != nullptr ? subject_->base : task.base));
+  }
+  waiting_ = &task;
+  waiting_at_ = point.number;
+  const injection* step = due(point, task, leaf);
+  if (log_) log_line(point, step != nullptr ? "  <- here: " + plan_->steps[done_].text() : "");
+  if (step == nullptr) return;
+  if (step->fails) detail::rethrow_record(next_error(*step).take_record());
+  if (step->when == moment::before) return cancel_now();
+  target_ = &task;
+  target_when_ = step->when;
+}
+
+detail::watch::verdict run_driver::at_task(detail::node& task, detail::frame& parent) noexcept {
+  verdict told;
+  if (!rules_->task_awaits) return told;
+  await_point& point = number(task, parent, {"a coroutine", ""}, true);
+  const injection* step = due(point, task, parent);
+  if (log_) log_line(point, step != nullptr ? "  <- here: " + plan_->steps[done_].text() : "");
+  if (step == nullptr) return told;
+  if (step->fails) {
+    told.failed = next_error(*step).take_record();
+  } else {
+    cancel_now();
+    told.cancelled = task.cancel_pending();
+  }
+  return told;
+}
+
+void run_driver::before_turn(detail::node& task) noexcept {
+  ++turns_;
+  waiting_ = nullptr;
+  if (target_ == &task && target_when_ == moment::after) {
+    if (!task.unwind_on_run) {
+      cancel_now();
+    } else {
+      target_ = nullptr;  // it was taken back by a cancellation of the scenario's own
+    }
+  }
+  if (!injected_.empty() && !has_ended_ && late_.empty() && outside_ != nullptr &&
+      loop_->clock().now() - injected_at_ > rules_->within) {
+    late_ = waiting_tasks(*outside_);
+  }
+  const std::size_t most = 10'000 + 20 * normal_turns_;
+  if (turns_ == most && outside_ != nullptr) {
+    runs_for_ever_ = true;
+    stuck_ = waiting_tasks(*outside_);
+    detail::cancel_scope(*outside_, cancel_record::make(cancel_reason::shutdown,
+                                                        "the driver: it does not end", rules_->where));
+  }
+  abandoned_ = abandoned_ || turns_ > 2 * most;
+}
+
+void run_driver::after_turn() noexcept {
+  if (waiting_ == nullptr) return;
+  if (waiting_->state == detail::node_state::waiting) points_[waiting_at_ - 1].waited = true;
+  if (target_ == waiting_ && target_when_ == moment::during) cancel_now();
+}
+
+void run_driver::at_end(detail::node& task) noexcept {
+  if (waiting_ == &task) waiting_ = nullptr;
+  if (target_ == &task) target_ = nullptr;
+}
+
+void run_driver::at_deadlock(bool second) noexcept {
+  deadlocked_ = true;
+  const detail::scope* all = outside_ != nullptr ? outside_ : afterwards_;
+  if (all != nullptr && (stuck_.empty() || second)) stuck_ = waiting_tasks(*all);
+  abandoned_ = second;
+}
+
+bool run_driver::gives_up() noexcept { return abandoned_; }
+
+void run_driver::see(semaphore& what, const std::vector<std::source_location>& stack) {
+  auto known = std::find_if(semaphores_.begin(), semaphores_.end(),
+                            [&what](const seen_semaphore& one) { return one.at == &what; });
+  if (known == semaphores_.end()) {
+    what.be_watched();
+    known = semaphores_.insert(known, {&what, what.name(), {}});
+  }
+  const std::source_location place = users_place(stack);
+  const auto same = [&place](const std::source_location& one) { return same_place(one, place); };
+  if (std::none_of(known->acquired_at.begin(), known->acquired_at.end(), same)) {
+    known->acquired_at.push_back(place);
+  }
+}
+
+void run_driver::at_gone(semaphore& what) noexcept {
+  std::erase_if(semaphores_, [&what](const seen_semaphore& one) { return one.at == &what; });
+}
+
+}  // namespace belay::testing

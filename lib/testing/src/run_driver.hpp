@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One run of a scenario under a plan: numbers the awaits, injects, and checks what is left.
+
+#include <belay/core/child.hpp>
+#include <belay/core/detail/watch.hpp>
+#include <belay/core/semaphore.hpp>
+#include <belay/testing/report.hpp>
+#include <belay/testing/scenario.hpp>
+#include <belay/testing/stage.hpp>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "await_point.hpp"
+#include "plan.hpp"
+
+namespace belay::testing {
+
+// What all runs of one driver have in common.
+struct run_rules {
+  duration within{};
+  bool task_awaits = true;
+  bool failures_must_surface = false;
+  bool allow_lost_errors = false;
+  std::function<bool(const failure&)> may_fail;
+  std::vector<std::exception_ptr> errors;
+  std::exception_ptr second_error;  // what a cleanup fails with
+  loop_options loop;
+  std::source_location where;  // of the driver's call
+};
+
+class run_driver final : public detail::watch {
+ public:
+  explicit run_driver(const scenario& what, const run_rules& rules) : scenario_(&what), rules_(&rules) {}
+  run_driver(const run_driver&) = delete;
+  run_driver& operator=(const run_driver&) = delete;
+  ~run_driver();
+
+  // Runs once. `expected`: the awaits of a run that must be the same up to the injection; null: not compared.
+  // `log`: a line on stderr for each await.
+  void run(const plan& what, const std::vector<await_point>* expected, bool log = false);
+
+  // Of the last run.
+  [[nodiscard]] const std::vector<await_point>& points() const noexcept { return points_; }
+  [[nodiscard]] std::vector<finding>& findings() noexcept { return findings_; }
+  [[nodiscard]] bool all_injected() const noexcept { return done_ == plan_->steps.size(); }
+  [[nodiscard]] std::size_t turns() const noexcept { return turns_; }
+  // What is allowed to be there at the end: what was there after the undisturbed run.
+  void keep_as_normal() { normal_permits_out_ = permits_out_; }
+
+ private:
+  // What was done where.
+  struct injected {
+    await_point point;
+    std::vector<std::source_location> stack;
+    bool shielded = false;
+  };
+  struct seen_semaphore {
+    semaphore* at;
+    std::string name;
+    std::vector<std::source_location> acquired_at;
+  };
+
+  void at_wait(detail::node& task, detail::frame& leaf, operation* op) override;
+  verdict at_task(detail::node& task, detail::frame& parent) noexcept override;
+  void before_turn(detail::node& task) noexcept override;
+  void after_turn() noexcept override;
+  void at_end(detail::node& task) noexcept override;
+  void at_deadlock(bool second) noexcept override;
+  [[nodiscard]] bool gives_up() noexcept override;
+  void at_gone(semaphore& what) noexcept override;
+
+  task<> play(stage& world);
+  task<> play_afterwards(stage& world);
+  await_point& number(detail::node& task, detail::frame& at, const awaited& what, bool is_task);
+  [[nodiscard]] const injection* due(const await_point& point, detail::node& task, detail::frame& at);
+  void cancel_now() noexcept;
+  [[nodiscard]] failure next_error(const injection& step);
+  void see(semaphore& what, const std::vector<std::source_location>& stack);
+  void log_line(const await_point& point, const std::string& more) const;
+
+  void begin(const plan& what, const std::vector<await_point>* expected, bool log);
+  void check(stage& world);
+  void check_end();
+  void check_left();
+  void check_rules(stage& world);
+  void check_afterwards(stage& world);
+  void add(std::string rule, std::string what_broke, std::vector<std::string> left = {});
+  [[nodiscard]] std::string words() const;
+
+  const scenario* scenario_;
+  const run_rules* rules_;
+  std::unique_ptr<test_loop> loop_;
+  bool loop_is_clean_ = false;
+  std::size_t normal_turns_ = 0;
+  std::size_t normal_permits_out_ = 0;
+
+  // of one run
+  const plan* plan_ = nullptr;
+  const std::vector<await_point>* expected_ = nullptr;
+  bool log_ = false;
+  std::vector<await_point> points_;
+  std::vector<finding> findings_;
+  std::size_t done_ = 0;  // steps of the plan
+  std::vector<injected> injected_;
+  detail::node* subject_ = nullptr;
+  detail::scope* outside_ = nullptr;
+  detail::node* waiting_ = nullptr;  // the task whose turn this is, since it reached its latest await
+  std::size_t waiting_at_ = 0;
+  detail::node* target_ = nullptr;  // a cancel is due when this task ...
+  moment target_when_ = moment::before;
+  outcome<void> ended_;
+  time_point injected_at_;
+  time_point ended_at_;
+  bool has_ended_ = false;
+  std::vector<std::string> late_;  // who was still waiting when the time was over
+  std::size_t turns_ = 0;
+  bool runs_for_ever_ = false;
+  bool abandoned_ = false;
+  std::vector<std::string> stuck_;
+  bool deadlocked_ = false;
+  detail::scope* afterwards_ = nullptr;
+  std::string different_;  // how the run differs from the expected one
+  std::vector<seen_semaphore> semaphores_;
+  std::size_t permits_out_ = 0;
+};
+
+}  // namespace belay::testing
