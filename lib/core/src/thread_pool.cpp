@@ -53,6 +53,14 @@ void thread_pool::submit(thread_job& job) {
   wake_.notify_one();
 }
 
+void thread_pool::let_go() noexcept {
+  {
+    std::lock_guard lock(mutex_);
+    held_ = false;
+  }
+  wake_.notify_all();
+}
+
 void thread_pool::unlink(thread_job& job) noexcept {
   (job.prev_job != nullptr ? job.prev_job->next_job : head_) = job.next_job;
   (job.next_job != nullptr ? job.next_job->prev_job : tail_) = job.prev_job;
@@ -72,7 +80,7 @@ void thread_pool::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
     ++idle_;
-    wake_.wait(lock, [this] { return stopping_ || head_ != nullptr; });
+    wake_.wait(lock, [this] { return stopping_ || (head_ != nullptr && !held_); });
     --idle_;
     if (head_ == nullptr) return;
     thread_job& job = *head_;

@@ -3,6 +3,7 @@
 // The threads behind to_thread: started when needed, joined when the loop goes.
 
 #include <belay/core/thread.hpp>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -17,6 +18,9 @@ class thread_pool {
 
   // Errors: std::system_error when no thread at all can be started; the job is not queued then.
   void submit(thread_job& job);
+  // Jobs submitted from now on wait until `let_go`: the same again in each run, whatever the threads do.
+  void hold() noexcept { held_ = true; }
+  void let_go() noexcept;
   // Takes a job back that no thread has begun.
   bool take_back(thread_job& job) noexcept;
   [[nodiscard]] std::size_t jobs() const noexcept { return jobs_; }
@@ -36,6 +40,7 @@ class thread_pool {
   unsigned idle_ = 0;
   std::size_t queued_ = 0;
   bool stopping_ = false;
+  std::atomic<bool> held_{false};
   std::vector<std::thread> threads_;  // loop thread only
 };
 

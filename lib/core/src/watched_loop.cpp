@@ -55,9 +55,16 @@ void loop::state::run_watched(detail::node& main_node) {
     await_threads();
     if (inbox.load(std::memory_order_acquire) != nullptr) run_inbox();
     if (detail::node* task = take_ready()) {
-      if (rt.watcher != nullptr) rt.watcher->before_turn(*task);
+      // A call is begun after the turn that made it, so that a driver that cancels it there always finds it not begun.
+      if (rt.watcher != nullptr) {
+        pool().hold();
+        rt.watcher->before_turn(*task);
+      }
       detail::run_node(rt, *task);
-      if (rt.watcher != nullptr) rt.watcher->after_turn();
+      if (rt.watcher != nullptr) {
+        rt.watcher->after_turn();
+        if (threads->jobs() != 0) threads->let_go();
+      }
       if (++since_look < tasks_between_looks) continue;
       since_look = 0;
       if (timers.size() != 0) fire_timers();

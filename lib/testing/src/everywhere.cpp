@@ -44,6 +44,13 @@ std::optional<plan> asked_replay(const std::string& name) {
   return what;
 }
 
+// The same thing seen from further inside: what is awaited at `place` broke the same promise.
+bool passes(const std::vector<std::source_location>& stack, const std::source_location& place) {
+  return place.line() != 0 &&
+         std::any_of(stack.begin(), stack.end(),
+                     [&place](const std::source_location& frame) { return same_place(frame, place); });
+}
+
 class campaign {
  public:
   campaign(const scenario& what, std::string name, run_rules rules, std::size_t most_findings,
@@ -84,15 +91,16 @@ class campaign {
     ++out_.runs;
     driver_.run(what, expected, log);
     for (finding& one : driver_.findings()) {
-      const bool known = std::any_of(
-          out_.findings.begin(), out_.findings.end(),
-          [&one](const finding& other) { return other.rule == one.rule && same_place(other.at, one.at); });
+      const bool known =
+          std::any_of(out_.findings.begin(), out_.findings.end(), [&one](const finding& other) {
+            return other.rule == one.rule && (same_place(other.at, one.at) || passes(one.stack, other.at));
+          });
       if (known) continue;
       one.replay = "BELAY_REPLAY='" + out_.name + ": " + one.replay + "' " + command_line();
       out_.findings.push_back(std::move(one));
     }
-    if (out_.findings.size() < most_findings_) return true;
-    return false;
+    // What hangs once hangs again, and each time leaves a loop behind.
+    return out_.findings.size() < most_findings_ && !driver_.abandoned();
   }
 
   // The undisturbed run in one schedule. False: it does not even work by itself.
@@ -110,13 +118,10 @@ class campaign {
   bool cancel_all(const everywhere_options& how) {
     for (const await_point& point : base_) {
       if (!wanted(how, point)) continue;
-      std::vector<await_point> tail;
-      for (const moment when : {moment::before, moment::during, moment::after}) {
-        if (point.is_task && when != moment::before) continue;
-        if (!point.waited && when == moment::during) continue;
-        if (!run(with({.point = point.number, .when = when}), &base_)) return false;
-        if (when != moment::after) tail = driver_.points();
-      }
+      if (!run(with({.point = point.number}), &base_)) return false;
+      if (point.waited && !run(with({.point = point.number, .when = moment::during}), &base_)) return false;
+      if (!driver_.findings().empty()) continue;  // what follows would only say so again
+      const std::vector<await_point> tail = driver_.points();
       const injection first{.point = point.number, .when = point.waited ? moment::during : moment::before};
       for (std::size_t i = point.number; i < tail.size(); ++i) {
         if (!wanted(how, tail[i])) continue;
@@ -125,9 +130,14 @@ class campaign {
           if (!run(with(first, {.point = tail[i].number, .when = when}), &base_)) return false;
         }
         if (how.fail_in_cleanup && tail[i].in_cleanup) {
-          if (!run(with(first, {.fails = true, .point = tail[i].number}), &base_)) return false;
+          if (!run(with(first, {.what = act::fail, .point = tail[i].number}), &base_)) return false;
         }
       }
+    }
+    // What stops one await later is told by its place when it is stopped there at once: so these come last.
+    for (const await_point& point : base_) {
+      if (point.is_task || !wanted(how, point)) continue;
+      if (!run(with({.point = point.number, .when = moment::after}), &base_)) return false;
     }
     return true;
   }
@@ -136,14 +146,25 @@ class campaign {
     for (const await_point& point : base_) {
       if (!wanted(how, point)) continue;
       for (std::size_t error = 0; error < rules_.errors.size(); ++error) {
-        const injection first{.fails = true, .point = point.number, .error = error};
+        const injection first{.what = act::fail, .point = point.number, .error = error};
         if (!run(with(first), &base_)) return false;
-        if (!how.fail_in_cleanup || error != 0) continue;
+        if (!how.fail_in_cleanup || error != 0 || !driver_.findings().empty()) continue;
         const std::vector<await_point> tail = driver_.points();
         for (std::size_t i = point.number; i < tail.size(); ++i) {
           if (!tail[i].in_cleanup || !wanted(how, tail[i])) continue;
-          if (!run(with(first, {.fails = true, .point = tail[i].number}), &base_)) return false;
+          if (!run(with(first, {.what = act::fail, .point = tail[i].number}), &base_)) return false;
         }
+      }
+    }
+    return true;
+  }
+
+  bool disturb_all(const everywhere_options& how) {
+    for (const await_point& point : base_) {
+      if (point.is_task || !wanted(how, point)) continue;
+      for (const moment when : {moment::during, moment::after}) {
+        if (!point.waited && when == moment::during) continue;
+        if (!run(with({.what = act::disturb, .point = point.number, .when = when}), &base_)) return false;
       }
     }
     return true;
@@ -157,9 +178,9 @@ class campaign {
         // Spread over all awaits; which one does not matter, as long as the seed tells.
         const std::size_t point =
             1 + static_cast<std::size_t>((first_seed + i) * 0x9e3779b97f4a7c15u >> 20) % base_.size();
-        injection step{.fails = i % 3 == 2, .point = point};
+        injection step{.what = i % 3 == 2 ? act::fail : act::cancel, .point = point};
         step.when = base_[point - 1].waited ? moment::during : moment::before;
-        step.error = step.fails ? static_cast<std::size_t>(i / 3) % rules_.errors.size() : 0;
+        step.error = step.what == act::fail ? static_cast<std::size_t>(i / 3) % rules_.errors.size() : 0;
         what.steps.push_back(step);
       }
       if (!run(what, nullptr)) return false;
@@ -200,7 +221,7 @@ run_rules rules_of(const everywhere_options& how, std::vector<std::exception_ptr
   return all;
 }
 
-enum class ways : unsigned char { cancel, fail, both };
+enum class ways : unsigned char { cancel, fail, both, disturb };
 
 report drive(const scenario& what, ways how, std::vector<std::exception_ptr> errors,
              const everywhere_options& options, std::source_location where) {
@@ -211,6 +232,10 @@ report drive(const scenario& what, ways how, std::vector<std::exception_ptr> err
   for (unsigned i = 0; i < options.schedules; ++i) {
     const auto schedule = i == 0 ? std::nullopt : std::optional<std::uint64_t>(options.first_seed + i - 1);
     if (!all.prepare(schedule)) break;
+    if (how == ways::disturb) {
+      if (!all.disturb_all(options)) break;
+      continue;
+    }
     if (how != ways::fail && !all.cancel_all(options)) break;
     if (how != ways::cancel && !all.fail_all(options)) break;
   }
@@ -226,6 +251,10 @@ report cancel_everywhere(scenario what, everywhere_options options, std::source_
 report fail_everywhere(scenario what, std::vector<std::exception_ptr> errors, everywhere_options options,
                        std::source_location where) {
   return drive(what, ways::fail, std::move(errors), options, where);
+}
+
+report disturb_everywhere(scenario what, everywhere_options options, std::source_location where) {
+  return drive(what, ways::disturb, {}, options, where);
 }
 
 report everywhere(scenario what, everywhere_options options, std::source_location where) {

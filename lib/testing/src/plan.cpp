@@ -8,8 +8,10 @@
 namespace belay::testing {
 
 std::string injection::text() const {
-  if (fails) return "fail " + std::to_string(point) + (error != 0 ? " error " + std::to_string(error) : "");
-  return "cancel " + std::to_string(point) +
+  if (what == act::fail) {
+    return "fail " + std::to_string(point) + (error != 0 ? " error " + std::to_string(error) : "");
+  }
+  return (what == act::cancel ? "cancel " : "disturb ") + std::to_string(point) +
          (when == moment::before   ? " before"
           : when == moment::during ? " during"
                                    : " after");
@@ -36,15 +38,17 @@ std::optional<plan> plan::parse(std::string_view text) {
     words >> more;
     if (verb == "schedule" && more.empty()) {
       read.schedule = number;
-    } else if (verb == "cancel" && (more == "before" || more == "during" || more == "after")) {
+    } else if ((verb == "cancel" || verb == "disturb") &&
+               (more == "before" || more == "during" || more == "after")) {
       const moment when = more == "before"   ? moment::before
                           : more == "during" ? moment::during
                                              : moment::after;
-      read.steps.push_back({.point = number, .when = when});
+      read.steps.push_back(
+          {.what = verb == "cancel" ? act::cancel : act::disturb, .point = number, .when = when});
     } else if (verb == "fail" && (more.empty() || more == "error")) {
       std::size_t error = 0;
       if (!more.empty() && !(words >> error)) return std::nullopt;
-      read.steps.push_back({.fails = true, .point = number, .error = error});
+      read.steps.push_back({.what = act::fail, .point = number, .error = error});
     } else {
       return std::nullopt;
     }

@@ -17,10 +17,16 @@ enum class moment : unsigned char {
   after,   // it has finished, and the task has not gone on
 };
 
+enum class act : unsigned char {
+  cancel,
+  fail,
+  disturb,  // calls what the scenario gave to `stage::disturbance`
+};
+
 struct injection {
-  bool fails = false;  // otherwise: cancels
+  act what = act::cancel;
   std::size_t point = 0;
-  moment when = moment::before;  // of a cancel
+  moment when = moment::before;  // not of a failure, which is always `before`
   std::size_t error = 0;         // of a failure: which of the errors
 
   [[nodiscard]] std::string text() const;

@@ -16,6 +16,15 @@ std::string seconds_text(duration length) {
   return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
 }
 
+// Of tasks that wait for ever: one that does not wait for other tasks.
+const std::string& reason(const std::vector<std::string>& waiting) {
+  for (const std::string& one : waiting) {
+    if (one.find("its tasks to end") == std::string::npos && one.find("a child task") == std::string::npos)
+      return one;
+  }
+  return waiting.front();
+}
+
 }  // namespace
 
 // "cancelled while waiting for semaphore 'pool' at transfer.cpp:52"
@@ -26,16 +35,22 @@ std::string run_driver::words() const {
     const injected& here = injected_[i];
     const std::string place = place_text(users_place(here.stack));
     if (i != 0) text += here.point.in_cleanup ? ", and during the cleanup " : ", and then ";
-    text += step.fails ? "failed " : i != 0 ? "cancelled again " : "cancelled ";
+    text += step.what == act::fail      ? "failed "
+            : step.what == act::disturb ? "disturbed "
+            : i != 0                    ? "cancelled again "
+                                        : "cancelled ";
     if (here.point.is_task) {
       text += "at the co_await at " + place;
-    } else if (step.fails) {
+    } else if (step.what == act::fail) {
       text += "instead of waiting for " + what_text(here.point.what) + " at " + place;
     } else {
       text += step.when == moment::before   ? "before it waited for "
               : step.when == moment::during ? "while waiting for "
                                             : "just after it had waited for ";
       text += what_text(here.point.what) + " at " + place;
+      if (step.when == moment::after && !here.stopped_at.empty()) {
+        text += ", so that it stopped at " + place_text(users_place(here.stopped_at));
+      }
     }
     if (i == 0 && here.point.in_cleanup) text += " (in a cleanup)";
   }
@@ -48,7 +63,9 @@ void run_driver::add(std::string rule, std::string what_broke, std::vector<std::
   one.rule = std::move(rule);
   one.what = words() + ": " + std::move(what_broke);
   if (!injected_.empty()) {
-    one.stack = injected_.back().stack;
+    const bool stopped_later =
+        plan_->steps[injected_.size() - 1].when == moment::after && !injected_.back().stopped_at.empty();
+    one.stack = stopped_later ? injected_.back().stopped_at : injected_.back().stack;
     one.at = users_place(one.stack);
   }
   one.left = std::move(left);
@@ -68,29 +85,38 @@ void run_driver::check(stage& world) {
   if (findings_.empty() && world.afterwards_) check_afterwards(world);
 }
 
+bool run_driver::did(act what) const noexcept {
+  for (std::size_t i = 0; i < done_; ++i) {
+    if (plan_->steps[i].what == what) return true;
+  }
+  return false;
+}
+
 void run_driver::check_end() {
   if (runs_for_ever_) {
     add(rules::ends, "it was still running after " + std::to_string(turns_) + " turns", stuck_);
     return;
   }
   if (deadlocked_) {
-    add(rules::ends, "it does not end: every task waits and nothing can wake them", stuck_);
+    add(rules::ends, stuck_.empty() ? "it waits for ever" : "it waits for ever: " + reason(stuck_), stuck_);
     return;
   }
   if (!late_.empty() || (!injected_.empty() && ended_at_ - injected_at_ > rules_->within)) {
-    add(rules::in_time,
-        "it took " + seconds_text(ended_at_ - injected_at_) + " to end, the limit is " +
-            seconds_text(rules_->within),
-        late_);
+    std::string how_long = "it took " + seconds_text(ended_at_ - injected_at_) + " to end, the limit is " +
+                           seconds_text(rules_->within);
+    if (!injected_.empty() && injected_.back().shield.line() != 0) {
+      how_long += " (it is under the shield at " + place_text(injected_.back().shield) + ")";
+    }
+    add(rules::in_time, std::move(how_long), late_);
   }
-  const injection* first = done_ != 0 ? plan_->steps.data() : nullptr;
-  const bool any_cancel = first != nullptr && (!first->fails || (done_ > 1 && !plan_->steps[1].fails));
-  const bool any_failure = first != nullptr && (first->fails || (done_ > 1 && plan_->steps[1].fails));
+  const bool any_cancel = did(act::cancel);
+  const bool any_failure = did(act::fail);
+  const bool disturbed = done_ != 0;
   if (ended_.failed()) {
     const belay::failure why = ended_.failure();
     for (const belay::failure& one : why.flatten()) one.observe();
-    if (any_failure || (rules_->may_fail && rules_->may_fail(why))) return;
-    if (first == nullptr) {
+    if (any_failure || did(act::disturb) || (rules_->may_fail && rules_->may_fail(why))) return;
+    if (!disturbed) {
       add(rules::undisturbed, "it failed with " + first_line(describe(why)));
     } else {
       add(rules::cancelled, "it ended with an error instead: " + first_line(describe(why)));
@@ -99,7 +125,7 @@ void run_driver::check_end() {
   }
   if (ended_.cancelled()) {
     if (!any_cancel) {
-      add(first == nullptr ? rules::undisturbed : rules::failed,
+      add(!disturbed ? rules::undisturbed : rules::failed,
           "it ended as cancelled, although nobody cancelled it: " + describe(ended_.cancellation()));
     }
     return;
@@ -151,8 +177,8 @@ void run_driver::check_rules(stage& world) {
   if (ended_.failed()) how.failure = ended_.failure();
   how.succeeded = has_ended_ && !ended_.failed() && !ended_.cancelled();
   for (std::size_t i = 0; i < injected_.size() && i < done_; ++i) {
-    how.failed_in_cleanup =
-        how.failed_in_cleanup || (plan_->steps[i].fails && (injected_[i].point.in_cleanup || i != 0));
+    how.failed_in_cleanup = how.failed_in_cleanup ||
+                            (plan_->steps[i].what == act::fail && (injected_[i].point.in_cleanup || i != 0));
   }
   for (const obligations::entry& one : world.owed_->dropped()) {
     add(rules::obligations_met, one.what + " at " + place_text(one.where) + " was lost",
@@ -176,13 +202,14 @@ void run_driver::check_afterwards(stage& world) {
   try {
     loop_->run(play_afterwards(world), rules_->where);
   } catch (const deadlock_error&) {
-    trouble = stuck_.empty() ? "it waits for ever" : "it waits for ever: " + stuck_.front();
+    trouble = stuck_.empty() ? "it waits for ever" : "it waits for ever: " + reason(stuck_);
   } catch (...) {
     trouble = "it failed with " + first_line(describe(current_failure()));
   }
   if (trouble.empty()) return;
-  add(rules::usable_afterwards, "what shall work afterwards does not: " + trouble,
-      {"the use afterwards is at " + place_text(world.afterwards_at_)});
+  std::vector<std::string> left = std::move(stuck_);
+  left.push_back("the use afterwards is at " + place_text(world.afterwards_at_));
+  add(rules::usable_afterwards, "what shall work afterwards does not: " + trouble, std::move(left));
 }
 
 }  // namespace belay::testing

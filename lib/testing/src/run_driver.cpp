@@ -3,6 +3,7 @@
 
 #include "run_driver.hpp"
 
+#include <belay/core/detail/deadline_scope.hpp>
 #include <belay/core/detail/group_core.hpp>
 #include <belay/core/sleep.hpp>
 
@@ -56,6 +57,7 @@ void run_driver::run(const plan& what, const std::vector<await_point>* expected,
   begin(what, expected, log);
   {
     stage world(*loop_, what.schedule.value_or(0));
+    world_ = &world;
     try {
       loop_->run(play(world), rules_->where);
     } catch (const deadlock_error&) {
@@ -124,14 +126,23 @@ const injection* run_driver::due(const await_point& point, detail::node& task, d
       return nullptr;
     }
   }
-  bool shielded = false;
+  std::source_location shield;
   for (const detail::scope* walk = task.current; walk != nullptr && walk != &subject_->base;
        walk = walk->parent) {
-    shielded = shielded || walk->shielded;
+    if (walk->shielded && walk->has_deadline)
+      shield = static_cast<const detail::deadline_scope*>(walk)->where();
   }
-  injected_.push_back({point, stack_of(at, task, subject_->base), shielded});
+  injected_.push_back({point, stack_of(at, task, subject_->base), {}, &task, shield});
+  late_.clear();
   injected_at_ = loop_->clock().now();
   return &step;
+}
+
+void run_driver::act_now() noexcept {
+  if (plan_->steps[done_].what == act::cancel) return cancel_now();
+  ++done_;
+  target_ = nullptr;
+  if (world_->disturbance_) world_->disturbance_();
 }
 
 void run_driver::cancel_now() noexcept {
@@ -159,6 +170,10 @@ void run_driver::log_line(const await_point& point, const std::string& more) con
 void run_driver::at_wait(detail::node& task, detail::frame& leaf, operation* op) {
   const awaited what = op != nullptr ? op->waits_for() : awaited{"its next turn", ""};
   await_point& point = number(task, leaf, what, false);
+  if (!injected_.empty() && injected_.back().task == &task && injected_.back().stopped_at.empty() &&
+      task.cancel_pending()) {
+    injected_.back().stopped_at = stack_of(leaf, task, subject_->base);
+  }
   if (const auto* permit = dynamic_cast<semaphore::awaiter*>(op)) {
     see(permit->source(), stack_of(leaf, task, subject_ != nullptr ? subject_->base : task.base));
   }
@@ -167,7 +182,7 @@ void run_driver::at_wait(detail::node& task, detail::frame& leaf, operation* op)
   const injection* step = due(point, task, leaf);
   if (log_) log_line(point, step != nullptr ? "  <- here: " + plan_->steps[done_].text() : "");
   if (step == nullptr) return;
-  if (step->fails) detail::rethrow_record(next_error(*step).take_record());
+  if (step->what == act::fail) detail::rethrow_record(next_error(*step).take_record());
   if (step->when == moment::before) return cancel_now();
   target_ = &task;
   target_when_ = step->when;
@@ -180,9 +195,9 @@ detail::watch::verdict run_driver::at_task(detail::node& task, detail::frame& pa
   const injection* step = due(point, task, parent);
   if (log_) log_line(point, step != nullptr ? "  <- here: " + plan_->steps[done_].text() : "");
   if (step == nullptr) return told;
-  if (step->fails) {
+  if (step->what == act::fail) {
     told.failed = next_error(*step).take_record();
-  } else {
+  } else if (step->what == act::cancel) {
     cancel_now();
     told.cancelled = task.cancel_pending();
   }
@@ -194,7 +209,7 @@ void run_driver::before_turn(detail::node& task) noexcept {
   waiting_ = nullptr;
   if (target_ == &task && target_when_ == moment::after) {
     if (!task.unwind_on_run) {
-      cancel_now();
+      act_now();
     } else {
       target_ = nullptr;  // it was taken back by a cancellation of the scenario's own
     }
@@ -216,12 +231,13 @@ void run_driver::before_turn(detail::node& task) noexcept {
 void run_driver::after_turn() noexcept {
   if (waiting_ == nullptr) return;
   if (waiting_->state == detail::node_state::waiting) points_[waiting_at_ - 1].waited = true;
-  if (target_ == waiting_ && target_when_ == moment::during) cancel_now();
+  if (target_ == waiting_ && target_when_ == moment::during) act_now();
 }
 
 void run_driver::at_end(detail::node& task) noexcept {
   if (waiting_ == &task) waiting_ = nullptr;
   if (target_ == &task) target_ = nullptr;
+  if (!injected_.empty() && injected_.back().task == &task) injected_.back().task = nullptr;
 }
 
 void run_driver::at_deadlock(bool second) noexcept {

@@ -48,6 +48,8 @@ class run_driver final : public detail::watch {
   [[nodiscard]] std::vector<finding>& findings() noexcept { return findings_; }
   [[nodiscard]] bool all_injected() const noexcept { return done_ == plan_->steps.size(); }
   [[nodiscard]] std::size_t turns() const noexcept { return turns_; }
+  // The loop was left with tasks in it that never end.
+  [[nodiscard]] bool abandoned() const noexcept { return abandoned_; }
   // What is allowed to be there at the end: what was there after the undisturbed run.
   void keep_as_normal() { normal_permits_out_ = permits_out_; }
 
@@ -56,7 +58,10 @@ class run_driver final : public detail::watch {
   struct injected {
     await_point point;
     std::vector<std::source_location> stack;
-    bool shielded = false;
+    // Where a cancel that came after the operation had finished made the task stop; empty: it did not.
+    std::vector<std::source_location> stopped_at;
+    const detail::node* task = nullptr;
+    std::source_location shield;  // of the outermost one over it
   };
   struct seen_semaphore {
     semaphore* at;
@@ -77,6 +82,8 @@ class run_driver final : public detail::watch {
   task<> play_afterwards(stage& world);
   await_point& number(detail::node& task, detail::frame& at, const awaited& what, bool is_task);
   [[nodiscard]] const injection* due(const await_point& point, detail::node& task, detail::frame& at);
+  // What is due for `target_`.
+  void act_now() noexcept;
   void cancel_now() noexcept;
   [[nodiscard]] failure next_error(const injection& step);
   void see(semaphore& what, const std::vector<std::source_location>& stack);
@@ -84,6 +91,7 @@ class run_driver final : public detail::watch {
 
   void begin(const plan& what, const std::vector<await_point>* expected, bool log);
   void check(stage& world);
+  [[nodiscard]] bool did(act what) const noexcept;
   void check_end();
   void check_left();
   void check_rules(stage& world);
@@ -110,7 +118,8 @@ class run_driver final : public detail::watch {
   detail::scope* outside_ = nullptr;
   detail::node* waiting_ = nullptr;  // the task whose turn this is, since it reached its latest await
   std::size_t waiting_at_ = 0;
-  detail::node* target_ = nullptr;  // a cancel is due when this task ...
+  stage* world_ = nullptr;
+  detail::node* target_ = nullptr;  // a cancel or a disturbance is due when this task ...
   moment target_when_ = moment::before;
   outcome<void> ended_;
   time_point injected_at_;

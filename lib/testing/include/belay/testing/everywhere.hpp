@@ -100,7 +100,13 @@ struct everywhere_options {
                                      everywhere_options options = {},
                                      std::source_location where = std::source_location::current());
 
-/// Both, which is what a new part should pass: `everywhere([](stage& s) -> task<> { ... }).require();`
+/// The same with whatever the scenario gave to `stage::disturbance`: the network goes away, the program is told to stop, a limit is
+/// lowered. Called at each await in turn: while its operation is under way, and when it has finished.
+/// After each run: as above; the scenario may succeed or fail.
+[[nodiscard]] report disturb_everywhere(scenario what, everywhere_options options = {},
+                                        std::source_location where = std::source_location::current());
+
+/// `cancel_everywhere` and `fail_everywhere`, which is what a new part should pass: `everywhere([](stage& s) -> task<> { ... }).require();`
 [[nodiscard]] report everywhere(scenario what, everywhere_options options = {},
                                 std::source_location where = std::source_location::current());
 

@@ -2,6 +2,7 @@
 #pragma once
 // What a scenario under a driver is given: a world that is made anew for every run, and the rules that must hold at its end.
 
+#include <belay/core/detail/deadline_scope.hpp>
 #include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/testing/obligation.hpp>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -62,6 +64,21 @@ class stage {
   /// back, caches that wait for a value which nobody loads. It must succeed. At the most one; a later call replaces it.
   void afterwards(task_function<task<>()> use, std::source_location where = std::source_location::current());
 
+  /// For `disturb_everywhere`: what happens at the chosen await. Called on the loop's thread, between two turns.
+  void disturbance(std::function<void()> happens) { disturbance_ = std::move(happens); }
+
+  /// Runs `op` without numbering its awaits: for what the scenario needs, but does not test. A cancellation from outside reaches it.
+  template <class T>
+  [[nodiscard]] task<T> undisturbed(task<T> op) {
+    detail::scope quiet;
+    outcome<T> how = co_await detail::intercept_in(quiet, unnumbered(quiet, std::move(op)));
+    if (!how.succeeded()) {
+      detail::refresh_cancellation(how);
+      co_await detail::end_with(how);
+    }
+    if constexpr (!std::is_void_v<T>) co_return how.get_forward();
+  }
+
   /// A debt: whoever holds it must call `met()` before it is destroyed, or hand it on. Dropped unmet: a finding that names `what` and
   /// the place of this call. What an object of the stage still holds at the end is not lost.
   [[nodiscard]] obligation owe(std::string what,
@@ -76,6 +93,11 @@ class stage {
   friend class run_driver;
   stage(test_loop& loop, std::uint64_t seed);
 
+  template <class T>
+  static task<T> unnumbered(detail::scope& within, task<T> op) {
+    within.at_gate &= static_cast<unsigned char>(~detail::gate_watched);
+    co_return co_await std::move(op);
+  }
   // Frames that never end still refer to what is here.
   void leave_behind() noexcept;
 
@@ -99,6 +121,7 @@ class stage {
   std::optional<std::mt19937_64> random_;
   std::shared_ptr<obligations> owed_;
   std::vector<rule> rules_;
+  std::function<void()> disturbance_;
   task_function<task<>()> afterwards_;
   std::source_location afterwards_at_;
   std::vector<std::unique_ptr<any_box>> made_;
