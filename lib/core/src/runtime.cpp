@@ -422,13 +422,14 @@ void deadline_scope::disarm() noexcept {
   if (linked()) this_runtime->timers->remove(*this);
 }
 
-void deadline_scope::fired(timer_node& timer) noexcept {
-  auto& self = static_cast<deadline_scope&>(timer);
-  if (self.owner != nullptr && self.owner->leaf != nullptr) {
-    self.awaiting_ = self.owner->leaf->site;
-    self.caught_waiting_ = true;
+void deadline_scope::fired(timer_node& timer) noexcept { static_cast<deadline_scope&>(timer).expire(); }
+
+void deadline_scope::expire() noexcept {
+  if (owner != nullptr && owner->leaf != nullptr) {
+    awaiting_ = owner->leaf->site;
+    caught_waiting_ = true;
   }
-  cancel_scope(self, cancel_record::make(cancel_reason::deadline, self.kind_, self.where_));
+  cancel_scope(*this, cancel_record::make(cancel_reason::deadline, kind_, where_));
 }
 
 }  // namespace belay::detail

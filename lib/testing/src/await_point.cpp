@@ -58,6 +58,16 @@ bool in_cleanup(const detail::scope& here) noexcept {
   return false;
 }
 
+detail::deadline_scope* limit_around(detail::scope& here, std::size_t inside) noexcept {
+  for (detail::scope* walk = &here; walk != nullptr && walk->watched(); walk = walk->parent) {
+    if (walk->has_deadline && !walk->for_cleanup && inside-- == 0) {
+      return static_cast<detail::deadline_scope*>(walk);
+    }
+    if (walk->shielded) break;
+  }
+  return nullptr;
+}
+
 bool same_place(const std::source_location& a, const std::source_location& b) noexcept {
   return a.line() == b.line() && a.column() == b.column() && std::string_view(a.file_name()) == b.file_name();
 }

@@ -2,6 +2,7 @@
 #pragma once
 // One await of a scenario: its number, its place, what it waits for, and the words for it.
 
+#include <belay/core/detail/deadline_scope.hpp>
 #include <belay/core/operation.hpp>
 #include <cstddef>
 #include <source_location>
@@ -16,6 +17,7 @@ struct await_point {
   awaited what;
   bool is_task = false;     // co_await of another coroutine
   bool in_cleanup = false;  // inside of a closing resource, or of the cleanup of `finally`
+  std::size_t limits = 0;   // of `with_timeout` and its kin around it that would reach it, up to a shield
   bool waited = false;      // its operation was under way when the turn ended
 };
 
@@ -27,6 +29,8 @@ struct await_point {
 [[nodiscard]] std::source_location users_place(const std::vector<std::source_location>& stack);
 
 [[nodiscard]] bool in_cleanup(const detail::scope& here) noexcept;
+// The limit around `here` with `inside` others inside of it; null when there are not so many.
+[[nodiscard]] detail::deadline_scope* limit_around(detail::scope& here, std::size_t inside) noexcept;
 
 [[nodiscard]] bool same_place(const std::source_location& a, const std::source_location& b) noexcept;
 // "transfer.cpp:52"

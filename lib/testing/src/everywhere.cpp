@@ -134,6 +134,14 @@ class campaign {
         }
       }
     }
+    for (const await_point& point : base_) {
+      if (point.is_task || !how.limits || !wanted(how, point)) continue;
+      const moment when = point.waited ? moment::during : moment::before;
+      for (std::size_t i = 0; i < point.limits; ++i) {
+        const injection limit{.what = act::expire, .point = point.number, .when = when, .which = i};
+        if (!run(with(limit), &base_)) return false;
+      }
+    }
     // What stops one await later is told by its place when it is stopped there at once: so these come last.
     for (const await_point& point : base_) {
       if (point.is_task || !wanted(how, point)) continue;
@@ -146,7 +154,7 @@ class campaign {
     for (const await_point& point : base_) {
       if (!wanted(how, point)) continue;
       for (std::size_t error = 0; error < rules_.errors.size(); ++error) {
-        const injection first{.what = act::fail, .point = point.number, .error = error};
+        const injection first{.what = act::fail, .point = point.number, .which = error};
         if (!run(with(first), &base_)) return false;
         if (!how.fail_in_cleanup || error != 0 || !driver_.findings().empty()) continue;
         const std::vector<await_point> tail = driver_.points();
@@ -180,7 +188,7 @@ class campaign {
             1 + static_cast<std::size_t>((first_seed + i) * 0x9e3779b97f4a7c15u >> 20) % base_.size();
         injection step{.what = i % 3 == 2 ? act::fail : act::cancel, .point = point};
         step.when = base_[point - 1].waited ? moment::during : moment::before;
-        step.error = step.what == act::fail ? static_cast<std::size_t>(i / 3) % rules_.errors.size() : 0;
+        step.which = step.what == act::fail ? static_cast<std::size_t>(i / 3) % rules_.errors.size() : 0;
         what.steps.push_back(step);
       }
       if (!run(what, nullptr)) return false;

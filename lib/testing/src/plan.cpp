@@ -3,18 +3,24 @@
 
 #include "plan.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <sstream>
 
 namespace belay::testing {
 
+namespace {
+
+constexpr const char* verbs[] = {"cancel", "fail", "expire", "disturb"};  // in the order of `act`
+constexpr const char* moments[] = {"before", "during", "after"};          // in the order of `moment`
+
+}  // namespace
+
 std::string injection::text() const {
-  if (what == act::fail) {
-    return "fail " + std::to_string(point) + (error != 0 ? " error " + std::to_string(error) : "");
-  }
-  return (what == act::cancel ? "cancel " : "disturb ") + std::to_string(point) +
-         (when == moment::before   ? " before"
-          : when == moment::during ? " during"
-                                   : " after");
+  std::string words = verbs[static_cast<std::size_t>(what)] + (" " + std::to_string(point));
+  if (what != act::fail) words += std::string(" ") + moments[static_cast<std::size_t>(when)];
+  if (which != 0) words += " number " + std::to_string(which);
+  return words;
 }
 
 std::string plan::text() const {
@@ -34,24 +40,24 @@ std::optional<plan> plan::parse(std::string_view text) {
     if (verb == "undisturbed") continue;
     std::uint64_t number = 0;
     if (!(words >> number)) return std::nullopt;
-    std::string more;
-    words >> more;
-    if (verb == "schedule" && more.empty()) {
+    if (verb == "schedule") {
       read.schedule = number;
-    } else if ((verb == "cancel" || verb == "disturb") &&
-               (more == "before" || more == "during" || more == "after")) {
-      const moment when = more == "before"   ? moment::before
-                          : more == "during" ? moment::during
-                                             : moment::after;
-      read.steps.push_back(
-          {.what = verb == "cancel" ? act::cancel : act::disturb, .point = number, .when = when});
-    } else if (verb == "fail" && (more.empty() || more == "error")) {
-      std::size_t error = 0;
-      if (!more.empty() && !(words >> error)) return std::nullopt;
-      read.steps.push_back({.what = act::fail, .point = number, .error = error});
-    } else {
-      return std::nullopt;
+      continue;
     }
+    const auto* known = std::find(std::begin(verbs), std::end(verbs), verb);
+    if (known == std::end(verbs)) return std::nullopt;
+    injection step{.what = static_cast<act>(known - std::begin(verbs)),
+                   .point = static_cast<std::size_t>(number)};
+    for (std::string more; words >> more;) {
+      if (more == "number") {
+        if (!(words >> step.which)) return std::nullopt;
+        continue;
+      }
+      const auto* when = std::find(std::begin(moments), std::end(moments), more);
+      if (when == std::end(moments)) return std::nullopt;
+      step.when = static_cast<moment>(when - std::begin(moments));
+    }
+    read.steps.push_back(step);
   }
   return read;
 }

@@ -20,6 +20,7 @@ enum class moment : unsigned char {
 enum class act : unsigned char {
   cancel,
   fail,
+  expire,   // the limit of a `with_timeout` around it passes
   disturb,  // calls what the scenario gave to `stage::disturbance`
 };
 
@@ -27,7 +28,7 @@ struct injection {
   act what = act::cancel;
   std::size_t point = 0;
   moment when = moment::before;  // not of a failure, which is always `before`
-  std::size_t error = 0;         // of a failure: which of the errors
+  std::size_t which = 0;         // of a failure: which of the errors; of a limit: how many lie inside of it
 
   [[nodiscard]] std::string text() const;
 };

@@ -29,8 +29,11 @@ void add_finding(std::string& text, const finding& one) {
 }  // namespace
 
 std::string report::text() const {
-  std::string text = name + ": " + std::to_string(awaits) + (awaits == 1 ? " await, " : " awaits, ") +
-                     std::to_string(runs) + (runs == 1 ? " run, " : " runs, ");
+  std::string text = name + ": ";
+  if (runs != 0) {
+    text += std::to_string(awaits) + (awaits == 1 ? " await, " : " awaits, ") + std::to_string(runs) +
+            (runs == 1 ? " run, " : " runs, ");
+  }
   text += findings.empty()
               ? std::string("no finding")
               : std::to_string(findings.size()) + (findings.size() == 1 ? " finding" : " findings");

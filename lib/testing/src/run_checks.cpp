@@ -35,10 +35,12 @@ std::string run_driver::words() const {
     const injected& here = injected_[i];
     const std::string place = place_text(users_place(here.stack));
     if (i != 0) text += here.point.in_cleanup ? ", and during the cleanup " : ", and then ";
-    text += step.what == act::fail      ? "failed "
-            : step.what == act::disturb ? "disturbed "
-            : i != 0                    ? "cancelled again "
-                                        : "cancelled ";
+    switch (step.what) {
+      case act::fail: text += "failed "; break;
+      case act::disturb: text += "disturbed "; break;
+      case act::expire: text += "its limit passed "; break;
+      case act::cancel: text += i != 0 ? "cancelled again " : "cancelled "; break;
+    }
     if (here.point.is_task) {
       text += "at the co_await at " + place;
     } else if (step.what == act::fail) {
@@ -115,7 +117,8 @@ void run_driver::check_end() {
   if (ended_.failed()) {
     const belay::failure why = ended_.failure();
     for (const belay::failure& one : why.flatten()) one.observe();
-    if (any_failure || did(act::disturb) || (rules_->may_fail && rules_->may_fail(why))) return;
+    if (any_failure || did(act::disturb) || did(act::expire) || (rules_->may_fail && rules_->may_fail(why)))
+      return;
     if (!disturbed) {
       add(rules::undisturbed, "it failed with " + first_line(describe(why)));
     } else {
@@ -136,18 +139,11 @@ void run_driver::check_end() {
 }
 
 void run_driver::check_left() {
-  const loop_statistics now = loop_->loop().statistics();
-  std::vector<std::string> left;
-  const auto count = [&left](std::size_t number, const char* one, const char* many) {
-    if (number != 0) left.push_back(std::to_string(number) + (number == 1 ? one : many));
-  };
-  count(now.live_tasks, " task that lives", " tasks that live");
-  count(now.timers, " timer that is still armed", " timers that are still armed");
-  count(now.blocking_jobs, " thread at work", " threads at work");
-  if (!left.empty()) add(rules::nothing_left, "it left " + left.front() + " behind", left);
+  for (const finding& one : no_leaks(*loop_).findings)
+    add(one.rule, "it has ended, but " + one.what, one.left);
 
   permits_out_ = 0;
-  left.clear();
+  std::vector<std::string> left;
   for (const seen_semaphore& one : semaphores_) {
     const std::size_t out = one.at->permits() - one.at->free();
     permits_out_ += out;

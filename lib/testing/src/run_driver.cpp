@@ -108,6 +108,7 @@ await_point& run_driver::number(detail::node& task, detail::frame& at, const awa
   point.what = what;
   point.is_task = is_task;
   point.in_cleanup = in_cleanup(*task.current);
+  while (limit_around(*task.current, point.limits) != nullptr) ++point.limits;
   // A new await of the task for which a cancel was due: the operation before it did not wait after all.
   if (target_ == &task) target_ = nullptr;
   return point;
@@ -139,7 +140,9 @@ const injection* run_driver::due(const await_point& point, detail::node& task, d
 }
 
 void run_driver::act_now() noexcept {
-  if (plan_->steps[done_].what == act::cancel) return cancel_now();
+  const injection& step = plan_->steps[done_];
+  if (step.what == act::cancel) return cancel_now();
+  if (step.what == act::expire) return expire_now(*target_, step.which);
   ++done_;
   target_ = nullptr;
   if (world_->disturbance_) world_->disturbance_();
@@ -155,9 +158,17 @@ void run_driver::cancel_now() noexcept {
                                   again ? "the driver, from further outside" : "the driver", rules_->where));
 }
 
+void run_driver::expire_now(detail::node& task, std::size_t inside) noexcept {
+  target_ = nullptr;
+  detail::deadline_scope* limit = limit_around(*task.current, inside);
+  if (limit == nullptr) return;
+  ++done_;
+  limit->expire();
+}
+
 failure run_driver::next_error(const injection& step) {
   const bool again = done_++ != 0;
-  return failure::of(again ? rules_->second_error : rules_->errors.at(step.error));
+  return failure::of(again ? rules_->second_error : rules_->errors.at(step.which));
 }
 
 void run_driver::log_line(const await_point& point, const std::string& more) const {
@@ -183,7 +194,9 @@ void run_driver::at_wait(detail::node& task, detail::frame& leaf, operation* op)
   if (log_) log_line(point, step != nullptr ? "  <- here: " + plan_->steps[done_].text() : "");
   if (step == nullptr) return;
   if (step->what == act::fail) detail::rethrow_record(next_error(*step).take_record());
-  if (step->when == moment::before) return cancel_now();
+  if (step->when == moment::before) {
+    return step->what == act::expire ? expire_now(task, step->which) : cancel_now();
+  }
   target_ = &task;
   target_when_ = step->when;
 }

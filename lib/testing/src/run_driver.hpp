@@ -85,6 +85,7 @@ class run_driver final : public detail::watch {
   // What is due for `target_`.
   void act_now() noexcept;
   void cancel_now() noexcept;
+  void expire_now(detail::node& task, std::size_t inside) noexcept;
   [[nodiscard]] failure next_error(const injection& step);
   void see(semaphore& what, const std::vector<std::source_location>& stack);
   void log_line(const await_point& point, const std::string& more) const;

@@ -34,21 +34,6 @@ struct await_info {
   bool in_cleanup = false;
 };
 
-/// The promises, as they stand in `finding::rule`. A rule of the stage stands there with its own text.
-namespace rules {
-inline constexpr const char* undisturbed = "undisturbed, the scenario succeeds";
-inline constexpr const char* deterministic = "the scenario does the same in each run";
-inline constexpr const char* ends = "the scenario ends";
-inline constexpr const char* in_time = "it ends in time";
-inline constexpr const char* cancelled = "what is cancelled ends as cancelled, or with its value";
-inline constexpr const char* failed = "a failure is never turned into a cancellation";
-inline constexpr const char* surfaces = "no failure is swallowed";
-inline constexpr const char* nothing_left = "nothing is left";
-inline constexpr const char* no_error_lost = "no error is lost";
-inline constexpr const char* obligations_met = "no obligation is dropped";
-inline constexpr const char* usable_afterwards = "what was used works afterwards";
-}  // namespace rules
-
 struct everywhere_options {
   /// In the report and in the replay; empty: the place of the call.
   std::string name = {};
@@ -58,6 +43,8 @@ struct everywhere_options {
   bool task_awaits = true;
   /// Once more: a second cancel, from further outside, at each await that runs after the first.
   bool second_cancel = true;
+  /// Once more: each `with_timeout`, `move_on_after` or `shielded` around an await has its limit pass exactly there.
+  bool limits = true;
   /// Once more: a failure at each await of a cleanup that runs after the first cancel or failure.
   bool fail_in_cleanup = true;
   /// A scenario that succeeds although an await failed is a finding: nothing may be swallowed.

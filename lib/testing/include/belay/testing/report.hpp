@@ -11,6 +11,21 @@
 
 namespace belay::testing {
 
+/// The promises, as they stand in `finding::rule`. A rule of the stage stands there with its own text.
+namespace rules {
+inline constexpr const char* undisturbed = "undisturbed, the scenario succeeds";
+inline constexpr const char* deterministic = "the scenario does the same in each run";
+inline constexpr const char* ends = "the scenario ends";
+inline constexpr const char* in_time = "it ends in time";
+inline constexpr const char* cancelled = "what is cancelled ends as cancelled, or with its value";
+inline constexpr const char* failed = "a failure is never turned into a cancellation";
+inline constexpr const char* surfaces = "no failure is swallowed";
+inline constexpr const char* nothing_left = "nothing is left";
+inline constexpr const char* no_error_lost = "no error is lost";
+inline constexpr const char* obligations_met = "no obligation is dropped";
+inline constexpr const char* usable_afterwards = "what was used works afterwards";
+}  // namespace rules
+
 /// One broken promise.
 struct finding {
   std::string what;                         ///< one sentence: what was done, where, and what broke

@@ -3,6 +3,7 @@
 // A loop for tests: virtual time, and a record of the errors that nobody looked at.
 
 #include <belay/core/loop.hpp>
+#include <belay/testing/report.hpp>
 #include <belay/testing/virtual_clock.hpp>
 #include <source_location>
 #include <string>
@@ -38,11 +39,17 @@ class test_loop {
 
   [[nodiscard]] virtual_clock& clock() noexcept { return clock_; }
   [[nodiscard]] belay::loop& loop() noexcept { return loop_; }
+  [[nodiscard]] const belay::loop& loop() const noexcept { return loop_; }
 
  private:
   virtual_clock clock_;
   std::vector<std::string> lost_;
   belay::loop loop_;
 };
+
+/// No task, timer or thread job is left in the loop. A report, for any test framework: `no_leaks(loop).require();`
+[[nodiscard]] report no_leaks(const test_loop& loop);
+/// Every error so far was handled or came out.
+[[nodiscard]] report no_lost_errors(const test_loop& loop);
 
 }  // namespace belay::testing

@@ -21,6 +21,8 @@ class deadline_scope : public scope, private timer_node {
   // Starts the clock: now. A limit that never comes needs no timer.
   void arm() noexcept;
   void disarm() noexcept;
+  // The limit has passed: what the timer does.
+  void expire() noexcept;
 
   // Its own cancellation reached it, and none from outside acts: this is where the unwinding stops.
   [[nodiscard]] bool absorbs() const noexcept { return requested && !cancelled_from_outside(); }
