@@ -125,9 +125,8 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   ++s.rt.live_nodes;
   s.rt.push_ready(root);
   detail::this_runtime = &s.rt;
-  s.rt.true_stack_limit = stack_limit_from_here();
   // While it is watched, every await of a task takes the way of the deep stack, where the driver is asked.
-  s.rt.stack_limit = s.rt.watcher == nullptr ? s.rt.true_stack_limit : reinterpret_cast<char*>(UINTPTR_MAX);
+  s.rt.stack_limit = s.rt.watcher == nullptr ? stack_limit_from_here() : reinterpret_cast<char*>(UINTPTR_MAX);
   s.inbox.store(nullptr);
   struct leave {
     state& s;

@@ -137,38 +137,40 @@ bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept
   return true;
 }
 
-bool await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& result,
-                        delivery how) noexcept {
-  if (rt.watcher != nullptr) {
-    // The library's own awaits are not the user's: they pass on what happens below.
-    if (how != delivery::intercept && rt.current->current->watched()) {
-      watch::verdict told = rt.watcher->at_task(*rt.current, parent);
-      if (told.cancelled) {
-        child.handle.destroy();
-        unwind_cancelled(rt, parent);
-        return true;
-      }
-      if (told.failed) {
-        child.handle.destroy();
-        result.set_failed(std::move(told.failed));
-        return pass_on_failure(parent, result, how);
-      }
-    }
-    if (static_cast<char*>(__builtin_frame_address(0)) >= rt.true_stack_limit) {
-      return run_nested(parent, child, result, how);
+void await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& result) noexcept {
+  if (rt.watcher != nullptr && rt.current->current->watched()) {
+    watch::verdict told = rt.watcher->at_task(*rt.current, parent, child);
+    if (told.cancelled || told.failed) {
+      const delivery how = child.how;
+      child.handle.destroy();
+      if (told.cancelled) return unwind_cancelled(rt, parent);
+      result.set_failed(std::move(told.failed));
+      if (!pass_on_failure(parent, result, how)) rt.next(step::resume, parent);
+      return;
     }
   }
   child.state = progress::waiting;
   rt.next(step::resume, child);
+}
+
+namespace {
+
+bool stopped(runtime& rt, frame& leaf) noexcept {
+  if (!rt.current->cancel_pending()) return false;
+  unwind_cancelled(rt, leaf);
   return true;
 }
 
-bool stopped_at_gate(runtime& rt, frame& leaf, operation* op) {
-  node& task = *rt.current;
-  if (task.current->watched()) rt.watcher->at_wait(task, leaf, op);
-  if (!task.cancel_pending()) return false;
-  unwind_cancelled(rt, leaf);
-  return true;
+}  // namespace
+
+bool stopped_at_gate(runtime& rt, frame& leaf, operation& op) {
+  if (rt.current->current->watched()) rt.watcher->at_wait(*rt.current, leaf, op);
+  return stopped(rt, leaf);
+}
+
+bool stopped_at_gate(runtime& rt, frame& leaf) noexcept {
+  if (rt.current->current->watched()) rt.watcher->at_yield(*rt.current, leaf);
+  return stopped(rt, leaf);
 }
 
 void unwind_cancelled(runtime& rt, frame& from) noexcept {
@@ -240,7 +242,11 @@ void make_effective(scope& target) noexcept {
   }
 }
 
-void pass_on_gate(scope& target) noexcept {
+void inherit_gate(scope& target) noexcept {
+  const unsigned char above = target.parent->at_gate;
+  target.at_gate = target.shielded ? above & gate_watched : above;
+  if (target.requested) target.at_gate |= gate_cancelled;
+  if (target.first_child == nullptr) return;
   if (target.effective()) make_effective(target);
   if (!target.watched()) return;
   scope* walk = &target;

@@ -61,13 +61,17 @@ bool sleep_awaiter::abort() noexcept {
 
 void sleep_awaiter::fired(timer_node& timer) noexcept { static_cast<sleep_awaiter&>(timer).complete(); }
 
-bool checkpoint_awaiter::stops(frame& here) {
+void yield_awaiter::at_gate(runtime& rt, frame& leaf) noexcept {
+  if (!stopped_at_gate(rt, leaf)) give_way(rt, leaf);
+}
+
+bool checkpoint_awaiter::stops(frame& here) noexcept {
   runtime& rt = *this_runtime;
   rt.current->leaf =
       &here;  // a deadline that fires now reads where this task is; the frame it waited in last may be gone
   const auto now = static_cast<std::uint64_t>(rt.time->now().time_since_epoch().count());
   while (timer_node* timer = rt.timers->pop_due(now)) timer->fire(*timer);
-  return rt.current->current->at_gate != gate_open && stopped_at_gate(rt, here, nullptr);
+  return rt.current->current->at_gate != gate_open && stopped_at_gate(rt, here);
 }
 
 std::string deadline_scope::message() const {

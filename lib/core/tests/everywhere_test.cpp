@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every scenario again and again, ended before its 1st, 2nd, 3rd ... suspension: nothing may be left, lost or unbalanced.
+// What core is made of, in scenarios that are cancelled, failed and disturbed at every await: nothing may be left, lost or unbalanced.
 
 #include <belay/core/all.hpp>
 #include <belay/core/finally.hpp>
 #include <belay/core/thread.hpp>
+#include <belay/testing/everywhere.hpp>
 #include <doctest/doctest.h>
 
 #include "support.hpp"
 
 using namespace core_tests;
+namespace t = belay::testing;
 
 namespace {
 
@@ -19,18 +21,15 @@ struct world {
   int closed = 0;
   int begun = 0;  // cleanups that have to run
   int cleaned = 0;
+  int shielded = 0;  // parts under a shield
+  int shielded_done = 0;
   int started = 0;  // transactions
   int committed = 0;
   int rolled_back = 0;
-  b::semaphore permits{2};
-  b::event ready;
-  b::event taken;
+  b::semaphore permits{2, "permits"};
+  b::event ready{"ready"};
+  b::event taken{"taken"};
   bool finished = false;
-
-  [[nodiscard]] bool balanced() const {
-    return live == 0 && opened == closed && begun == cleaned && started == committed + rolled_back &&
-           permits.free() == 2 && permits.waiting() == 0;
-  }
 };
 
 b::managed<int> opens(world& w, b::duration each = 1s) {
@@ -132,7 +131,8 @@ b::task<> all_of_three(world& w) {
   CHECK(x + y == 2);
   std::vector<b::task<int>> many;
   for (int i = 0; i < 3; ++i) many.push_back(user(w));
-  CHECK((co_await b::all(std::move(many))).size() == 3);
+  const std::vector<int> all_of_many = co_await b::all(std::move(many));
+  CHECK(all_of_many.size() == 3);
 }
 b::task<> on_threads(world& w) {
   co_await b::use(opens(w));
@@ -169,19 +169,20 @@ b::task<> by_events(world& w) {
 }
 b::task<> with_a_shield(world& w) {
   co_await works(w, 1s);
-  ++w.begun;
   auto protected_part = [](world& to) -> b::task<> {
+    ++to.shielded;
     co_await works(to, 1s);
     co_await b::use(opens(to));
     co_await works(to, 1s);
-    ++to.cleaned;
+    ++to.shielded_done;
   };
   co_await b::shielded(100s, protected_part(w));
   co_await works(w, 1s);
 }
 b::task<> awaiting_children(world& w) {
+  b::child<int> one;  // outlives the tasks that wait for it
   co_await b::with_group([&](b::group& g) -> b::task<> {
-    b::child<int> one = g.spawn(works, std::ref(w), 2s);
+    one = g.spawn(works, std::ref(w), 2s);
     auto joins = [](b::child<int>& on, world& to) -> b::task<> {
       const counted here(to.live);
       static_cast<void>(co_await on);
@@ -189,7 +190,8 @@ b::task<> awaiting_children(world& w) {
     g.spawn(joins, std::ref(one), std::ref(w));
     b::child<void> last = g.spawn(joins, std::ref(one), std::ref(w));
     co_await last;
-    CHECK(co_await one == 1);
+    const int got = co_await one;
+    CHECK(got == 1);
   });
 }
 b::task<> handling_a_failure(world& w) {
@@ -203,7 +205,9 @@ b::task<> handling_a_failure(world& w) {
     });
     FAIL("no error");
   } catch (const boom&) {
-    CHECK(b::current_failure().message() == "expected");
+    const b::failure caught = b::current_failure();
+    CHECK(caught.message() == "expected");
+    CHECK(b::describe(caught).find("expected") != std::string::npos);  // looks at what is attached, too
   }
   co_await works(w, 1s);
 }
@@ -248,7 +252,8 @@ b::task<> without_throws(world& w) {
     co_return co_await b::or_fail(call(to));
   };
   b::outcome<int> how = co_await b::as_outcome(relays(refuses, w));
-  CHECK(how.failure().message() == "refused");
+  const std::string why = b::describe(how.failure());
+  CHECK((why.find("refused") != std::string::npos || why.find("injected") != std::string::npos));
   co_await works(w, 1s);
 }
 b::task<> deep_down_with_resources(world& w) {
@@ -276,7 +281,7 @@ b::task<> transactions(world& w) {
     try {
       co_await call(to, true);
     } catch (const boom&) {
-      CHECK(b::current_failure());
+      CHECK(b::describe(b::current_failure()).find("insufficient funds") != std::string::npos);
     }
   };
   co_await b::all(transfer(w, false), refused(transfer, w), transfer(w, false), refused(transfer, w));
@@ -290,157 +295,118 @@ b::task<> computing(world& w) {
   co_await works(w, 1s);
 }
 
-struct named {
-  const char* name;
-  scenario run;
-};
-constexpr named scenarios[] = {
-    {"in sequence", in_sequence},
-    {"in a group", in_a_group},
-    {"under limits", under_limits},
-    {"with a resource", with_resource},
-    {"uses resources", uses_resources},
-    {"with cleanup", with_cleanup},
-    {"all of three", all_of_three},
-    {"on threads", on_threads},
-    {"for permits", for_permits},
-    {"by events", by_events},
-    {"with a shield", with_a_shield},
-    {"awaiting children", awaiting_children},
-    {"handling a failure", handling_a_failure},
-    {"cancelling itself", cancelling_itself},
-    {"everything nested", everything_nested},
-    {"without throws", without_throws},
-    {"deep down with resources", deep_down_with_resources},
-    {"transactions", transactions},
-    {"computing", computing},
-};
-
-// Lets exactly one other task have its turn.
-struct one_turn {
-  using belay_awaiter_tag = void;
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> waiting) const noexcept {
-    b::detail::runtime& rt = *b::detail::this_runtime;
-    b::detail::node& me = *rt.current;
-    if (me.cancel_pending()) return b::detail::unwind_cancelled(rt, waiting.promise());
-    me.leaf = &waiting.promise();
-    me.state = b::detail::node_state::ready;
-    b::detail::node* first = rt.ready_head;
-    rt.push_ready(me);
-    if (first == nullptr || first->next_ready == &me) return;
-    // From the end of the queue to the place behind its head.
-    b::detail::node* last = first;
-    while (last->next_ready != &me) last = last->next_ready;
-    last->next_ready = nullptr;
-    rt.ready_tail = last;
-    me.next_ready = first->next_ready;
-    first->next_ready = &me;
-  }
-  void await_resume() const noexcept {}
-};
-
-enum class ended_by { child_cancel, group_cancel, failure };
-
-struct observed {
-  long steps = 0;
-  bool was_ended = false;
-};
-
-// Runs the scenario; before its turn number `at`, ends it in the given way.
-b::task<> drive(b::testing::test_loop& loop, scenario run, world& w, long at, ended_by how, observed& seen) {
-  b::detail::runtime& rt = *b::detail::this_runtime;
-  co_await b::with_group([&](b::group& g) -> b::task<> {
-    b::child<void> subject = g.spawn(
-        [](scenario call, world& to) -> b::task<> {
-          co_await call(to);
-          to.finished = true;
-        },
-        run, std::ref(w));
-    while (!subject.done()) {
-      if (rt.ready_head == nullptr) {
-        if (loop.loop().statistics().timers != 0) {
-          loop.clock().jump_to(b::time_point(b::duration(rt.timers->next_due())));
-          co_await b::checkpoint();
-        } else {
-          co_await one_turn();  // a thread is at work
-        }
-        continue;
-      }
-      if (seen.steps++ == at) {
-        seen.was_ended = true;
-        if (how == ended_by::child_cancel) subject.cancel();
-        if (how == ended_by::group_cancel) g.cancel();
-        if (how == ended_by::failure) throw boom("the driver");
-      }
-      co_await one_turn();
-    }
-    b::outcome<void> end =
-        co_await b::as_outcome([](b::child<void>& of) -> b::task<> { co_await of; }(subject));
-    if (!end.succeeded()) CHECK(end.failure().find<b::child_cancelled>() != nullptr);
+// The world of a run, and what must be true of it when the run has ended, however that was.
+world& make_world(t::stage& s) {
+  auto& w = s.make<world>();
+  s.expect("no local is left", [&w] { return w.live == 0; });
+  s.expect("what was opened was closed, unless closing failed",
+           [&w](const t::run_end& how) { return w.opened == w.closed || how.failed_in_cleanup; });
+  s.expect("what was begun was cleaned up, unless that failed",
+           [&w](const t::run_end& how) { return w.begun == w.cleaned || how.failed_in_cleanup; });
+  s.expect("what is under a shield is done, unless it failed",
+           [&w](const t::run_end& how) { return w.shielded == w.shielded_done || how.failure; });
+  s.expect("each transaction was committed or rolled back, unless that failed", [&w](const t::run_end& how) {
+    return w.started == w.committed + w.rolled_back || how.failed_in_cleanup;
   });
+  s.expect("no permit is out, and nobody waits for one",
+           [&w] { return w.permits.free() == 2 && w.permits.waiting() == 0; });
+  s.expect("undisturbed, it comes to its end",
+           [&w](const t::run_end& how) { return how.injected || w.finished; });
+  return w;
 }
 
-void check_everywhere(const named& one, ended_by how) {
-  constexpr long far = 100'000;
-  for (long at = 0;; ++at) {
-    REQUIRE(at < far);
-    CAPTURE(one.name);
-    CAPTURE(at);
-    b::testing::test_loop loop;
-    world w;
-    observed seen;
-    std::string error;
-    try {
-      loop.run(drive(loop, one.run, w, at, how, seen));
-    } catch (const std::exception& e) {
-      error = e.what();
-    }
-    CHECK(error == (how == ended_by::failure && seen.was_ended ? "the driver" : ""));
-    CHECK(loop.nothing_left());
-    CHECK(loop.lost_errors().empty());
-    CHECK(w.balanced());
-    if (!seen.was_ended) {
-      CHECK(w.finished);
-      REQUIRE(at > 0);
-      return;
-    }
-  }
+t::scenario alone(scenario run) {
+  return [run](t::stage& s) -> b::task<> {
+    world& w = make_world(s);
+    co_await run(w);
+    w.finished = true;
+  };
 }
 
-// The same by a deadline at every moment of the scenario's virtual time.
-void check_deadlines(const named& one) {
+// In a group that is cancelled at the chosen await; what comes after the group goes on.
+t::scenario in_a_cancelled_group(scenario run) {
+  return [run](t::stage& s) -> b::task<> {
+    world& w = make_world(s);
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      s.disturbance([&g] { g.cancel(); });
+      co_await run(w);
+      s.disturbance({});
+    });
+    co_await b::yield();
+    w.finished = true;
+  };
+}
+
+// Beside a task that fails at the chosen await: its error comes out, bare.
+t::scenario beside_a_failing_task(scenario run) {
+  return [run](t::stage& s) -> b::task<> {
+    world& w = make_world(s);
+    auto& fault = s.make<b::event>("fault");
+    s.disturbance([&fault] { fault.set(); });
+    s.expect("the error of the task is the error", [&fault](const t::run_end& how) {
+      return !fault.is_set() || how.failure.message() == "the task beside it";
+    });
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      const auto fails_when = [](b::event& told) -> b::task<> {
+        co_await told.wait();
+        throw boom("the task beside it");
+      };
+      b::child<void> beside = g.spawn(fails_when, std::ref(fault));
+      co_await run(w);
+      beside.cancel();
+    });
+    w.finished = true;
+  };
+}
+
+// By a deadline at every moment of the scenario's virtual time.
+void check_deadlines(scenario run) {
   bool finished = false;
   for (b::duration limit = 0s; !finished; limit += 500ms) {
     REQUIRE(limit < 1h);
-    CAPTURE(one.name);
-    CAPTURE(limit.count());
-    b::testing::test_loop loop;
-    world w;
-    finished = loop.run(b::move_on_after(limit, one.run(w))).has_value();
-    CHECK(loop.nothing_left());
-    CHECK(loop.lost_errors().empty());
-    CHECK(w.balanced());
+    const auto limited = [run, limit, &finished](t::stage& s) -> b::task<> {
+      world& w = make_world(s);
+      finished = (co_await b::move_on_after(limit, run(w))).has_value();
+      w.finished = true;
+    };
+    const t::report found = t::explore(limited, 1, {.inject = false});
+    CHECK_MESSAGE(found.ok(), found.text());
   }
+}
+
+void check(const char* name, scenario run) {
+  constexpr std::uint64_t seeds = 200;
+  const t::report everywhere = t::everywhere(alone(run), {.name = name});
+  CHECK_MESSAGE(everywhere.ok(), everywhere.text());
+  const t::report explored = t::explore(alone(run), seeds, {.name = name});
+  CHECK_MESSAGE(explored.ok(), explored.text());
+  const t::report group = t::disturb_everywhere(in_a_cancelled_group(run), {.name = name});
+  CHECK_MESSAGE(group.ok(), group.text());
+  const t::report sibling = t::disturb_everywhere(beside_a_failing_task(run), {.name = name});
+  CHECK_MESSAGE(sibling.ok(), sibling.text());
+  check_deadlines(run);
 }
 
 }  // namespace
 
-TEST_CASE(
-    "everywhere: one task of a group cancelled before each of its turns, nothing is left, lost or unbalanced") {
-  for (const named& one : scenarios) check_everywhere(one, ended_by::child_cancel);
+TEST_CASE("everywhere: in sequence") { check("in sequence", in_sequence); }
+TEST_CASE("everywhere: in a group") { check("in a group", in_a_group); }
+TEST_CASE("everywhere: under limits") { check("under limits", under_limits); }
+TEST_CASE("everywhere: with a resource") { check("with a resource", with_resource); }
+TEST_CASE("everywhere: uses resources") { check("uses resources", uses_resources); }
+TEST_CASE("everywhere: with cleanup") { check("with cleanup", with_cleanup); }
+TEST_CASE("everywhere: all of three") { check("all of three", all_of_three); }
+TEST_CASE("everywhere: on threads") { check("on threads", on_threads); }
+TEST_CASE("everywhere: for permits") { check("for permits", for_permits); }
+TEST_CASE("everywhere: by events") { check("by events", by_events); }
+TEST_CASE("everywhere: with a shield") { check("with a shield", with_a_shield); }
+TEST_CASE("everywhere: awaiting children") { check("awaiting children", awaiting_children); }
+TEST_CASE("everywhere: handling a failure") { check("handling a failure", handling_a_failure); }
+TEST_CASE("everywhere: cancelling itself") { check("cancelling itself", cancelling_itself); }
+TEST_CASE("everywhere: everything nested") { check("everything nested", everything_nested); }
+TEST_CASE("everywhere: without throws") { check("without throws", without_throws); }
+TEST_CASE("everywhere: deep down with resources") {
+  check("deep down with resources", deep_down_with_resources);
 }
-
-TEST_CASE("everywhere: the group cancelled before each turn, nothing is left, lost or unbalanced") {
-  for (const named& one : scenarios) check_everywhere(one, ended_by::group_cancel);
-}
-
-TEST_CASE(
-    "everywhere: a sibling fails before each turn, its error comes out and nothing else is left, lost or unbalanced") {
-  for (const named& one : scenarios) check_everywhere(one, ended_by::failure);
-}
-
-TEST_CASE("everywhere: a limit at each moment, nothing is left, lost or unbalanced") {
-  for (const named& one : scenarios) check_deadlines(one);
-}
+TEST_CASE("everywhere: transactions") { check("transactions", transactions); }
+TEST_CASE("everywhere: computing") { check("computing", computing); }

@@ -15,10 +15,12 @@ struct await_point {
   std::size_t number = 0;  // from 1, in the order in which they are reached
   std::source_location at;
   awaited what;
-  bool is_task = false;     // co_await of another coroutine
-  bool in_cleanup = false;  // inside of a closing resource, or of the cleanup of `finally`
-  std::size_t limits = 0;   // of `with_timeout` and its kin around it that would reach it, up to a shield
-  bool waited = false;      // its operation was under way when the turn ended
+  bool is_task = false;      // co_await of another coroutine
+  bool goes_deeper = false;  // of a coroutine: it awaits something itself
+  bool can_fail = true;      // a yield cannot
+  bool in_cleanup = false;   // inside of a closing resource, or of the cleanup of `finally`
+  std::size_t limits = 0;    // of `with_timeout` and its kin around it that would reach it, up to a shield
+  bool waited = false;       // its operation was under way when the turn ended
 };
 
 // Innermost frame first; then where its task was spawned, and the awaits of the task that owns it, up to `outermost`.

@@ -74,9 +74,10 @@ class campaign {
   // Only the case that BELAY_REPLAY asks for? Then it has been done.
   [[nodiscard]] bool replayed() {
     if (!replay_) return false;
+    if (!prepare(replay_->schedule)) return true;
+    out_.runs = 0;  // the one that counts is to come
     std::fprintf(stderr, "%s: %s\n", out_.name.c_str(), replay_->text().c_str());
-    run(*replay_, nullptr, true);
-    out_.awaits = driver_.points().size();
+    run(*replay_, &base_, true);
     return true;
   }
 
@@ -90,17 +91,23 @@ class campaign {
     }
     ++out_.runs;
     driver_.run(what, expected, log);
-    for (finding& one : driver_.findings()) {
+    if (driver_.findings().empty()) return true;
+    const bool hangs = driver_.abandoned();
+    const std::vector<std::size_t> chain = driver_.chain();
+    const std::string done = driver_.words();
+    std::vector<finding> found = std::move(driver_.findings());
+    for (finding& one : found) {
+      if (!hangs) blame(one, what, chain, done);
       const bool known =
           std::any_of(out_.findings.begin(), out_.findings.end(), [&one](const finding& other) {
             return other.rule == one.rule && (same_place(other.at, one.at) || passes(one.stack, other.at));
           });
       if (known) continue;
-      one.replay = "BELAY_REPLAY='" + out_.name + ": " + one.replay + "' " + command_line();
+      one.replay = "BELAY_REPLAY='" + out_.name + ": " + what.text() + "' " + command_line();
       out_.findings.push_back(std::move(one));
     }
     // What hangs once hangs again, and each time leaves a loop behind.
-    return out_.findings.size() < most_findings_ && !driver_.abandoned();
+    return out_.findings.size() < most_findings_ && !hangs;
   }
 
   // The undisturbed run in one schedule. False: it does not even work by itself.
@@ -129,7 +136,7 @@ class campaign {
           const moment when = tail[i].waited ? moment::during : moment::before;
           if (!run(with(first, {.point = tail[i].number, .when = when}), &base_)) return false;
         }
-        if (how.fail_in_cleanup && tail[i].in_cleanup) {
+        if (how.fail_in_cleanup && tail[i].in_cleanup && tail[i].can_fail) {
           if (!run(with(first, {.what = act::fail, .point = tail[i].number}), &base_)) return false;
         }
       }
@@ -152,14 +159,14 @@ class campaign {
 
   bool fail_all(const everywhere_options& how) {
     for (const await_point& point : base_) {
-      if (!wanted(how, point)) continue;
+      if (!point.can_fail || !wanted(how, point)) continue;
       for (std::size_t error = 0; error < rules_.errors.size(); ++error) {
         const injection first{.what = act::fail, .point = point.number, .which = error};
         if (!run(with(first), &base_)) return false;
         if (!how.fail_in_cleanup || error != 0 || !driver_.findings().empty()) continue;
         const std::vector<await_point> tail = driver_.points();
         for (std::size_t i = point.number; i < tail.size(); ++i) {
-          if (!tail[i].in_cleanup || !wanted(how, tail[i])) continue;
+          if (!tail[i].in_cleanup || !tail[i].can_fail || !wanted(how, tail[i])) continue;
           if (!run(with(first, {.what = act::fail, .point = tail[i].number}), &base_)) return false;
         }
       }
@@ -199,9 +206,42 @@ class campaign {
   [[nodiscard]] report take() { return std::move(out_); }
 
  private:
+  // Which of the awaiting frames is to blame? The outermost one that breaks the same promise when its own co_await is cut short, without
+  // what it awaits having begun; otherwise the innermost. And what else was stopped at the same time?
+  void blame(finding& one, const plan& what, const std::vector<std::size_t>& chain, const std::string& done) {
+    if (what.steps.empty()) return;
+    plan cut = what;
+    injection& last = cut.steps.back();
+    last.when = moment::before;
+    if (last.what != act::cancel && last.what != act::fail) return;
+    const auto breaks = [&](const plan& tried) {
+      driver_.run(tried, nullptr);
+      return std::find_if(driver_.findings().begin(), driver_.findings().end(),
+                          [&one](const finding& other) { return other.rule == one.rule; });
+    };
+    for (auto outer = chain.rbegin(); outer != chain.rend(); ++outer) {
+      last.point = *outer;
+      const auto same = breaks(cut);
+      if (same == driver_.findings().end() || same_place(same->at, one.at)) continue;
+      one.at = same->at;
+      one.what.insert(done.size(), ", awaited at " + place_text(one.at));
+      break;
+    }
+    if (last.what != act::cancel) return;
+    driver_.note_others(true);
+    driver_.run(what, nullptr);
+    driver_.note_others(false);
+    for (const std::string& other : driver_.others()) {
+      if (other.find(" at " + place_text(users_place(one.stack))) == std::string::npos)
+        one.also.push_back(other);
+    }
+  }
+
   [[nodiscard]] plan with(injection first) const { return {schedule_, {first}}; }
   [[nodiscard]] plan with(injection first, injection second) const { return {schedule_, {first, second}}; }
+  // An await of a coroutine that awaits something itself is cut short there.
   [[nodiscard]] static bool wanted(const everywhere_options& how, const await_point& point) {
+    if (point.is_task && (point.goes_deeper || !how.task_awaits)) return false;
     return !how.only || how.only({point.number, point.at, what_text(point.what), point.in_cleanup});
   }
 
@@ -219,7 +259,6 @@ run_rules rules_of(const everywhere_options& how, std::vector<std::exception_ptr
                    const std::source_location& where) {
   run_rules all;
   all.within = how.within;
-  all.task_awaits = how.task_awaits;
   all.failures_must_surface = how.failures_must_surface;
   all.allow_lost_errors = how.allow_lost_errors;
   all.may_fail = how.may_fail;

@@ -23,6 +23,9 @@ void add_finding(std::string& text, const finding& one) {
     text += (i == 0 ? "    at       " : "    in       ") + place_text(one.stack[i]) + "  " +
             one.stack[i].function_name() + "\n";
   }
+  for (std::size_t i = 0; i < one.also.size() && i < most_lines; ++i) {
+    text += (i == 0 ? "    stopped too: " : "                 ") + one.also[i] + "\n";
+  }
   if (!one.replay.empty()) text += "    replay:  " + one.replay + "\n";
 }
 

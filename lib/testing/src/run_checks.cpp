@@ -64,10 +64,10 @@ void run_driver::add(std::string rule, std::string what_broke, std::vector<std::
   finding one;
   one.rule = std::move(rule);
   one.what = words() + ": " + std::move(what_broke);
-  if (!injected_.empty()) {
-    const bool stopped_later =
-        plan_->steps[injected_.size() - 1].when == moment::after && !injected_.back().stopped_at.empty();
-    one.stack = stopped_later ? injected_.back().stopped_at : injected_.back().stack;
+  if (done_ != 0) {
+    const injected& last = injected_[done_ - 1];
+    const bool stopped_later = plan_->steps[done_ - 1].when == moment::after && !last.stopped_at.empty();
+    one.stack = stopped_later ? last.stopped_at : last.stack;
     one.at = users_place(one.stack);
   }
   one.left = std::move(left);
@@ -77,7 +77,11 @@ void run_driver::add(std::string rule, std::string what_broke, std::vector<std::
 
 void run_driver::check(stage& world) {
   if (!different_.empty()) {
-    add(rules::deterministic, different_ + "; what differs from run to run cannot be numbered");
+    finding one;
+    one.rule = rules::deterministic;
+    one.what =
+        "the scenario does not do the same in each run, so that its awaits cannot be numbered: " + different_;
+    findings_.push_back(std::move(one));
     return;
   }
   check_end();
@@ -96,18 +100,18 @@ bool run_driver::did(act what) const noexcept {
 
 void run_driver::check_end() {
   if (runs_for_ever_) {
-    add(rules::ends, "it was still running after " + std::to_string(turns_) + " turns", stuck_);
+    add(rules::ends, "it runs for ever, without waiting for anything that takes time", stuck_);
     return;
   }
   if (deadlocked_) {
     add(rules::ends, stuck_.empty() ? "it waits for ever" : "it waits for ever: " + reason(stuck_), stuck_);
     return;
   }
-  if (!late_.empty() || (!injected_.empty() && ended_at_ - injected_at_ > rules_->within)) {
+  if (!late_.empty() || (done_ != 0 && ended_at_ - injected_at_ > rules_->within)) {
     std::string how_long = "it took " + seconds_text(ended_at_ - injected_at_) + " to end, the limit is " +
                            seconds_text(rules_->within);
-    if (!injected_.empty() && injected_.back().shield.line() != 0) {
-      how_long += " (it is under the shield at " + place_text(injected_.back().shield) + ")";
+    if (done_ != 0 && injected_[done_ - 1].shield.line() != 0) {
+      how_long += " (it is under the shield at " + place_text(injected_[done_ - 1].shield) + ")";
     }
     add(rules::in_time, std::move(how_long), late_);
   }

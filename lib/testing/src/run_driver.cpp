@@ -29,6 +29,8 @@ void run_driver::begin(const plan& what, const std::vector<await_point>* expecte
   expected_ = expected;
   log_ = log;
   points_.clear();
+  awaited_.clear();
+  others_.clear();
   findings_.clear();
   done_ = 0;
   injected_.clear();
@@ -101,17 +103,34 @@ task<> run_driver::play_afterwards(stage& world) {
   co_await world.afterwards_();
 }
 
-await_point& run_driver::number(detail::node& task, detail::frame& at, const awaited& what, bool is_task) {
+template <class Visit>
+void run_driver::for_chain(const detail::frame& from, Visit visit) const {
+  for (const detail::frame* walk = &from; walk != nullptr; walk = walk->parent) {
+    const auto known = awaited_.find(walk);
+    // The frame of another coroutine may lie where one was before.
+    if (known == awaited_.end() || known->second.parent != walk->parent) continue;
+    if (!visit(known->second.point)) return;
+  }
+}
+
+await_point& run_driver::number(detail::node& task, detail::frame& at, const awaited& what) {
   await_point& point = points_.emplace_back();
   point.number = points_.size();
   point.at = at.site;
   point.what = what;
-  point.is_task = is_task;
   point.in_cleanup = in_cleanup(*task.current);
   while (limit_around(*task.current, point.limits) != nullptr) ++point.limits;
-  // A new await of the task for which a cancel was due: the operation before it did not wait after all.
+  // A new await of the task for which something was due: the operation before it did not wait after all.
   if (target_ == &task) target_ = nullptr;
+  for_chain(at, [this](std::size_t outer) {
+    points_[outer - 1].goes_deeper = true;
+    return false;
+  });
   return point;
+}
+
+std::vector<std::size_t> run_driver::chain() const {
+  return injected_.empty() ? std::vector<std::size_t>() : injected_.back().chain;
 }
 
 const injection* run_driver::due(const await_point& point, detail::node& task, detail::frame& at) {
@@ -133,26 +152,34 @@ const injection* run_driver::due(const await_point& point, detail::node& task, d
     if (walk->shielded && walk->has_deadline)
       shield = static_cast<const detail::deadline_scope*>(walk)->where();
   }
-  injected_.push_back({point, stack_of(at, task, subject_->base), {}, &task, shield});
+  injected_.push_back({point, stack_of(at, task, subject_->base), {}, {}, &task, shield});
+  for_chain(at, [this](std::size_t outer) {
+    injected_.back().chain.push_back(outer);
+    return true;
+  });
+  return &step;
+}
+
+void run_driver::has_acted() noexcept {
+  ++done_;
+  target_ = nullptr;
   late_.clear();
   injected_at_ = loop_->clock().now();
-  return &step;
 }
 
 void run_driver::act_now() noexcept {
   const injection& step = plan_->steps[done_];
   if (step.what == act::cancel) return cancel_now();
   if (step.what == act::expire) return expire_now(*target_, step.which);
-  ++done_;
-  target_ = nullptr;
+  has_acted();
   if (world_->disturbance_) world_->disturbance_();
 }
 
 void run_driver::cancel_now() noexcept {
   const bool again = done_ != 0;
   detail::scope& target = again ? *outside_ : subject_->base;
-  ++done_;
-  target_ = nullptr;
+  if (note_others_) others_ = waiting_tasks(*outside_);
+  has_acted();
   detail::cancel_scope(
       target, cancel_record::make(cancel_reason::caller,
                                   again ? "the driver, from further outside" : "the driver", rules_->where));
@@ -162,12 +189,13 @@ void run_driver::expire_now(detail::node& task, std::size_t inside) noexcept {
   target_ = nullptr;
   detail::deadline_scope* limit = limit_around(*task.current, inside);
   if (limit == nullptr) return;
-  ++done_;
+  has_acted();
   limit->expire();
 }
 
 failure run_driver::next_error(const injection& step) {
-  const bool again = done_++ != 0;
+  const bool again = done_ != 0;
+  has_acted();
   return failure::of(again ? rules_->second_error : rules_->errors.at(step.which));
 }
 
@@ -178,21 +206,36 @@ void run_driver::log_line(const await_point& point, const std::string& more) con
                point.in_cleanup ? "  (cleanup)" : "", more.c_str());
 }
 
-void run_driver::at_wait(detail::node& task, detail::frame& leaf, operation* op) {
-  const awaited what = op != nullptr ? op->waits_for() : awaited{"its next turn", ""};
-  await_point& point = number(task, leaf, what, false);
+void run_driver::at_wait(detail::node& task, detail::frame& leaf, operation& op) {
+  await_point& point = number(task, leaf, op.waits_for());
+  if (const auto* permit = dynamic_cast<semaphore::awaiter*>(&op)) {
+    see(permit->source(), stack_of(leaf, task, subject_ != nullptr ? subject_->base : task.base));
+  }
+  at_leaf(point, task, leaf);
+}
+
+void run_driver::at_yield(detail::node& task, detail::frame& leaf) noexcept {
+  await_point& point = number(task, leaf, {"its next turn", ""});
+  point.can_fail = false;
+  at_leaf(point, task, leaf);
+}
+
+void run_driver::at_leaf(await_point& point, detail::node& task, detail::frame& leaf) {
   if (!injected_.empty() && injected_.back().task == &task && injected_.back().stopped_at.empty() &&
       task.cancel_pending()) {
-    injected_.back().stopped_at = stack_of(leaf, task, subject_->base);
-  }
-  if (const auto* permit = dynamic_cast<semaphore::awaiter*>(op)) {
-    see(permit->source(), stack_of(leaf, task, subject_ != nullptr ? subject_->base : task.base));
+    injected& last = injected_.back();
+    last.stopped_at = stack_of(leaf, task, subject_->base);
+    last.chain.clear();
+    for_chain(leaf, [&last](std::size_t outer) {
+      last.chain.push_back(outer);
+      return true;
+    });
   }
   waiting_ = &task;
   waiting_at_ = point.number;
   const injection* step = due(point, task, leaf);
   if (log_) log_line(point, step != nullptr ? "  <- here: " + plan_->steps[done_].text() : "");
-  if (step == nullptr) return;
+  if (step == nullptr || (step->what == act::fail && !point.can_fail)) return;
   if (step->what == act::fail) detail::rethrow_record(next_error(*step).take_record());
   if (step->when == moment::before) {
     return step->what == act::expire ? expire_now(task, step->which) : cancel_now();
@@ -201,10 +244,19 @@ void run_driver::at_wait(detail::node& task, detail::frame& leaf, operation* op)
   target_when_ = step->when;
 }
 
-detail::watch::verdict run_driver::at_task(detail::node& task, detail::frame& parent) noexcept {
+detail::watch::verdict run_driver::at_task(detail::node& task, detail::frame& parent,
+                                           detail::frame& child) noexcept {
   verdict told;
-  if (!rules_->task_awaits) return told;
-  await_point& point = number(task, parent, {"a coroutine", ""}, true);
+  if (child.how == detail::delivery::intercept) {
+    for_chain(parent, [this](std::size_t outer) {
+      points_[outer - 1].goes_deeper = true;
+      return false;
+    });
+    return told;
+  }
+  await_point& point = number(task, parent, {"a coroutine", ""});
+  point.is_task = true;
+  awaited_.insert_or_assign(&child, awaited_frame{&parent, point.number});
   const injection* step = due(point, task, parent);
   if (log_) log_line(point, step != nullptr ? "  <- here: " + plan_->steps[done_].text() : "");
   if (step == nullptr) return told;
@@ -227,7 +279,7 @@ void run_driver::before_turn(detail::node& task) noexcept {
       target_ = nullptr;  // it was taken back by a cancellation of the scenario's own
     }
   }
-  if (!injected_.empty() && !has_ended_ && late_.empty() && outside_ != nullptr &&
+  if (done_ != 0 && !has_ended_ && late_.empty() && outside_ != nullptr &&
       loop_->clock().now() - injected_at_ > rules_->within) {
     late_ = waiting_tasks(*outside_);
   }

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "await_point.hpp"
@@ -22,7 +23,6 @@ namespace belay::testing {
 // What all runs of one driver have in common.
 struct run_rules {
   duration within{};
-  bool task_awaits = true;
   bool failures_must_surface = false;
   bool allow_lost_errors = false;
   std::function<bool(const failure&)> may_fail;
@@ -48,6 +48,13 @@ class run_driver final : public detail::watch {
   [[nodiscard]] std::vector<finding>& findings() noexcept { return findings_; }
   [[nodiscard]] bool all_injected() const noexcept { return done_ == plan_->steps.size(); }
   [[nodiscard]] std::size_t turns() const noexcept { return turns_; }
+  // What was done, in words: "cancelled while waiting for semaphore 'pool' at transfer.cpp:52".
+  [[nodiscard]] std::string words() const;
+  // The awaits of coroutines that led to the one where the last step of the plan acted, innermost first.
+  [[nodiscard]] std::vector<std::size_t> chain() const;
+  // Where the other tasks were that the last cancel stopped; only if they were asked for.
+  void note_others(bool wanted) noexcept { note_others_ = wanted; }
+  [[nodiscard]] const std::vector<std::string>& others() const noexcept { return others_; }
   // The loop was left with tasks in it that never end.
   [[nodiscard]] bool abandoned() const noexcept { return abandoned_; }
   // What is allowed to be there at the end: what was there after the undisturbed run.
@@ -60,6 +67,7 @@ class run_driver final : public detail::watch {
     std::vector<std::source_location> stack;
     // Where a cancel that came after the operation had finished made the task stop; empty: it did not.
     std::vector<std::source_location> stopped_at;
+    std::vector<std::size_t> chain;  // see chain()
     const detail::node* task = nullptr;
     std::source_location shield;  // of the outermost one over it
   };
@@ -69,8 +77,9 @@ class run_driver final : public detail::watch {
     std::vector<std::source_location> acquired_at;
   };
 
-  void at_wait(detail::node& task, detail::frame& leaf, operation* op) override;
-  verdict at_task(detail::node& task, detail::frame& parent) noexcept override;
+  void at_wait(detail::node& task, detail::frame& leaf, operation& op) override;
+  void at_yield(detail::node& task, detail::frame& leaf) noexcept override;
+  verdict at_task(detail::node& task, detail::frame& parent, detail::frame& child) noexcept override;
   void before_turn(detail::node& task) noexcept override;
   void after_turn() noexcept override;
   void at_end(detail::node& task) noexcept override;
@@ -80,8 +89,14 @@ class run_driver final : public detail::watch {
 
   task<> play(stage& world);
   task<> play_afterwards(stage& world);
-  await_point& number(detail::node& task, detail::frame& at, const awaited& what, bool is_task);
+  await_point& number(detail::node& task, detail::frame& at, const awaited& what);
+  // Calls `visit(number)` for the awaits of coroutines that led to `from`, innermost first, until it says false.
+  template <class Visit>
+  void for_chain(const detail::frame& from, Visit visit) const;
+  void at_leaf(await_point& point, detail::node& task, detail::frame& leaf);
   [[nodiscard]] const injection* due(const await_point& point, detail::node& task, detail::frame& at);
+  // The next step of the plan is being done, now.
+  void has_acted() noexcept;
   // What is due for `target_`.
   void act_now() noexcept;
   void cancel_now() noexcept;
@@ -98,7 +113,6 @@ class run_driver final : public detail::watch {
   void check_rules(stage& world);
   void check_afterwards(stage& world);
   void add(std::string rule, std::string what_broke, std::vector<std::string> left = {});
-  [[nodiscard]] std::string words() const;
 
   const scenario* scenario_;
   const run_rules* rules_;
@@ -112,6 +126,13 @@ class run_driver final : public detail::watch {
   const std::vector<await_point>* expected_ = nullptr;
   bool log_ = false;
   std::vector<await_point> points_;
+  struct awaited_frame {
+    const detail::frame* parent;
+    std::size_t point;
+  };
+  std::unordered_map<const detail::frame*, awaited_frame> awaited_;
+  bool note_others_ = false;
+  std::vector<std::string> others_;
   std::vector<finding> findings_;
   std::size_t done_ = 0;  // steps of the plan
   std::vector<injected> injected_;

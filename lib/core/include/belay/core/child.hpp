@@ -19,7 +19,7 @@ class child_wait : public operation {
     return on_->state == node_state::ended && !this_runtime->current->cancel_pending();
   }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> waiting) {
+  [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
     if (on_ == this_runtime->current) [[unlikely]]
       return operation::await_suspend(waiting);  // start() refuses it
     if (begin_at(waiting.promise())) wait();

@@ -45,18 +45,23 @@ class yield_awaiter {
   using belay_awaiter_tag = void;
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> waiting) const {
+  void await_suspend(std::coroutine_handle<Promise> waiting) const noexcept {
     runtime& rt = *this_runtime;
-    node& task = *rt.current;
     frame& leaf = waiting.promise();
-    if (task.current->at_gate != gate_open) [[unlikely]] {
-      if (stopped_at_gate(rt, leaf, nullptr)) return;
-    }
+    if (rt.current->current->at_gate != gate_open) [[unlikely]]
+      return at_gate(rt, leaf);
+    give_way(rt, leaf);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  static void give_way(runtime& rt, frame& leaf) noexcept {
+    node& task = *rt.current;
     task.leaf = &leaf;
     task.state = node_state::ready;
     rt.push_ready(task);
   }
-  void await_resume() const noexcept {}
+  static void at_gate(runtime& rt, frame& leaf) noexcept;
 };
 
 class checkpoint_awaiter {
@@ -64,14 +69,14 @@ class checkpoint_awaiter {
   using belay_awaiter_tag = void;
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> waiting) const {
+  bool await_suspend(std::coroutine_handle<Promise> waiting) const noexcept {
     return stops(waiting.promise());
   }
   void await_resume() const noexcept {}
 
  private:
   // Fires timers that are due first, so that a deadline that passed during a computation acts here.
-  static bool stops(frame& here);
+  static bool stops(frame& here) noexcept;
 };
 
 }  // namespace detail

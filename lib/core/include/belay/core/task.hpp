@@ -58,8 +58,9 @@ class task_awaiter {
   task_awaiter& operator=(const task_awaiter&) = delete;
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
+  // Inlined whatever its size: it is what every co_await of a task costs.
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+  [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
     return await_frame(parent.promise(), *child_, result_, delivery::plain);
   }
   T await_resume() {
@@ -365,7 +366,7 @@ class forward_awaiter {
   }
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+  [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
     return await_frame(parent.promise(), *std::exchange(child_, nullptr), result_, delivery::forward);
   }
   T await_resume() {

@@ -39,7 +39,7 @@ struct everywhere_options {
   std::string name = {};
   /// The longest that the scenario may take to end after the injection, in virtual time.
   duration within = std::chrono::minutes(1);
-  /// Also the awaits of tasks (`co_await f()`), beside the waiting for time, events, threads and I/O at the bottom.
+  /// Also the awaits of coroutines that do not wait for anything themselves in this scenario (a fake, say, where the program has a server).
   bool task_awaits = true;
   /// Once more: a second cancel, from further outside, at each await that runs after the first.
   bool second_cancel = true;

@@ -32,6 +32,7 @@ struct finding {
   std::string rule;                         ///< which promise: "nothing is left", "no error is lost", ...
   std::source_location at;                  ///< the await at which it was done; line 0: without an injection
   std::vector<std::string> left;            ///< what was left, lost or waiting, each with its place
+  std::vector<std::string> also;            ///< where the other tasks were that the same cancel stopped
   std::vector<std::source_location> stack;  ///< the awaiting frames, innermost first
   std::string replay;                       ///< the command that runs just this case again
 };

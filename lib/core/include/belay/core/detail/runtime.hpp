@@ -73,8 +73,9 @@ struct resource_frame : frame {
 struct scope;
 // `target` is cancelled from now on, by itself or from outside, with all below it that is not shielded. Wakes what waits there.
 void make_effective(scope& target) noexcept;
-// `target` came under another scope when it had children already: they get what acts on it.
-void pass_on_gate(scope& target) noexcept;
+// `target` came under a scope that is cancelled or watched, or was cancelled itself: it gets what acts on it, with all that is
+// below it already.
+void inherit_gate(scope& target) noexcept;
 
 // What stands between a task and its next wait; tested as one byte, so that a program that is not watched pays nothing.
 enum gate : unsigned char {
@@ -107,10 +108,9 @@ struct scope {
       if (next != nullptr) next->link = &next;
       new_parent->first_child = this;
       link = &new_parent->first_child;
-      at_gate = static_cast<unsigned char>((requested ? gate_cancelled : gate_open) |
-                                           (new_parent->at_gate & (shielded ? gate_watched : 0xff)));
-      if (at_gate != gate_open && first_child != nullptr) [[unlikely]]
-        pass_on_gate(*this);  // tasks were spawned before
+      at_gate = gate_open;
+      if (requested || new_parent->at_gate != gate_open) [[unlikely]]
+        inherit_gate(*this);
     } else {
       at_gate = requested ? gate_cancelled : gate_open;
     }
@@ -204,7 +204,6 @@ struct runtime {
   }
   belay::loop* loop = nullptr;
   watch* watcher = nullptr;  // while a driver runs: then `stack_limit` lets every await of a task ask it
-  char* true_stack_limit = nullptr;
 
   void push_ready(node& task) noexcept {
     task.next_ready = nullptr;
@@ -264,8 +263,22 @@ inline void finish_frame(frame& ended) noexcept {
 // A child failed while its awaiter was on the stack: traces it. True: the failure ends the awaiting frame as well.
 [[nodiscard]] bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept;
 
-// Runs `child` inside of its parent's await_suspend; see await_frame.
-inline bool run_nested(frame& parent, frame& child, outcome_base& result, delivery how) noexcept {
+// The stack is deep, or the loop is watched: all goes by next steps, and the parent stays suspended. (So the call can be the last one of
+// await_suspend, and costs the usual way nothing.)
+void await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& result) noexcept;
+
+// Starts (or goes on with) `child` on behalf of `parent`. True: the parent stays suspended. False: the child is done, its
+// frame is destroyed (unless it is an open resource), and the outcome can be read.
+[[gnu::always_inline]] inline bool await_frame(frame& parent, frame& child, outcome_base& result,
+                                               delivery how) noexcept {
+  runtime& rt = *this_runtime;
+  child.parent = &parent;
+  child.result = &result;
+  child.how = how;
+  if (stack_is_deep(rt)) [[unlikely]] {
+    await_frame_slowly(rt, parent, child, result);
+    return true;
+  }
   child.state = progress::nested;
   child.handle.resume();
   if (child.state != progress::done) {
@@ -279,25 +292,10 @@ inline bool run_nested(frame& parent, frame& child, outcome_base& result, delive
   return false;
 }
 
-// The stack is deep, or the loop is watched.
-[[nodiscard]] bool await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& result,
-                                      delivery how) noexcept;
-
-// Starts (or goes on with) `child` on behalf of `parent`. True: the parent stays suspended. False: the child is done, its
-// frame is destroyed (unless it is an open resource), and the outcome can be read.
-inline bool await_frame(frame& parent, frame& child, outcome_base& result, delivery how) noexcept {
-  runtime& rt = *this_runtime;
-  child.parent = &parent;
-  child.result = &result;
-  child.how = how;
-  if (stack_is_deep(rt)) [[unlikely]]
-    return await_frame_slowly(rt, parent, child, result, how);
-  return run_nested(parent, child, result, how);
-}
-
 // The gate is not open: asks the driver, which may throw; then, if a cancellation acts here, unwinds `leaf` and says true.
-// `op` is null for a yield or a checkpoint.
-[[nodiscard]] bool stopped_at_gate(runtime& rt, frame& leaf, operation* op);
+[[nodiscard]] bool stopped_at_gate(runtime& rt, frame& leaf, operation& op);
+// The same for a yield or a checkpoint, which cannot fail.
+[[nodiscard]] bool stopped_at_gate(runtime& rt, frame& leaf) noexcept;
 
 // Puts the running task to sleep at `leaf`, with `op` under way. False: a cancellation acts here, the operation must not
 // start.
@@ -305,7 +303,7 @@ inline bool await_frame(frame& parent, frame& child, outcome_base& result, deliv
   runtime& rt = *this_runtime;
   node& task = *rt.current;
   if (task.current->at_gate != gate_open) [[unlikely]] {
-    if (stopped_at_gate(rt, leaf, &op)) return false;
+    if (stopped_at_gate(rt, leaf, op)) return false;
   }
   task.leaf = &leaf;
   task.waits_for = &op;

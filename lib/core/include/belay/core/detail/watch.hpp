@@ -15,10 +15,12 @@ class watch {
     bool cancelled = false;        // the awaiting task is unwound here
   };
 
-  // A task is about to wait at `leaf`; `op` is null for a yield or a checkpoint. May throw: then the await fails. May cancel scopes.
-  virtual void at_wait(node& task, frame& leaf, operation* op) = 0;
-  // A task is about to await another coroutine.
-  virtual verdict at_task(node& task, frame& parent) noexcept = 0;
+  // A task is about to wait at `leaf`. May throw: then the await fails. May cancel scopes.
+  virtual void at_wait(node& task, frame& leaf, operation& op) = 0;
+  // A task is at a yield or a checkpoint. May cancel scopes.
+  virtual void at_yield(node& task, frame& leaf) noexcept = 0;
+  // A task is about to await `child`. One whose `how` is `intercept` is awaited by the library, on behalf of the user, and must go on.
+  virtual verdict at_task(node& task, frame& parent, frame& child) noexcept = 0;
   // Around each turn of any task of the loop.
   virtual void before_turn(node& task) noexcept = 0;
   virtual void after_turn() noexcept = 0;
