@@ -223,8 +223,10 @@ class campaign {
       last.point = *outer;
       const auto same = breaks(cut);
       if (same == driver_.findings().end() || same_place(same->at, one.at)) continue;
+      if (place_text(same->at) != place_text(one.at)) {
+        one.what.insert(done.size(), ", awaited at " + place_text(same->at));
+      }
       one.at = same->at;
-      one.what.insert(done.size(), ", awaited at " + place_text(one.at));
       break;
     }
     if (last.what != act::cancel) return;

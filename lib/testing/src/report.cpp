@@ -15,8 +15,7 @@ void add_finding(std::string& text, const finding& one) {
   text += "\n  " + one.what + "\n";
   text += "    promise: " + one.rule + "\n";
   // The sentence has the first of what is left already.
-  for (std::size_t i = 0; i < one.left.size() && i < most_lines; ++i)
-    text += "    left:    " + one.left[i] + "\n";
+  for (std::size_t i = 0; i < one.left.size() && i < most_lines; ++i) text += "    - " + one.left[i] + "\n";
   if (one.left.size() > most_lines)
     text += "    ... and " + std::to_string(one.left.size() - most_lines) + " more\n";
   for (std::size_t i = 0; i < one.stack.size() && i < most_lines; ++i) {
