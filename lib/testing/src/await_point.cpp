@@ -19,6 +19,12 @@ bool in_library(const std::source_location& where) noexcept {
   return file.starts_with(library) && file.find("/src/", library.size()) != std::string_view::npos;
 }
 
+// While a task runs, its leaf is the frame where it waited last, which may be gone.
+bool rests(const detail::node& task) noexcept {
+  return task.leaf != nullptr && task.state != detail::node_state::running &&
+         task.state != detail::node_state::ended;
+}
+
 }  // namespace
 
 std::vector<std::source_location> stack_of(const detail::frame& innermost, const detail::node& task,
@@ -37,7 +43,7 @@ std::vector<std::source_location> stack_of(const detail::frame& innermost, const
     add(in->spawned_at);
     if (&in->base == &outermost || in->base.parent == nullptr) break;
     in = in->base.parent->owner;
-    if (in == nullptr || in->leaf == nullptr || &in->base == outermost.parent) break;
+    if (in == nullptr || !rests(*in) || &in->base == outermost.parent) break;
     walk = in->leaf;
     if (stack.size() > 64) break;
   }
@@ -89,7 +95,7 @@ std::vector<std::string> waiting_tasks(const detail::scope& root) {
   const detail::scope* walk = &root;
   while (walk != nullptr) {
     const detail::node* task = walk->owner;
-    if (task != nullptr && &task->base == walk && task->leaf != nullptr) {
+    if (task != nullptr && &task->base == walk && rests(*task)) {
       const bool waits =
           task->state == detail::node_state::waiting || task->state == detail::node_state::aborting;
       const auto stack = stack_of(*task->leaf, *task, *walk);

@@ -56,7 +56,11 @@ std::string run_driver::words() const {
     }
     if (i == 0 && here.point.in_cleanup) text += " (in a cleanup)";
   }
-  if (text.empty()) text = "undisturbed";
+  if (text.empty()) {
+    text = plan_->schedule
+               ? "with the ready tasks in another order (schedule " + std::to_string(*plan_->schedule) + ")"
+               : "undisturbed";
+  }
   return text;
 }
 
