@@ -52,6 +52,7 @@ void run_driver::begin(const plan& what, const std::vector<await_point>* expecte
   if (loop_ == nullptr || !loop_is_clean_) loop_ = std::make_unique<test_loop>(rules_->loop);
   loop_is_clean_ = false;
   loop_->forget_lost_errors();
+  began_at_ = loop_->clock().now();
   loop_->loop().install(this, what.schedule);
 }
 
@@ -200,7 +201,8 @@ failure run_driver::next_error(const injection& step) {
 }
 
 void run_driver::log_line(const await_point& point, const std::string& more) const {
-  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(loop_->elapsed()).count();
+  const auto since =
+      std::chrono::duration_cast<std::chrono::microseconds>(loop_->clock().now() - began_at_).count();
   std::fprintf(stderr, "  await %-4zu %10.3f ms  %-28s %s%s%s\n", point.number,
                static_cast<double>(since) / 1000, place_text(point.at).c_str(), what_text(point.what).c_str(),
                point.in_cleanup ? "  (cleanup)" : "", more.c_str());

@@ -144,6 +144,7 @@ class run_driver final : public detail::watch {
   detail::node* target_ = nullptr;  // a cancel or a disturbance is due when this task ...
   moment target_when_ = moment::before;
   outcome<void> ended_;
+  time_point began_at_;
   time_point injected_at_;
   time_point ended_at_;
   bool has_ended_ = false;
