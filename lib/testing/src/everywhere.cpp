@@ -93,17 +93,18 @@ class campaign {
     driver_.run(what, expected, log);
     if (driver_.findings().empty()) return true;
     const bool hangs = driver_.abandoned();
+    const plan exact = driver_.as_acted();
     const std::vector<std::size_t> chain = driver_.chain();
     const std::string done = driver_.words();
     std::vector<finding> found = std::move(driver_.findings());
     for (finding& one : found) {
-      if (!hangs) blame(one, what, chain, done);
+      if (!hangs) blame(one, exact, chain, done);
       const bool known =
           std::any_of(out_.findings.begin(), out_.findings.end(), [&one](const finding& other) {
             return other.rule == one.rule && (same_place(other.at, one.at) || passes(one.stack, other.at));
           });
       if (known) continue;
-      one.replay = "BELAY_REPLAY='" + out_.name + ": " + what.text() + "' " + command_line();
+      one.replay = "BELAY_REPLAY='" + out_.name + ": " + exact.text() + "' " + command_line();
       out_.findings.push_back(std::move(one));
     }
     // What hangs once hangs again, and each time leaves a loop behind.
@@ -193,8 +194,8 @@ class campaign {
         // Spread over all awaits; which one does not matter, as long as the seed tells.
         const std::size_t point =
             1 + static_cast<std::size_t>((first_seed + i) * 0x9e3779b97f4a7c15u >> 20) % base_.size();
-        injection step{.what = i % 3 == 2 ? act::fail : act::cancel, .point = point};
-        step.when = base_[point - 1].waited ? moment::during : moment::before;
+        injection step{.what = i % 3 == 2 ? act::fail : act::cancel, .point = point, .or_later = true};
+        step.when = static_cast<moment>(i / 3 % 3);
         step.which = step.what == act::fail ? static_cast<std::size_t>(i / 3) % rules_.errors.size() : 0;
         what.steps.push_back(step);
       }

@@ -29,6 +29,7 @@ struct injection {
   std::size_t point = 0;
   moment when = moment::before;  // not of a failure, which is always `before`
   std::size_t which = 0;         // of a failure: which of the errors; of a limit: how many lie inside of it
+  bool or_later = false;  // at the first wait from `point` on: for schedules whose awaits are not known yet
 
   [[nodiscard]] std::string text() const;
 };

@@ -134,10 +134,25 @@ std::vector<std::size_t> run_driver::chain() const {
   return injected_.empty() ? std::vector<std::size_t>() : injected_.back().chain;
 }
 
+plan run_driver::as_acted() const {
+  plan exact = *plan_;
+  exact.steps.resize(done_);
+  for (std::size_t i = 0; i < done_; ++i) {
+    exact.steps[i].point = injected_[i].point.number;
+    exact.steps[i].or_later = false;
+  }
+  return exact;
+}
+
 const injection* run_driver::due(const await_point& point, detail::node& task, detail::frame& at) {
   if (done_ == plan_->steps.size()) return nullptr;
   const injection& step = plan_->steps[done_];
-  if (step.point != point.number) return nullptr;
+  if (step.or_later) {
+    if (point.number < step.point || point.is_task || (step.what == act::fail && !point.can_fail))
+      return nullptr;
+  } else if (step.point != point.number) {
+    return nullptr;
+  }
   if (expected_ != nullptr && done_ == 0) {
     const await_point* same = point.number <= expected_->size() ? &(*expected_)[point.number - 1] : nullptr;
     if (same == nullptr || !same_place(same->at, point.at) || same->is_task != point.is_task) {
@@ -153,6 +168,7 @@ const injection* run_driver::due(const await_point& point, detail::node& task, d
     if (walk->shielded && walk->has_deadline)
       shield = static_cast<const detail::deadline_scope*>(walk)->where();
   }
+  injected_.resize(done_);  // one that was due before and could not act
   injected_.push_back({point, stack_of(at, task, subject_->base), {}, {}, &task, shield});
   for_chain(at, [this](std::size_t outer) {
     injected_.back().chain.push_back(outer);

@@ -52,6 +52,8 @@ class run_driver final : public detail::watch {
   [[nodiscard]] std::string words() const;
   // The awaits of coroutines that led to the one where the last step of the plan acted, innermost first.
   [[nodiscard]] std::vector<std::size_t> chain() const;
+  // The plan with the awaits at which it really acted.
+  [[nodiscard]] plan as_acted() const;
   // Where the other tasks were that the last cancel stopped; only if they were asked for.
   void note_others(bool wanted) noexcept { note_others_ = wanted; }
   [[nodiscard]] const std::vector<std::string>& others() const noexcept { return others_; }
