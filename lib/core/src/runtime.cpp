@@ -139,6 +139,7 @@ bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept
 
 void await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& result) noexcept {
   if (rt.watcher != nullptr && rt.current->current->watched()) {
+    rt.current->leaf = &parent;
     watch::verdict told = rt.watcher->at_task(*rt.current, parent, child);
     if (told.cancelled || told.failed) {
       const delivery how = child.how;
@@ -164,12 +165,18 @@ bool stopped(runtime& rt, frame& leaf) noexcept {
 }  // namespace
 
 bool stopped_at_gate(runtime& rt, frame& leaf, operation& op) {
-  if (rt.current->current->watched()) rt.watcher->at_wait(*rt.current, leaf, op);
+  if (rt.current->current->watched()) {
+    rt.current->leaf = &leaf;  // where it waited last may be gone
+    rt.watcher->at_wait(*rt.current, leaf, op);
+  }
   return stopped(rt, leaf);
 }
 
 bool stopped_at_gate(runtime& rt, frame& leaf) noexcept {
-  if (rt.current->current->watched()) rt.watcher->at_yield(*rt.current, leaf);
+  if (rt.current->current->watched()) {
+    rt.current->leaf = &leaf;
+    rt.watcher->at_yield(*rt.current, leaf);
+  }
   return stopped(rt, leaf);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What core is made of, in scenarios that are cancelled, failed and disturbed at every await: nothing may be left, lost or unbalanced.
+// Scenarios of all parts of core, cancelled, failed and disturbed at every await: nothing may be left or lost.
 
 #include <belay/core/all.hpp>
 #include <belay/core/finally.hpp>
@@ -377,6 +377,7 @@ void check_deadlines(scenario run) {
 void check(const char* name, scenario run) {
   constexpr std::uint64_t seeds = 200;
   const t::report everywhere = t::everywhere(alone(run), {.name = name});
+  CHECK(everywhere.awaits > 0);
   CHECK_MESSAGE(everywhere.ok(), everywhere.text());
   const t::report explored = t::explore(alone(run), seeds, {.name = name});
   CHECK_MESSAGE(explored.ok(), explored.text());

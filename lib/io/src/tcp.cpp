@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// TCP on Asio.
+// TCP on Asio: the system's network.
 
-#include <belay/io/tcp.hpp>
+#include <belay/core/sleep.hpp>
+#include <belay/io/network.hpp>
 #include <belay/io/use_task.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -12,123 +13,132 @@ namespace belay::io {
 namespace asio = boost::asio;
 using tcp = asio::ip::tcp;
 
-struct tcp_stream::state {
-  tcp::socket socket;
-  endpoint peer;
-};
-
-struct tcp_listener::state {
-  tcp::acceptor acceptor;
-  endpoint local;
-};
-
 namespace {
 
 endpoint to_endpoint(const tcp::endpoint& from) { return {from.address().to_string(), from.port()}; }
 
-std::string message_of(std::string_view what, const endpoint& with, const boost::system::error_code& reason) {
-  return std::string(what) + " " + with.to_string() + ": " + reason.message();
+[[noreturn]] void fail(std::string_view what, const endpoint& with, const boost::system::error_code& reason) {
+  throw_network_error(what, with, std::error_code(reason));
 }
 
-bool means_gone(const boost::system::error_code& reason) {
-  return reason == asio::error::connection_reset || reason == asio::error::broken_pipe ||
-         reason == asio::error::connection_aborted || reason == asio::error::not_connected ||
-         reason == asio::error::timed_out || reason == asio::error::network_reset;
+class asio_stream final : public stream_transport {
+ public:
+  asio_stream(tcp::socket socket, endpoint peer) : socket_(std::move(socket)), peer_(std::move(peer)) {
+    boost::system::error_code ignored_by_design;  // Nagle's delay is a matter of speed, not of correctness
+    socket_.set_option(tcp::no_delay(true), ignored_by_design);
+  }
+
+  task<std::size_t> read_some(std::span<char> into) override {
+    if (nothing_more_ && socket_.is_open()) {
+      // Asio, having seen the end, would wait for something new to happen to the socket.
+      co_await yield();
+      co_return no_more();
+    }
+    auto [reason, count] =
+        co_await socket_.async_read_some(asio::buffer(into.data(), into.size()), use_result);
+    if (!reason) co_return count;
+    if (reason == asio::error::connection_reset) was_reset_ = true;
+    nothing_more_ = reason == asio::error::eof || was_reset_;
+    if (nothing_more_) co_return no_more();
+    fail("read from", peer_, reason);
+  }
+
+  task<> write(std::string_view data) override {
+    auto [reason, count] =
+        co_await asio::async_write(socket_, asio::buffer(data.data(), data.size()), use_result);
+    if (reason == asio::error::connection_reset) was_reset_ = true;
+    if (reason) fail("write to", peer_, reason);
+  }
+
+  void end_writing() noexcept override {
+    boost::system::error_code already_gone;
+    socket_.shutdown(tcp::socket::shutdown_send, already_gone);
+  }
+
+  void close() noexcept override {
+    boost::system::error_code already_closed;
+    socket_.close(already_closed);
+  }
+
+  bool is_open() const noexcept override { return socket_.is_open(); }
+  const endpoint& peer() const noexcept override { return peer_; }
+
+ private:
+  // The system tells of a reset once, then of an orderly end: what is cut off would look complete.
+  std::size_t no_more() const {
+    if (was_reset_) fail("read from", peer_, asio::error::connection_reset);
+    return 0;
+  }
+
+  tcp::socket socket_;
+  endpoint peer_;
+  bool nothing_more_ = false;  // the end was read, or the reset
+  bool was_reset_ = false;
+};
+
+tcp_stream opened(tcp::socket socket, endpoint peer) {
+  return tcp_stream(std::make_unique<asio_stream>(std::move(socket), std::move(peer)));
 }
 
-[[noreturn]] void throw_network(std::string_view what, const endpoint& with,
-                                const boost::system::error_code& reason) {
-  if (means_gone(reason)) throw disconnected_error(message_of(what, with, reason), std::error_code(reason));
-  throw network_error(message_of(what, with, reason), std::error_code(reason));
-}
+class asio_listener final : public listener_transport {
+ public:
+  asio_listener(tcp::acceptor acceptor, endpoint local)
+      : acceptor_(std::move(acceptor)), local_(std::move(local)) {}
 
-std::unique_ptr<tcp_stream::state> opened(tcp::socket socket, endpoint peer) {
-  boost::system::error_code ignored_by_design;  // Nagle's delay is a matter of speed, not of correctness
-  socket.set_option(tcp::no_delay(true), ignored_by_design);
-  return std::make_unique<tcp_stream::state>(tcp_stream::state{std::move(socket), std::move(peer)});
-}
+  task<tcp_stream> accept(std::source_location) override {
+    auto [reason, socket] = co_await acceptor_.async_accept(use_result);
+    if (reason) fail("accept on", local_, reason);
+    boost::system::error_code gone;
+    const tcp::endpoint peer =
+        socket.remote_endpoint(gone);  // the peer may have left already; reading will show it
+    co_return opened(std::move(socket), to_endpoint(peer));
+  }
+
+  void close() noexcept override {
+    boost::system::error_code already_closed;
+    acceptor_.close(already_closed);
+  }
+
+  const endpoint& local() const noexcept override { return local_; }
+
+ private:
+  tcp::acceptor acceptor_;
+  endpoint local_;
+};
+
+class asio_network final : public network {
+ public:
+  std::unique_ptr<listener_transport> bind(const endpoint& at, int backlog, std::source_location) override {
+    boost::system::error_code reason;
+    const auto address = asio::ip::make_address(at.address, reason);
+    if (reason) fail("listen on", at, reason);
+    const tcp::endpoint where(address, at.port);
+    tcp::acceptor acceptor(context());
+    acceptor.open(where.protocol(), reason);
+    if (!reason) acceptor.set_option(tcp::acceptor::reuse_address(true), reason);
+    if (!reason) acceptor.bind(where, reason);
+    if (!reason) acceptor.listen(backlog, reason);
+    if (reason) fail("listen on", at, reason);
+    const endpoint local = to_endpoint(acceptor.local_endpoint());
+    return std::make_unique<asio_listener>(std::move(acceptor), local);
+  }
+
+  task<tcp_stream> connect(endpoint to, std::source_location) override {
+    boost::system::error_code bad;
+    const auto address = asio::ip::make_address(to.address, bad);
+    if (bad) fail("connect to", to, bad);
+    tcp::socket socket(context());
+    auto [reason] = co_await socket.async_connect(tcp::endpoint(address, to.port), use_result);
+    if (reason) fail("connect to", to, reason);
+    co_return opened(std::move(socket), std::move(to));
+  }
+};
 
 }  // namespace
 
-tcp_stream::tcp_stream(std::unique_ptr<state> opened) noexcept : state_(std::move(opened)) {}
-tcp_stream::tcp_stream(tcp_stream&&) noexcept = default;
-tcp_stream& tcp_stream::operator=(tcp_stream&&) noexcept = default;
-tcp_stream::~tcp_stream() = default;
-
-task<std::size_t> tcp_stream::read_some(std::span<char> into) {
-  state& s = *state_;
-  auto [reason, count] =
-      co_await s.socket.async_read_some(asio::buffer(into.data(), into.size()), use_result);
-  if (reason == asio::error::eof) co_return 0;
-  if (reason) throw_network("read from", s.peer, reason);
-  co_return count;
-}
-
-task<> tcp_stream::write(std::string_view data) {
-  state& s = *state_;
-  auto [reason, count] =
-      co_await asio::async_write(s.socket, asio::buffer(data.data(), data.size()), use_result);
-  if (reason) throw_network("write to", s.peer, reason);
-}
-
-void tcp_stream::end_writing() noexcept {
-  boost::system::error_code already_gone;
-  state_->socket.shutdown(tcp::socket::shutdown_send, already_gone);
-}
-
-void tcp_stream::close() noexcept {
-  boost::system::error_code already_closed;
-  state_->socket.close(already_closed);
-}
-
-bool tcp_stream::is_open() const noexcept { return state_ && state_->socket.is_open(); }
-const endpoint& tcp_stream::peer() const noexcept { return state_->peer; }
-
-tcp_listener::tcp_listener(std::unique_ptr<state> bound) noexcept : state_(std::move(bound)) {}
-tcp_listener::tcp_listener(tcp_listener&&) noexcept = default;
-tcp_listener& tcp_listener::operator=(tcp_listener&&) noexcept = default;
-tcp_listener::~tcp_listener() = default;
-
-tcp_listener tcp_listener::bind(const endpoint& at, int backlog) {
-  boost::system::error_code reason;
-  const auto address = asio::ip::make_address(at.address, reason);
-  if (reason) throw network_error(message_of("listen on", at, reason), std::error_code(reason));
-  const tcp::endpoint where(address, at.port);
-  tcp::acceptor acceptor(context());
-  acceptor.open(where.protocol(), reason);
-  if (!reason) acceptor.set_option(tcp::acceptor::reuse_address(true), reason);
-  if (!reason) acceptor.bind(where, reason);
-  if (!reason) acceptor.listen(backlog, reason);
-  if (reason) throw network_error(message_of("listen on", at, reason), std::error_code(reason));
-  const endpoint local = to_endpoint(acceptor.local_endpoint());
-  return tcp_listener(std::make_unique<state>(state{std::move(acceptor), local}));
-}
-
-task<tcp_stream> tcp_listener::accept() {
-  state& s = *state_;
-  auto [reason, socket] = co_await s.acceptor.async_accept(use_result);
-  if (reason) throw_network("accept on", s.local, reason);
-  boost::system::error_code gone;
-  const tcp::endpoint peer =
-      socket.remote_endpoint(gone);  // the peer may have left already; reading will show it
-  co_return tcp_stream(opened(std::move(socket), to_endpoint(peer)));
-}
-
-void tcp_listener::close() noexcept {
-  boost::system::error_code already_closed;
-  state_->acceptor.close(already_closed);
-}
-
-const endpoint& tcp_listener::local() const noexcept { return state_->local; }
-
-task<tcp_stream> connect(endpoint to) {
-  boost::system::error_code bad;
-  const auto address = asio::ip::make_address(to.address, bad);
-  if (bad) throw_network("connect to", to, bad);
-  tcp::socket socket(context());
-  auto [reason] = co_await socket.async_connect(tcp::endpoint(address, to.port), use_result);
-  if (reason) throw_network("connect to", to, reason);
-  co_return tcp_stream(opened(std::move(socket), std::move(to)));
+network& system_network() noexcept {
+  static asio_network of_the_system;
+  return of_the_system;
 }
 
 }  // namespace belay::io

@@ -7,10 +7,14 @@
 #include <belay/io/network_error.hpp>
 #include <cstddef>
 #include <memory>
+#include <source_location>
 #include <span>
 #include <string_view>
 
 namespace belay::io {
+
+class stream_transport;
+class listener_transport;
 
 /// A connection. Move-only; closed when destroyed. One reader and one writer at a time. Thread: the loop's.
 class tcp_stream {
@@ -19,15 +23,16 @@ class tcp_stream {
   tcp_stream& operator=(tcp_stream&&) noexcept;
   ~tcp_stream();
 
-  /// Reads what is there, at least one byte; 0 when the peer has ended its side.
-  /// Errors:        `disconnected_error`, `network_error`.
+  /// Reads what is there, at least one byte; 0 when the peer has ended its side, then and whenever it is asked again.
+  /// Errors:        `disconnected_error`, again at each further read, so that what was cut off never looks complete;
+  ///                `network_error`.
   /// Cancellation:  no byte has been taken.
-  [[nodiscard]] task<std::size_t> read_some(std::span<char> into);
+  [[nodiscard]] BELAY_CORO_WRAPPER task<std::size_t> read_some(std::span<char> into);
 
   /// Writes all of `data`.
   /// Errors:        `disconnected_error`, `network_error`; part of it may have been sent.
   /// Cancellation:  likewise: close the connection then.
-  [[nodiscard]] task<> write(std::string_view data);
+  [[nodiscard]] BELAY_CORO_WRAPPER task<> write(std::string_view data);
 
   /// Ends our side; the peer reads the end after what was written. Idempotent, never fails.
   void end_writing() noexcept;
@@ -36,18 +41,20 @@ class tcp_stream {
   [[nodiscard]] bool is_open() const noexcept;
   [[nodiscard]] const endpoint& peer() const noexcept;
 
-  struct state;
-  explicit tcp_stream(std::unique_ptr<state> opened) noexcept;
+  // For networks (network.hpp): a stream on a transport, which is not null.
+  explicit tcp_stream(std::unique_ptr<stream_transport> opened) noexcept;
 
  private:
-  std::unique_ptr<state> state_;
+  std::unique_ptr<stream_transport> transport_;
 };
 
 /// A listening socket. Move-only; closed when destroyed.
 class tcp_listener {
  public:
   /// Binds and listens (SO_REUSEADDR). Errors: `network_error` that names the address. Inside of a running loop only.
-  static tcp_listener bind(const endpoint& at, int backlog = 1024);
+  /// On the thread's network, which is the system's unless a `network_override` (network.hpp) says otherwise.
+  static tcp_listener bind(const endpoint& at, int backlog = 1024,
+                           std::source_location where = std::source_location::current());
 
   tcp_listener(tcp_listener&&) noexcept;
   tcp_listener& operator=(tcp_listener&&) noexcept;
@@ -56,22 +63,24 @@ class tcp_listener {
   /// Waits for a connection.
   /// Errors:        `network_error` with the system's reason; after EMFILE, ENFILE, ENOBUFS or ENOMEM it may be tried again.
   /// Cancellation:  no connection has been taken.
-  [[nodiscard]] task<tcp_stream> accept();
+  [[nodiscard]] BELAY_CORO_WRAPPER task<tcp_stream> accept(
+      std::source_location where = std::source_location::current());
 
   /// Refuses new connections from now on. An `accept` under way ends with `network_error`. Idempotent.
   void close() noexcept;
   /// The address it is bound to, with the port that the system chose.
   [[nodiscard]] const endpoint& local() const noexcept;
 
-  struct state;
-  explicit tcp_listener(std::unique_ptr<state> bound) noexcept;
+  explicit tcp_listener(std::unique_ptr<listener_transport> bound) noexcept;
 
  private:
-  std::unique_ptr<state> state_;
+  std::unique_ptr<listener_transport> transport_;
 };
 
 /// Connects. Errors: `network_error` that says to whom and what the system answered. Bound it with `with_timeout`.
+/// On the network that the thread has when this is called, as for `bind`.
 /// Cancellation: the socket is closed.
-[[nodiscard]] task<tcp_stream> connect(endpoint to);
+[[nodiscard]] BELAY_CORO_WRAPPER task<tcp_stream> connect(
+    endpoint to, std::source_location where = std::source_location::current());
 
 }  // namespace belay::io

@@ -43,6 +43,8 @@ class asio_operation final : public belay::operation {
   explicit asio_operation(I&& initiation, B&&... args)
       : initiation_(std::forward<I>(initiation)), args_(std::forward<B>(args)...) {}
 
+  [[nodiscard]] awaited waits_for() const noexcept override { return {"I/O", ""}; }
+
   auto await_resume() {
     if (!completed_)
       throw boost::system::system_error(boost::asio::error::operation_aborted, "operation abandoned");
