@@ -13,7 +13,7 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 
 std::string seconds_text(duration length) {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
-  return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
+  return ms >= 10'000 || ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
 }
 
 // Of tasks that wait for ever: one that does not wait for other tasks.
@@ -108,7 +108,8 @@ void run_driver::check_end() {
     return;
   }
   if (deadlocked_) {
-    add(rules::ends, stuck_.empty() ? "it waits for ever" : "it waits for ever: " + reason(stuck_), stuck_);
+    add(rules::ends, stuck_.empty() ? "it waits for ever" : "it waits for ever, where " + reason(stuck_),
+        stuck_);
     return;
   }
   if (!late_.empty() || (done_ != 0 && ended_at_ - injected_at_ > rules_->within)) {
@@ -189,13 +190,12 @@ void run_driver::check_rules(stage& world) {
         {one.what + " at " + place_text(one.where)});
   }
   for (const stage::rule& one : world.rules_) {
-    std::string broken;
+    const std::string text = "the rule '" + one.text + "' (" + place_text(one.where) + ") does not hold";
     try {
-      if (!one.holds(how)) broken = "broken: " + one.text;
+      if (!one.holds(how)) add(one.text, text);
     } catch (const std::exception& e) {
-      broken = "broken: " + one.text + ": " + e.what();
+      add(one.text, text + ": " + e.what());
     }
-    if (!broken.empty()) add(one.text, std::move(broken), {"the rule is at " + place_text(one.where)});
   }
 }
 
@@ -206,14 +206,14 @@ void run_driver::check_afterwards(stage& world) {
   try {
     loop_->run(play_afterwards(world), rules_->where);
   } catch (const deadlock_error&) {
-    trouble = stuck_.empty() ? "it waits for ever" : "it waits for ever: " + reason(stuck_);
+    trouble = stuck_.empty() ? "it waits for ever" : "it waits for ever, where " + reason(stuck_);
   } catch (...) {
-    trouble = "it failed with " + first_line(describe(current_failure()));
+    trouble = "it fails with " + first_line(describe(current_failure()));
   }
   if (trouble.empty()) return;
   std::vector<std::string> left = std::move(stuck_);
-  left.push_back("the use afterwards is at " + place_text(world.afterwards_at_));
-  add(rules::usable_afterwards, "what shall work afterwards does not: " + trouble, std::move(left));
+  add(rules::usable_afterwards,
+      "used again afterwards (" + place_text(world.afterwards_at_) + "), " + trouble, std::move(left));
 }
 
 }  // namespace belay::testing

@@ -34,6 +34,7 @@ struct await_info {
   bool in_cleanup = false;
 };
 
+/// Mostly none is needed. Next: `name`, `within`, `failures_must_surface`.
 struct everywhere_options {
   /// In the report and in the replay; empty: the place of the call.
   std::string name = {};

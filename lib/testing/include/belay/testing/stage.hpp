@@ -53,7 +53,8 @@ class stage {
     return value;
   }
 
-  /// A rule: `holds` is asked once when the run has ended, whatever was injected.
+  /// A rule: `holds` is asked once when the run has ended, whatever was injected. By then the locals of the scenario are gone: it may only
+  /// look at what was made by `make`, and at what outlives the scenario.
   void expect(std::string rule, std::function<bool()> holds,
               std::source_location where = std::source_location::current());
   /// The same, told how the run ended.
