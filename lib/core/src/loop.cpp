@@ -128,6 +128,7 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   // While it is watched, every await of a task takes the way of the deep stack, where the driver is asked.
   s.rt.stack_limit = s.rt.watcher == nullptr ? stack_limit_from_here() : reinterpret_cast<char*>(UINTPTR_MAX);
   s.inbox.store(nullptr);
+  s.rt.coarse_now = detail::coarse_time(s.rt.time->now());
   struct leave {
     state& s;
     ~leave() {
@@ -180,7 +181,9 @@ void loop::state::run_until_ended(detail::node& main_node) {
 }
 
 void loop::state::fire_timers() noexcept {
-  const std::uint64_t now = ticks(rt.time->now());
+  const time_point here = rt.time->now();
+  const std::uint64_t now = ticks(here);
+  rt.coarse_now = detail::coarse_time(here);
   while (detail::timer_node* timer = timers.pop_due(now)) timer->fire(*timer);
 }
 
@@ -235,6 +238,7 @@ void loop::state::wait_for_work() {
   asleep.store(true, std::memory_order_seq_cst);
   if (inbox.load(std::memory_order_seq_cst) == nullptr) waits->wait(limit);
   asleep.store(false, std::memory_order_relaxed);
+  rt.coarse_now = detail::coarse_time(rt.time->now());
   // A virtual clock stands still while a thread works; but when the thread has taken as long as the next timer has to wait,
   // that timer is due, too: the thread may be waiting for what it does. (A real clock does not jump.)
   if (threads_busy && timer_waits && inbox.load() == nullptr &&

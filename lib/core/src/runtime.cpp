@@ -104,16 +104,11 @@ void settle(runtime& rt, frame& first) noexcept {
 void run_node(runtime& rt, node& task) noexcept {
   rt.current = &task;
   frame& leaf = *task.leaf;
-  if (task.unwind_on_run) [[unlikely]] {
-    task.unwind_on_run = false;
-    task.state = node_state::running;
-    unwind_cancelled(rt, leaf);
-  } else if (task.state == node_state::fresh && task.cancel_pending()) [[unlikely]] {
-    // Cancelled before its first step: the body does not run.
-    task.state = node_state::running;
+  const node_state was = std::exchange(task.state, node_state::running);
+  // Cancelled before its first step: the body does not run.
+  if (was == node_state::to_unwind || (was == node_state::fresh && task.cancel_pending())) [[unlikely]] {
     unwind_cancelled(rt, leaf);
   } else {
-    task.state = node_state::running;
     leaf.handle.resume();
   }
   while (rt.next_step != step::none) {
@@ -206,12 +201,11 @@ void resource_opened(resource_frame& resource) noexcept {
 namespace {
 
 void wake_for_cancellation(node& task) noexcept {
-  if (task.state != node_state::waiting || task.blocked_abort) return;  // acts at the next suspension
+  if (task.state != node_state::waiting) return;  // acts at the next suspension
   task.state = node_state::aborting;
   operation& op = *task.waits_for;
   if (op.abort_now()) {
-    task.unwind_on_run = true;
-    task.state = node_state::ready;
+    task.state = node_state::to_unwind;
     this_runtime->push_ready(task);
   }
 }
@@ -460,8 +454,8 @@ bool operation::begin() {
 }
 
 void operation::complete_cancelled() noexcept {
-  task_->unwind_on_run = true;
   complete();
+  task_->state = detail::node_state::to_unwind;
 }
 
 }  // namespace belay

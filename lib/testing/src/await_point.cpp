@@ -96,11 +96,9 @@ std::vector<std::string> waiting_tasks(const detail::scope& root) {
   while (walk != nullptr) {
     const detail::node* task = walk->owner;
     if (task != nullptr && &task->base == walk && rests(*task)) {
-      const bool waits =
-          task->state == detail::node_state::waiting || task->state == detail::node_state::aborting;
       const auto stack = stack_of(*task->leaf, *task, *walk);
       std::string text =
-          waits ? "a task waits for " + what_text(task->waits_for->waits_for()) : "a task is ready";
+          task->waits() ? "a task waits for " + what_text(task->waits_for->waits_for()) : "a task is ready";
       text += " at " + place_text(users_place(stack));
       if (task->state == detail::node_state::aborting)
         text += ", which was asked to stop and has not answered";

@@ -291,7 +291,7 @@ void run_driver::before_turn(detail::node& task) noexcept {
   ++turns_;
   waiting_ = nullptr;
   if (target_ == &task && target_when_ == moment::after) {
-    if (!task.unwind_on_run) {
+    if (task.state != detail::node_state::to_unwind) {
       act_now();
     } else {
       target_ = nullptr;  // it was taken back by a cancellation of the scenario's own

@@ -56,10 +56,8 @@ class operation {
 
   /// It has finished: the task goes on with `await_resume`. At most once.
   void complete() noexcept {
-    detail::node& task = *task_;
-    task.blocked_abort = false;
-    task.state = detail::node_state::ready;
-    detail::this_runtime->push_ready(task);
+    task_->state = detail::node_state::ready;
+    detail::this_runtime->push_ready(*task_);
   }
   /// It did not happen, because of `abort`.
   void complete_cancelled() noexcept;
@@ -81,8 +79,8 @@ class operation {
     task_ = rt.current;
     task_->leaf = &waiting.promise();
     task_->waits_for = this;
-    task_->blocked_abort = true;
-    task_->state = detail::node_state::waiting;
+    task_->state = detail::node_state::joining;
+    task_->waits_since = rt.coarse_now;
   }
 
  private:

@@ -90,12 +90,13 @@ struct scope {
   scope* next = nullptr;
   scope** link = nullptr;  // who points to us: the parent's first_child or a sibling's next
   node* owner = nullptr;
-  cancel_record record;    // set with the first request
-  bool requested = false;  // cancel was asked for on this very scope
+  cancel_record record;  // set with the first request
   unsigned char at_gate = gate_open;
-  bool shielded = false;
-  bool has_deadline = false;  // it is a deadline_scope
-  bool for_cleanup = false;   // it is a cleanup_scope
+  bool requested : 1 = false;  // cancel was asked for on this very scope
+  bool shielded : 1 = false;
+  bool has_deadline : 1 = false;  // it is a deadline_scope
+  bool for_cleanup : 1 = false;   // it is a cleanup_scope
+  bool has_value : 1 = false;     // it is a local_scope: holds the value of a task_local
 
   scope() noexcept = default;
   scope(const scope&) = delete;
@@ -138,10 +139,12 @@ void cancel_scope(scope& target, const cancel_record& record) noexcept;
 [[nodiscard]] cancel_record effective_record(const scope& from) noexcept;
 
 enum class node_state : unsigned char {
-  fresh,  // in the ready queue, body not begun
-  ready,  // in the ready queue, to be resumed
+  fresh,      // in the ready queue, body not begun
+  ready,      // in the ready queue, to be resumed
+  to_unwind,  // in the ready queue: its operation was taken back by a cancellation
   running,
   waiting,   // an operation is under way
+  joining,   // likewise, without regard to cancellation
   aborting,  // it was asked to stop, and has not answered
   ended,
 };
@@ -149,7 +152,7 @@ enum class node_state : unsigned char {
 struct node {
   union {
     node* next_ready = nullptr;  // fresh, ready
-    operation* waits_for;        // waiting, aborting
+    operation* waits_for;        // waiting, joining, aborting
   };
   frame* leaf = nullptr;     // innermost frame: what is resumed
   scope* current = nullptr;  // innermost scope
@@ -160,11 +163,10 @@ struct node {
   std::source_location spawned_at;
   [[no_unique_address]] scope base;  // the flags below fit into its padding
   node_state state = node_state::fresh;
-  bool unwind_on_run = false;     // its operation was taken back by a cancellation
-  bool blocked_abort = false;     // waiting without regard to cancellation
   bool has_handle : 1 = false;    // a `child` refers to this node: keep the result
   bool closure_gone : 1 = false;  // its function and arguments were destroyed
   bool dropping : 1 = false;      // ... are being destroyed just now
+  std::uint32_t waits_since = 0;  // a coarse_time
 
   node() noexcept {
     base.owner = this;
@@ -172,11 +174,19 @@ struct node {
   }
   node(const node&) = delete;
   node& operator=(const node&) = delete;
+  [[nodiscard]] bool waits() const noexcept {
+    return state == node_state::waiting || state == node_state::joining || state == node_state::aborting;
+  }
   [[nodiscard]] bool cancel_pending() const noexcept { return current->effective(); }
 };
 
 // resume: the frame goes on. settle: its outcome is set; close what it opened, destroy it, deliver to who awaits it.
 enum class step : unsigned char { none, resume, settle };
+
+// Time in units of 2^20 ns, about a millisecond; wraps around after 52 days.
+[[nodiscard]] constexpr std::uint32_t coarse_time(time_point when) noexcept {
+  return static_cast<std::uint32_t>(static_cast<std::uint64_t>(when.time_since_epoch().count()) >> 20);
+}
 
 // The state of a thread that runs a loop. One per thread; found by one thread-local load.
 struct runtime {
@@ -188,6 +198,7 @@ struct runtime {
   node* ready_tail = nullptr;
   std::size_t ready_count = 0;
   std::size_t live_nodes = 0;
+  std::uint32_t coarse_now = 0;  // when the loop last looked at its clock
   timer_wheel* timers = nullptr;
   clock* time = nullptr;
   // The failures that the running task rethrew or looked at since it was resumed, the latest few: `throw;` and
@@ -308,6 +319,7 @@ void await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& 
   task.leaf = &leaf;
   task.waits_for = &op;
   task.state = node_state::waiting;
+  task.waits_since = rt.coarse_now;
   return true;
 }
 
