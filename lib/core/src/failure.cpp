@@ -2,6 +2,7 @@
 // Failure records: their story, their fate, and their rendering as text.
 
 #include <belay/core/cancel.hpp>
+#include <belay/core/detail/place.hpp>
 #include <belay/core/detail/runtime.hpp>
 #include <belay/core/error.hpp>
 #include <cxxabi.h>
@@ -236,13 +237,8 @@ std::string failure::type_name() const {
 
 namespace {
 
-std::string_view base_name(std::string_view path) {
-  const auto slash = path.rfind('/');
-  return slash == std::string_view::npos ? path : path.substr(slash + 1);
-}
-
 void add_place(std::string& text, std::string_view what, const std::source_location& place) {
-  text.append(what).append(base_name(place.file_name())).append(":").append(std::to_string(place.line()));
+  text.append(what).append(detail::place_text(place));
   text.append("  ").append(place.function_name()).append("\n");
 }
 

@@ -5,6 +5,7 @@
 #include <belay/core/detail/watch.hpp>
 #include <belay/core/loop.hpp>
 #include <belay/core/signals.hpp>
+#include <belay/core/task_tree.hpp>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -149,7 +150,8 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
     if (s.deadlocked) {
       throw deadlock_error(
           "every task was waiting and nothing could wake them (no timer, no thread, no I/O); the "
-          "main task was cancelled",
+          "main task was cancelled. They were:\n" +
+              s.waiting_at_deadlock,
           where);
     }
   }
@@ -264,11 +266,14 @@ void loop::state::report_deadlock() noexcept {
   }
   if (deadlocked) {
     std::fputs(
-        "belay: the loop is stuck: after a deadlock its main task does not end although it was cancelled\n",
+        ("belay: the loop is stuck: after a deadlock its main task does not end although it was cancelled\n" +
+         describe(live_tasks()))
+            .c_str(),
         stderr);
     std::abort();
   }
   deadlocked = true;
+  waiting_at_deadlock = describe(live_tasks());
   detail::cancel_scope(root->base,
                        cancel_record::make(cancel_reason::shutdown, "loop (deadlock)", root->spawned_at));
   if (rt.ready_head == nullptr) report_deadlock();

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "random_order.hpp"
 #include "thread_pool.hpp"
@@ -33,6 +34,7 @@ struct loop::state {
   signal_watch* signals = nullptr;
   detail::node* root = nullptr;
   bool deadlocked = false;
+  std::string waiting_at_deadlock;  // who waited for what
   bool abandoned = false;  // a driver gave up: tasks are left in it that will never run
   std::optional<detail::random_order> order;
   std::size_t slow_jobs = 0;  // of the pool: those that were not finished after a patient wait

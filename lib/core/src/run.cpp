@@ -5,6 +5,7 @@
 #include <belay/core/run.hpp>
 #include <belay/core/signals.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/core/task_tree.hpp>
 #include <unistd.h>
 
 #include <csignal>
@@ -35,9 +36,14 @@ task<> end_process_after(duration limit) {
 }
 
 task<> watch_signals(program_scope& program, duration force_after, group& watchers) {
-  signal_watch signals{SIGINT, SIGTERM};
+  signal_watch signals{SIGINT, SIGTERM, SIGUSR1};
   for (int interrupts = 0;;) {
     const int number = co_await signals.next();
+    if (number == SIGUSR1) {
+      const std::string text = "belay: tasks\n" + describe(live_tasks());
+      std::fputs(text.c_str(), stderr);
+      continue;
+    }
     program.end(number);
     if (number != SIGINT) continue;
     ++interrupts;

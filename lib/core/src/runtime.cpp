@@ -317,9 +317,10 @@ group_core::~group_core() {
   }
 }
 
-void group_core::open(std::source_location where, const char* kind) noexcept {
+void group_core::open(std::source_location where, const char* kind, const char* name) noexcept {
   where_ = where;
   kind_ = kind;
+  name_ = name;
   open_ = true;
 }
 
@@ -337,14 +338,16 @@ void group_core::close() noexcept {
 void group_core::child_ended(node& task) noexcept {
   while (task.awaiters != nullptr) task.awaiters->child_ended();
   outcome_base& result = *task.result;
-  if (result.how() == ending::failed) [[unlikely]] {
-    const failure what = result.failed_with();
-    append_trace(*what.record(), task.spawned_at);
-    add_failure(what);
-  }
+  if (result.how() == ending::failed) [[unlikely]]
+    append_trace(result.failed_record(), task.spawned_at);
   if (result.how() == ending::cancelled && scope_.effective()) cut_tasks_ = true;
   --live_;
-  if (live_ == 0 && joiner_ != nullptr) joiner_->all_ended();
+  if (on_end_ != nullptr) [[unlikely]] {
+    on_end_(*this, task);
+  } else if (result.how() == ending::failed) [[unlikely]] {
+    add_failure(result.failed_with());
+  }
+  wake_joiner();
   task.destroy(task);  // what no handle needs
 }
 
@@ -361,8 +364,23 @@ void group_core::add_failure(failure what) noexcept {
   }
 }
 
+void group_core::take_over(node& task) noexcept {
+  --task.group->live_;
+  task.base.detach();
+  task.group = this;
+  task.base.attach_to(&scope_);
+  ++live_;
+}
+
 void group_core::request_cancel(cancel_reason reason, std::source_location where, failure cause) noexcept {
-  if (!scope_.requested) cancel_scope(scope_, cancel_record::make(reason, kind_, where, std::move(cause)));
+  if (scope_.requested) return;
+  std::string who;
+  try {
+    who = *name_ == '\0' ? std::string(kind_) : "group '" + std::string(name_) + "'";
+  } catch (const std::bad_alloc&) {
+    who = "group";  // needs no memory
+  }
+  cancel_scope(scope_, cancel_record::make(reason, std::move(who), where, std::move(cause)));
 }
 
 bool group_core::conclude_cancelled(outcome_base& how, bool result_is_void) noexcept {

@@ -2,6 +2,7 @@
 // Timers as operations, deadlines, and the pending cancellation of the running task.
 
 #include <belay/core/detail/cleanup.hpp>
+#include <belay/core/detail/place.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
 
@@ -85,13 +86,8 @@ std::string deadline_scope::message() const {
   } else {
     text = std::to_string(duration_cast<microseconds>(limit).count()) + " us";
   }
-  const auto place = [](const std::source_location& where) {
-    std::string_view file = where.file_name();
-    if (const auto slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
-    return std::string(file) + ":" + std::to_string(where.line());
-  };
-  text = "timed out after " + text + ", set by " + kind_ + " at " + place(where_);
-  if (caught_waiting_ && awaiting_.line() != 0) text += ", while awaiting at " + place(awaiting_);
+  text = "timed out after " + text + ", set by " + kind_ + " at " + place_text(where_);
+  if (caught_waiting_ && awaiting_.line() != 0) text += ", while awaiting at " + place_text(awaiting_);
   return text;
 }
 

@@ -78,18 +78,6 @@ bool same_place(const std::source_location& a, const std::source_location& b) no
   return a.line() == b.line() && a.column() == b.column() && std::string_view(a.file_name()) == b.file_name();
 }
 
-std::string place_text(const std::source_location& where) {
-  std::string_view file = where.file_name();
-  if (const auto slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
-  return std::string(file) + ":" + std::to_string(where.line());
-}
-
-std::string what_text(const awaited& what) {
-  std::string text = what.what;
-  if (*what.name != '\0') text += std::string(" '") + what.name + "'";
-  return text;
-}
-
 std::vector<std::string> waiting_tasks(const detail::scope& root) {
   std::vector<std::string> all;
   const detail::scope* walk = &root;
@@ -98,7 +86,7 @@ std::vector<std::string> waiting_tasks(const detail::scope& root) {
     if (task != nullptr && &task->base == walk && rests(*task)) {
       const auto stack = stack_of(*task->leaf, *task, *walk);
       std::string text =
-          task->waits() ? "a task waits for " + what_text(task->waits_for->waits_for()) : "a task is ready";
+          task->waits() ? "a task waits for " + to_text(task->waits_for->waits_for()) : "a task is ready";
       text += " at " + place_text(users_place(stack));
       if (task->state == detail::node_state::aborting)
         text += ", which was asked to stop and has not answered";

@@ -3,6 +3,7 @@
 // One await of a scenario: its number, its place, what it waits for, and the words for it.
 
 #include <belay/core/detail/deadline_scope.hpp>
+#include <belay/core/detail/place.hpp>
 #include <belay/core/operation.hpp>
 #include <cstddef>
 #include <source_location>
@@ -35,10 +36,7 @@ struct await_point {
 [[nodiscard]] detail::deadline_scope* limit_around(detail::scope& here, std::size_t inside) noexcept;
 
 [[nodiscard]] bool same_place(const std::source_location& a, const std::source_location& b) noexcept;
-// "transfer.cpp:52"
-[[nodiscard]] std::string place_text(const std::source_location& where);
-// "semaphore 'pool'"
-[[nodiscard]] std::string what_text(const awaited& what);
+using belay::detail::place_text;
 // "a task waits for semaphore 'pool' at x.cpp:12, spawned at y.cpp:3", one for each task below `root`
 [[nodiscard]] std::vector<std::string> waiting_tasks(const detail::scope& root);
 

@@ -4,7 +4,7 @@
 #include <cerrno>
 
 #include "fake_network_state.hpp"
-#include "place.hpp"
+#include <belay/core/detail/place.hpp>
 
 namespace belay::testing::detail {
 
@@ -233,7 +233,7 @@ class connect_operation final : public condition_wait {
   }
   [[nodiscard]] awaited waits_for() const noexcept override { return {"the connection to", text_.c_str()}; }
   [[nodiscard]] std::string describe() const {
-    return "connect to " + text_ + " at " + place(where_) + " waits\n";
+    return "connect to " + text_ + " at " + belay::detail::place_text(where_) + " waits\n";
   }
 
  private:

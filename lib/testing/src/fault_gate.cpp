@@ -4,7 +4,7 @@
 #include <belay/core/sleep.hpp>
 #include <belay/testing/fault_gate.hpp>
 
-#include "place.hpp"
+#include <belay/core/detail/place.hpp>
 
 namespace belay::testing {
 
@@ -78,7 +78,7 @@ std::string fault_gate::describe() const {
   std::string text = "gate '" + name_ + "': " + std::to_string(waiting()) + " wait";
   const char* before = " (at ";
   for (const auto* one = waiting_.front(); one != nullptr; one = one->next_waiting()) {
-    text += before + detail::place(static_cast<const passage*>(one)->where());
+    text += before + belay::detail::place_text(static_cast<const passage*>(one)->where());
     before = ", at ";
   }
   if (waiting() != 0) text += ")";

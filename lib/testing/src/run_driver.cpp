@@ -220,7 +220,7 @@ void run_driver::log_line(const await_point& point, const std::string& more) con
   const auto since =
       std::chrono::duration_cast<std::chrono::microseconds>(loop_->clock().now() - began_at_).count();
   std::fprintf(stderr, "  await %-4zu %10.3f ms  %-28s %s%s%s\n", point.number,
-               static_cast<double>(since) / 1000, place_text(point.at).c_str(), what_text(point.what).c_str(),
+               static_cast<double>(since) / 1000, place_text(point.at).c_str(), to_text(point.what).c_str(),
                point.in_cleanup ? "  (cleanup)" : "", more.c_str());
 }
 

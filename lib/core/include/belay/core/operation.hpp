@@ -3,6 +3,7 @@
 // The way to make anything that completes later awaitable, with cancellation. (For libraries; users await tasks.)
 
 #include <belay/core/detail/runtime.hpp>
+#include <string>
 
 namespace belay {
 
@@ -11,6 +12,7 @@ struct awaited {
   const char* what = "an operation";
   const char* name = "";
 };
+[[nodiscard]] std::string to_text(const awaited& what);
 
 /// Base of the awaiters of operations that complete outside of coroutines: timers, I/O, threads, queues.
 ///

@@ -11,7 +11,8 @@ namespace belay {
 struct run_options {
   loop_options loop = {};
   /// SIGINT and SIGTERM cancel the main task; a second SIGINT bounds the cleanup by `force_after`, a third ends the
-  /// process at once. Repeated SIGTERM does not force. False: signals are left alone.
+  /// process at once. Repeated SIGTERM does not force. SIGUSR1 prints the live tasks (`live_tasks`) to stderr.
+  /// False: signals are left alone.
   bool signals = true;
   /// After a second SIGINT: how long until the process is ended with 128 + SIGINT, whatever hangs.
   duration force_after = std::chrono::seconds(2);

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Places in reports.
+
+#include <source_location>
+#include <string>
+#include <string_view>
+
+namespace belay::detail {
+
+// The file without its folders, and the line: "transfer.cpp:52".
+[[nodiscard]] std::string place_text(const std::source_location& where);
+// A function without its return type, unnamed namespaces and template arguments: "send_next(outbox &, semaphore &)".
+[[nodiscard]] std::string function_text(std::string_view name);
+// `text` as a JSON string, with its quotes. Bytes that are no UTF-8 become U+FFFD.
+[[nodiscard]] std::string json_string(std::string_view text);
+
+}  // namespace belay::detail

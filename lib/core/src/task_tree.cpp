@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tree of scopes, read as a list of tasks.
+
+#include <belay/core/cancel.hpp>
+#include <belay/core/detail/deadline_scope.hpp>
+#include <belay/core/detail/place.hpp>
+#include <belay/core/operation.hpp>
+#include <belay/core/sleep.hpp>
+#include <belay/core/task_tree.hpp>
+
+#include <algorithm>
+
+#include "loop_state.hpp"
+
+namespace belay {
+
+std::string to_text(const awaited& what) {
+  std::string text = what.what;
+  if (*what.name != '\0') text += std::string(" '") + what.name + "'";
+  return text;
+}
+
+std::string_view to_string(task_state state) noexcept {
+  switch (state) {
+    case task_state::not_begun: return "not begun";
+    case task_state::ready: return "ready";
+    case task_state::running: return "running";
+    case task_state::waiting: return "waiting";
+    case task_state::joining: return "joining";
+    case task_state::stopping: return "stopping";
+  }
+  return "unknown";
+}
+
+namespace {
+
+using detail::node;
+using detail::node_state;
+using detail::scope;
+
+task_state state_of(const node& task) noexcept {
+  switch (task.state) {
+    case node_state::fresh: return task_state::not_begun;
+    case node_state::ready:
+    case node_state::to_unwind: return task_state::ready;
+    case node_state::waiting: return task_state::waiting;
+    case node_state::joining: return task_state::joining;
+    case node_state::aborting: return task_state::stopping;
+    case node_state::running:
+    case node_state::ended: break;
+  }
+  return task_state::running;
+}
+
+task_info info_of(const node& task, std::size_t depth, std::uint32_t coarse_now) {
+  task_info info;
+  info.state = state_of(task);
+  info.depth = depth;
+  info.spawned_at = task.spawned_at;
+  if (info.state != task_state::running && info.state != task_state::not_begun) {
+    const detail::frame* outermost = nullptr;
+    for (const detail::frame* walk = task.leaf; walk != nullptr; walk = walk->parent) {
+      outermost = walk;
+      if (walk->site.line() != 0 && !walk->closes_parent) info.stack.push_back(walk->site);
+    }
+    if (outermost != nullptr && outermost->site.line() != 0) {
+      info.name = detail::function_text(outermost->site.function_name());
+    }
+  }
+  if (task.waits()) {
+    info.waits_for = to_text(task.waits_for->waits_for());
+    info.waiting =
+        duration(static_cast<duration::rep>(static_cast<std::uint32_t>(coarse_now - task.waits_since)) << 20);
+  }
+  for (const scope* walk = task.current; walk != nullptr; walk = walk->parent) {
+    if (walk->has_deadline) {
+      info.deadline = std::min(info.deadline, static_cast<const detail::deadline_scope*>(walk)->deadline());
+    }
+    if (walk->shielded) break;
+  }
+  if (task.cancel_pending()) info.cancelled_by = describe(detail::effective_record(*task.current));
+  return info;
+}
+
+// Children are linked newest first; people want them in the order of their spawning.
+void add_below(const scope& here, std::size_t depth, std::uint32_t coarse_now, std::vector<task_info>& out) {
+  std::vector<std::pair<const scope*, std::size_t>> to_visit{{&here, depth}};
+  while (!to_visit.empty()) {
+    const auto [walk, level] = to_visit.back();
+    to_visit.pop_back();
+    std::size_t below = level;
+    if (walk->owner != nullptr && &walk->owner->base == walk) {
+      out.push_back(info_of(*walk->owner, level, coarse_now));
+      ++below;
+    }
+    for (const scope* child = walk->first_child; child != nullptr; child = child->next) {
+      to_visit.emplace_back(child, below);
+    }
+  }
+}
+
+std::string duration_text(duration length) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
+  return ms >= 10'000 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
+}
+
+std::string first_words(const task_info& one) {
+  std::string text(one.depth * 2, ' ');
+  text += one.name.empty() ? "(" + std::string(to_string(one.state)) + ")" : one.name;
+  if (one.spawned_at.line() != 0) text += ", spawned at " + detail::place_text(one.spawned_at);
+  if (!one.waits_for.empty()) {
+    text += one.state == task_state::stopping ? ": was asked to stop, still waits for " : ": waits for ";
+    text += one.waits_for + " since " + duration_text(one.waiting);
+  } else if (!one.name.empty()) {
+    text += ": " + std::string(to_string(one.state));
+  }
+  if (one.deadline != time_point::max()) text += ", limit in " + duration_text(one.deadline - now());
+  if (!one.cancelled_by.empty()) text += ", " + one.cancelled_by;
+  return text;
+}
+
+std::string place_json(const std::source_location& where) {
+  return "{\"file\":" + detail::json_string(where.file_name()) + ",\"line\":" + std::to_string(where.line()) +
+         ",\"function\":" + detail::json_string(detail::function_text(where.function_name())) + "}";
+}
+
+}  // namespace
+
+std::vector<task_info> live_tasks() {
+  std::vector<task_info> all;
+  detail::runtime* rt = detail::this_runtime;
+  if (rt == nullptr) return all;
+  const node* root = rt->loop->internals().root;
+  if (root != nullptr) add_below(root->base, 0, detail::coarse_time(rt->time->now()), all);
+  return all;
+}
+
+std::string describe(const std::vector<task_info>& tasks) {
+  std::string text;
+  for (const task_info& one : tasks) {
+    text += first_words(one) + "\n";
+    for (const std::source_location& place : one.stack) {
+      text += std::string(one.depth * 2 + 4, ' ') + "at " + detail::place_text(place) + "  " +
+              detail::function_text(place.function_name()) + "\n";
+    }
+  }
+  return text;
+}
+
+std::string to_json(const std::vector<task_info>& tasks) {
+  std::string text = "[";
+  for (const task_info& one : tasks) {
+    if (text.size() > 1) text += ",";
+    text += "{\"name\":" + detail::json_string(one.name) +
+            ",\"state\":" + detail::json_string(to_string(one.state)) +
+            ",\"waits_for\":" + detail::json_string(one.waits_for) +
+            ",\"waiting_ns\":" + std::to_string(one.waiting.count());
+    text += ",\"stack\":[";
+    for (std::size_t i = 0; i < one.stack.size(); ++i) text += (i == 0 ? "" : ",") + place_json(one.stack[i]);
+    text +=
+        "],\"spawned_at\":" + (one.spawned_at.line() != 0 ? place_json(one.spawned_at) : std::string("null"));
+    text += ",\"deadline_ns\":" + (one.deadline != time_point::max()
+                                       ? std::to_string((one.deadline - now()).count())
+                                       : std::string("null"));
+    text += ",\"cancelled_by\":" +
+            (one.cancelled_by.empty() ? std::string("null") : detail::json_string(one.cancelled_by));
+    text += ",\"depth\":" + std::to_string(one.depth) + "}";
+  }
+  return text + "]";
+}
+
+}  // namespace belay
