@@ -66,10 +66,30 @@ task<std::size_t> fine_too(std::string text) {
 }
 // [end]
 
+// [snippet handle]
+task<int> measure() {
+  co_await belay::sleep_for(5ms);
+  co_return 7;
+}
+
+task<> use_it(belay::child<int>& shared) { std::printf("measured %d\n", co_await shared); }
+
+task<> share_a_result() {
+  belay::child<int> shared;  // outside of the group: it outlives everybody who awaits it
+  co_await belay::with_group([&shared](belay::group& g) -> task<> {
+    shared = g.spawn(measure);
+    g.spawn(use_it, std::ref(shared));
+    g.spawn(use_it, std::ref(shared));
+    co_return;
+  });
+}
+// [end]
+
 task<> program() {
   std::printf("%d\n", co_await count());
   co_await kept_by_spawn("Ada");
   co_await without_captures("Bob");
+  co_await share_a_result();
   std::printf("%zu %zu\n", co_await fine("abc"), co_await fine_too("abc"));
 }
 

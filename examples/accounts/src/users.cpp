@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Users, and the mail that welcomes them.
 
-#include <belay/core/outcome.hpp>
 #include <belay/db/error.hpp>
 #include <belay/db/sqlite/transaction.hpp>
 #include <boost/json/object.hpp>
@@ -20,18 +19,19 @@ using belay::task;
 
 task<belay::db::row> insert_user(const sqlite::database& db, const std::string& email,
                                  const std::string& name) {
-  auto inserted = co_await belay::as_outcome(
-      belay::with(sqlite::transaction(db), [&](sqlite::connection& c) -> task<belay::db::row> {
-        auto row = co_await c.query_one(
-            "INSERT INTO users (email, name) VALUES (?, ?) RETURNING " + std::string(user_columns), email,
-            name);
-        co_return std::move(row).value();
-      }));
-  if (inserted.failed()) {
-    const auto* broken = inserted.failure().find<belay::db::constraint_error>();
-    if (broken != nullptr && broken->type() == belay::db::constraint_type::unique) throw email_taken();
+  try {
+    co_return co_await belay::with(
+        sqlite::transaction(db), [&](sqlite::connection& c) -> task<belay::db::row> {
+          auto row = co_await c.query_one(
+              "INSERT INTO users (email, name) VALUES (?, ?) RETURNING " + std::string(user_columns), email,
+              name);
+          co_return std::move(row).value();
+        });
+  } catch (const belay::db::constraint_error& broken) {
+    // Here, so that what it replaces, with a rollback that failed besides, stays its cause.
+    if (broken.type() == belay::db::constraint_type::unique) throw email_taken();
+    throw;
   }
-  co_return std::move(inserted).value();
 }
 
 // Stands in for sending: the outbox is emptied by whoever sends mail.

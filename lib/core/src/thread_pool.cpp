@@ -50,15 +50,17 @@ void thread_pool::submit(thread_job& job) {
     tail_ = &job;
     ++queued_;
   }
-  wake_.notify_one();
+  if (!held_) wake_.notify_one();
 }
 
 void thread_pool::let_go() noexcept {
+  std::size_t waiting = 0;
   {
     std::lock_guard lock(mutex_);
     held_ = false;
+    waiting = queued_;
   }
-  wake_.notify_all();
+  for (; waiting != 0; --waiting) wake_.notify_one();
 }
 
 void thread_pool::unlink(thread_job& job) noexcept {

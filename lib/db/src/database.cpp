@@ -32,6 +32,11 @@ task<statement_result> run_alone(std::shared_ptr<pool> from, handle::role as, st
   co_return result;
 }
 
+struct aborts_at_end {
+  pool& ended;
+  ~aborts_at_end() { ended.abort(); }
+};
+
 void require_valid(const options& settings) {
   if (settings.busy_timeout <= duration::zero()) {
     throw error(error_kind::invalid, "bad_options", "open database: busy_timeout must be above 0");
@@ -90,6 +95,9 @@ managed<database> open(std::string name, options settings) {
   co_await connections->open();
   database usable(connections);
   co_yield usable;
+  // Whatever becomes of the closing (it fails, or somebody keeps a connection for longer than cleanup may take): copies of `usable`
+  // must not keep the file open.
+  const detail::aborts_at_end leaves_nothing{*connections};
   co_await connections->close();
 }
 

@@ -17,6 +17,18 @@ namespace {
 
 task<permit> next_turn(semaphore& line) { co_return co_await line.acquire(); }
 
+// Ends the transaction that somebody left open who could not wait for its end. False: the connection had to be closed.
+bool clean_up(slot& left_open, lock_deadline until, bool may_close) {
+  try {
+    left_open.open->run("ROLLBACK", {}, {}, until);
+    return true;
+  } catch (const std::exception&) {
+    if (!may_close) throw;
+    left_open.open.reset();  // takes the transaction with it
+    return false;
+  }
+}
+
 // Closes one connection on a thread; what goes wrong is the first error or attached to it.
 task<> close_slot(slot& closing, failure& first) {
   if (!closing.open) co_return;
@@ -46,8 +58,9 @@ lease::lease(std::shared_ptr<pool> owner, permit turn, slot& taken) noexcept
 lease::~lease() {
   if (!pool_) return;
   // Nobody can wait here for a rollback, and closing would block the loop: the next user of the slot does
-  // both.
+  // that.
   slot_->in_use = false;
+  if (pool_->aborted_) slot_->open.reset();
 }
 
 void lease::renew_deadline() noexcept {
@@ -56,6 +69,7 @@ void lease::renew_deadline() noexcept {
 }
 
 task<> lease::replace() {
+  if (pool_->is_in_memory()) co_return;
   ++pool_->replaced_;
   try {
     co_await to_thread([taken = slot_] { taken->open.reset(); });
@@ -119,8 +133,10 @@ task<lease> pool::acquire(handle::role as) {
   granted.deadline_ =
       asked_at + std::chrono::duration_cast<std::chrono::steady_clock::duration>(settings_.busy_timeout);
   if (free->open && free->open->in_transaction()) {
-    ++replaced_;
-    co_await to_thread([free] { free->open.reset(); });
+    const bool clean = co_await to_thread([free, until = granted.deadline_, may_close = !is_in_memory()] {
+      return clean_up(*free, until, may_close);
+    });
+    if (!clean) ++replaced_;
   }
   if (!free->open) {
     co_await to_thread([this, free] { free->open = std::make_unique<handle>(path_, free->role, settings_); });
@@ -140,6 +156,15 @@ task<> pool::close() {
   for (slot& one : readers_) co_await close_slot(one, first);
   co_await close_slot(writer_, first);
   if (first) first.rethrow();
+}
+
+void pool::abort() noexcept {
+  closing_ = true;
+  aborted_ = true;
+  for (slot& one : readers_) {
+    if (!one.in_use) one.open.reset();
+  }
+  if (!writer_.in_use) writer_.open.reset();
 }
 
 pool_statistics pool::statistics() const noexcept {

@@ -29,7 +29,7 @@ struct slot {
 
 class pool;
 
-// The right to use one connection. Dropped with a transaction still open, its connection is not used again.
+// The right to use one connection. Dropped with a transaction still open, the next who gets the connection rolls it back first.
 class lease {
  public:
   lease(std::shared_ptr<pool> owner, permit turn, slot& taken) noexcept;
@@ -43,7 +43,8 @@ class lease {
   // A new budget, for the next operation.
   void renew_deadline() noexcept;
 
-  // Closes the connection; the next one who gets this slot opens a new one. Never throws.
+  // Closes the connection; the next one who gets this slot opens a new one. Never throws. A database in memory would be gone with it:
+  // there it is left to the next one to roll back.
   task<> replace();
 
  private:
@@ -63,12 +64,15 @@ class pool : public std::enable_shared_from_this<pool> {
   task<> open();
   // Waits for all leases, then closes everything.
   task<> close();
+  // Closes now what is free, on the loop's thread, and what is in use when it is given back. For what an orderly closing left.
+  void abort() noexcept;
 
   task<lease> acquire(handle::role as);
 
   [[nodiscard]] pool_statistics statistics() const noexcept;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const options& settings() const noexcept { return settings_; }
+  [[nodiscard]] bool is_in_memory() const noexcept { return path_ == ":memory:"; }
 
   void transaction_opened() noexcept { ++transactions_; }
   void transaction_ended() noexcept { --transactions_; }
@@ -90,6 +94,7 @@ class pool : public std::enable_shared_from_this<pool> {
   std::size_t transactions_ = 0;
   std::uint64_t replaced_ = 0;
   bool closing_ = false;
+  bool aborted_ = false;
 };
 
 }  // namespace belay::db::sqlite::detail

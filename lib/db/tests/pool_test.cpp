@@ -5,6 +5,7 @@
 #include <belay/core/group.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
+#include <optional>
 #include <random>
 
 #include "pool.hpp"
@@ -246,9 +247,11 @@ TEST_CASE(
   const temporary_directory dir;
   belay::loop loop({.on_lost_failure = {}, .cleanup_limit = 60ms});
   bool committed = false;
+  std::optional<database> kept;  // must not keep the file open
   loop.run([&]() -> task<> {
     co_await with_group([&](group& g) -> task<> {
       const auto how = co_await as_outcome(with(sqlite::open(dir.file()), [&](database& db) -> task<> {
+        kept = db;
         co_await db.execute("CREATE TABLE t (a)");
         g.spawn([&, mine = db]() -> task<> {
           co_await with(transaction(mine), [&](connection& c) -> task<> {
@@ -265,6 +268,8 @@ TEST_CASE(
     });
   }());
   CHECK(committed);
+  CHECK(kept->statistics().idle == 0);
+  CHECK_FALSE(std::filesystem::exists(dir.file() + "-wal"));
   CHECK(stranger(dir.file()).ask("SELECT count(*) FROM t") == "1");
 }
 

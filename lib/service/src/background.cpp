@@ -28,7 +28,11 @@ background_place background_tasks::reserve() {
 
 void background_tasks::start(std::vector<background_work> work, telemetry::logger log) {
   if (work.empty()) return;
-  if (owner_ == nullptr) throw misuse_error("background_tasks::start: the program is not serving");
+  if (!serving_) throw misuse_error("background_tasks::start: the program is not serving");
+  if (owner_ == nullptr) {
+    for (const background_work& one : work) log.warn("background_task_cancelled", {{"task", one.name}});
+    return;
+  }
   job& added = jobs_.emplace_back(job{{}, std::move(log)});
   for (background_work& one : work) added.left.push_back(std::move(one));
   unfinished_ += work.size();
@@ -108,6 +112,11 @@ task<> background_tasks::own_until(event& over, event& ready) {
 }
 
 task<> background_tasks::serve_within(task_function<task<>()> body) {
+  struct end {
+    background_tasks& self;
+    ~end() { self.serving_ = false; }
+  } const at_end{*this};
+  serving_ = true;
   event over;
   event ready;
   co_await with_group([this, &body, &over, &ready](group& both) -> task<> {

@@ -217,11 +217,7 @@ http::server_hooks app::state::make_hooks() {
     // Whoever did the work gets what follows it, whether or not the client has stayed for the answer.
     if (what == nullptr || after.empty()) return;
     auto& [work, bound] = after.mapped();
-    if (background.can_start()) {
-      background.start(std::move(work), bound);
-    } else {  // the program was cancelled while the answer was on its way
-      for (const background_work& one : work) bound.warn("background_task_cancelled", {{"task", one.name}});
-    }
+    background.start(std::move(work), bound);
   };
   hooks.accept_failed = [this](const failure& why) { log.error("accept_failed", why); };
   return hooks;

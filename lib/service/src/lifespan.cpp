@@ -24,13 +24,6 @@ void throw_not_open(const std::string& name) {
                      "' was used before it was opened or after it was closed");
 }
 
-task<> close_opened(belay::detail::resource_frame& opened, exit_status how) {
-  // Not shielded: this is part of a cleanup, whose limit must reach it.
-  belay::detail::scope within;
-  outcome<void> closed = co_await belay::detail::close_awaiter(opened, std::move(how), within);
-  if (!closed.succeeded()) co_await belay::detail::end_with(closed);
-}
-
 }  // namespace detail
 
 // A step that notes how its opening and its closing went.

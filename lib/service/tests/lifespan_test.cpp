@@ -6,6 +6,7 @@
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/service/lifespan.hpp>
+#include <belay/testing/everywhere.hpp>
 #include <belay/testing/test_loop.hpp>
 #include <doctest/doctest.h>
 
@@ -295,4 +296,34 @@ TEST_CASE("lifespan: it runs once") {
   f.steps.manage("a", thing(f.said, "a"));
   f.run();
   CHECK_THROWS_AS(f.run(), belay::misuse_error);
+}
+
+TEST_CASE("lifespan: cancelled or failed at any await, lets go of everything it has opened") {
+  struct held {
+    int& count;
+    explicit held(int& of) : count(of) { ++count; }
+    ~held() { --count; }
+  };
+  const auto thing_with_guard = [](int& count) -> managed<int> {
+    co_await belay::yield();
+    const held guard(count);
+    co_yield 1;
+    co_await belay::sleep_for(1s);
+  };
+  const auto simple_thing = [](int& count) -> managed<int> {
+    const held guard(count);
+    co_yield 1;
+  };
+  const belay::testing::report found = belay::testing::everywhere([&](belay::testing::stage& s) -> task<> {
+    int& open = s.make<int>(0);
+    s.expect("nothing is open", [&open] { return open == 0; });
+    auto& report = s.make<shutdown_report>();
+    auto& failed_step = s.make<std::string>();
+    auto& steps = s.make<lifespan>();
+    steps.manage("a", thing_with_guard(open));
+    steps.step("b", []() -> task<> { co_await belay::yield(); });
+    steps.manage("c", simple_thing(open));
+    co_await steps.run([]() -> task<> { co_await belay::sleep_for(1s); }, report, failed_step);
+  });
+  CHECK_MESSAGE(found.ok(), found.text());
 }

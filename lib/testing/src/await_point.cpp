@@ -78,6 +78,8 @@ bool same_place(const std::source_location& a, const std::source_location& b) no
   return a.line() == b.line() && a.column() == b.column() && std::string_view(a.file_name()) == b.file_name();
 }
 
+std::string to_text(const await_point& point) { return to_text(awaited{point.what, point.name.c_str()}); }
+
 std::vector<std::string> waiting_tasks(const detail::scope& root) {
   std::vector<std::string> all;
   const detail::scope* walk = &root;

@@ -15,7 +15,8 @@ namespace belay::testing {
 struct await_point {
   std::size_t number = 0;  // from 1, in the order in which they are reached
   std::source_location at;
-  awaited what;
+  const char* what = "";     // "semaphore"
+  std::string name;          // "pool"; a copy: what is waited for may be gone when it is asked for
   bool is_task = false;      // co_await of another coroutine
   bool goes_deeper = false;  // of a coroutine: it awaits something itself
   bool can_fail = true;      // a yield cannot
@@ -37,6 +38,8 @@ struct await_point {
 
 [[nodiscard]] bool same_place(const std::source_location& a, const std::source_location& b) noexcept;
 using belay::detail::place_text;
+// "semaphore 'pool'"
+[[nodiscard]] std::string to_text(const await_point& point);
 // "a task waits for semaphore 'pool' at x.cpp:12, spawned at y.cpp:3", one for each task below `root`
 [[nodiscard]] std::vector<std::string> waiting_tasks(const detail::scope& root);
 

@@ -245,7 +245,7 @@ class campaign {
   // An await of a coroutine that awaits something itself is cut short there.
   [[nodiscard]] static bool wanted(const everywhere_options& how, const await_point& point) {
     if (point.is_task && (point.goes_deeper || !how.task_awaits)) return false;
-    return !how.only || how.only({point.number, point.at, to_text(point.what), point.in_cleanup});
+    return !how.only || how.only({point.number, point.at, to_text(point), point.in_cleanup});
   }
 
   run_rules rules_;

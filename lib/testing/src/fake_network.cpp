@@ -207,7 +207,8 @@ bool fake_network::nothing_left() const noexcept {
 std::string fake_network::describe() const {
   std::string text;
   for (const auto& one : state_->listeners) {
-    text += "listener " + one->local_text + ", bound at " + belay::detail::place_text(one->place) + " and not closed";
+    text += "listener " + one->local_text + ", bound at " + belay::detail::place_text(one->place) +
+            " and not closed";
     if (!one->queue.empty()) text += "; " + std::to_string(one->queue.size()) + " in its backlog";
     text += detail::describe_waits(one->waiting) + "\n";
   }
@@ -217,8 +218,8 @@ std::string fake_network::describe() const {
     const detail::fake_end& server = one->ends[detail::fake_connection::server];
     text += "connection " + server.peer_text + " -> " + client.peer_text + ", opened at " +
             belay::detail::place_text(client.place) + closed(client.open) + ", ";
-    text +=
-        server.accepted ? "accepted at " + belay::detail::place_text(server.place) + closed(server.open) : "not accepted";
+    text += server.accepted ? "accepted at " + belay::detail::place_text(server.place) + closed(server.open)
+                            : "not accepted";
     text += detail::describe_waits(one->waiting) + "\n";
   }
   return text + detail::describe_connects(state_->connecting);

@@ -44,12 +44,12 @@ std::string run_driver::words() const {
     if (here.point.is_task) {
       text += "at the co_await at " + place;
     } else if (step.what == act::fail) {
-      text += "instead of waiting for " + to_text(here.point.what) + " at " + place;
+      text += "instead of waiting for " + to_text(here.point) + " at " + place;
     } else {
       text += step.when == moment::before   ? "before it waited for "
               : step.when == moment::during ? "while waiting for "
                                             : "just after it had waited for ";
-      text += to_text(here.point.what) + " at " + place;
+      text += to_text(here.point) + " at " + place;
       if (step.when == moment::after && !here.stopped_at.empty()) {
         text += ", so that it stopped at " + place_text(users_place(here.stopped_at));
       }
@@ -158,7 +158,7 @@ void run_driver::check_left() {
     permits_out_ += out;
     if (out == 0) continue;
     std::string text = std::to_string(out) + " of " + std::to_string(one.at->permits()) + " permits of " +
-                       to_text({"semaphore", one.name.c_str()}) + ", acquired at ";
+                       to_text(awaited{"semaphore", one.name.c_str()}) + ", acquired at ";
     for (std::size_t i = 0; i < one.acquired_at.size(); ++i) {
       text += (i == 0 ? "" : " or ") + place_text(one.acquired_at[i]);
     }

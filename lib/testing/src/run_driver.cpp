@@ -118,7 +118,8 @@ await_point& run_driver::number(detail::node& task, detail::frame& at, const awa
   await_point& point = points_.emplace_back();
   point.number = points_.size();
   point.at = at.site;
-  point.what = what;
+  point.what = what.what;
+  if (*what.name != '\0') point.name = what.name;
   point.in_cleanup = in_cleanup(*task.current);
   while (limit_around(*task.current, point.limits) != nullptr) ++point.limits;
   // A new await of the task for which something was due: the operation before it did not wait after all.
@@ -220,7 +221,7 @@ void run_driver::log_line(const await_point& point, const std::string& more) con
   const auto since =
       std::chrono::duration_cast<std::chrono::microseconds>(loop_->clock().now() - began_at_).count();
   std::fprintf(stderr, "  await %-4zu %10.3f ms  %-28s %s%s%s\n", point.number,
-               static_cast<double>(since) / 1000, place_text(point.at).c_str(), to_text(point.what).c_str(),
+               static_cast<double>(since) / 1000, place_text(point.at).c_str(), to_text(point).c_str(),
                point.in_cleanup ? "  (cleanup)" : "", more.c_str());
 }
 

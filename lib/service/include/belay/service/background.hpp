@@ -66,9 +66,8 @@ class background_tasks {
 
   /// Keeps room for one piece, to be put into its `place`. Errors: `background_overload_error` when there is none.
   [[nodiscard]] background_place reserve();
-  /// Whether work can be started: within `serve_within`, until it has been cancelled.
-  [[nodiscard]] bool can_start() const noexcept { return owner_ != nullptr; }
-  /// Starts the work of one request. Errors: `misuse_error` unless `can_start`.
+  /// Starts the work of one request. When all of it has been cancelled, this is cancelled before it begins, with its records.
+  /// Errors: `misuse_error` outside of `serve_within`.
   void start(std::vector<background_work> work, telemetry::logger log);
 
   /// Queued or running.
@@ -101,7 +100,8 @@ class background_tasks {
   std::size_t places_taken_ = 0;
   std::size_t unfinished_ = 0;
   jobs jobs_;
-  group* owner_ = nullptr;
+  bool serving_ = false;
+  group* owner_ = nullptr;  // none: cancelled
   event idle_;
 };
 

@@ -2,7 +2,9 @@
 #pragma once
 // What a program opens before it serves and closes afterwards: steps, in order, closed in reverse.
 
+#include <belay/core/detail/cleanup.hpp>
 #include <belay/core/managed.hpp>
+#include <belay/core/outcome.hpp>
 #include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/service/shutdown_report.hpp>
@@ -15,8 +17,15 @@ namespace belay::service {
 
 namespace detail {
 [[noreturn]] void throw_not_open(const std::string& name);
-// Closes what was opened, and tells it `how`.
-[[nodiscard]] task<> close_opened(belay::detail::resource_frame& opened, exit_status how);
+// Closes what was opened, and tells it `how`. It is owned here from the first moment on: when the closing cannot even begin, it is
+// dropped, not leaked.
+template <class T>
+[[nodiscard]] task<> close_opened(managed<T> opened, exit_status how) {
+  // Not shielded: this is part of a cleanup, whose limit must reach it.
+  belay::detail::scope within;
+  outcome<void> closed = co_await belay::detail::close_awaiter(opened.release(), std::move(how), within);
+  if (!closed.succeeded()) co_await belay::detail::end_with(closed);
+}
 
 template <class T>
 struct resource_slot {
@@ -81,7 +90,7 @@ class lifespan {
     slot->open = &co_await what.open();
     exit_status how = co_yield unit{};
     slot->open = nullptr;
-    co_await detail::close_opened(what.release(), std::move(how));
+    co_await detail::close_opened(std::move(what), std::move(how));
   }
   static managed<unit> recorded(entry& of, shutdown_report& report, std::string& failed_step);
   void add(std::string name, managed<unit> what);

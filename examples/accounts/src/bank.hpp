@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The bank, for any app: the program puts it on sockets and a file, its proofs on a network and a database in memory.
+
+#include <belay/db/sqlite/database.hpp>
+#include <belay/service/app.hpp>
+
+namespace accounts {
+
+/// Adds what the bank needs to `app`: `storage` and its migration as steps of the lifespan, the errors and how they are answered,
+/// what is in use, and the routes.
+void add_bank(belay::service::app& app, belay::managed<belay::db::sqlite::database> storage);
+
+}  // namespace accounts
