@@ -8,6 +8,7 @@
 #include <belay/core/outcome.hpp>
 #include <belay/core/run.hpp>
 #include <belay/core/semaphore.hpp>
+#include <belay/core/settle.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/thread.hpp>
 #include <belay/core/timeout.hpp>
@@ -43,15 +44,11 @@ task<> dashboard() {
 // [end]
 
 // [snippet return_exceptions]
-task<belay::outcome<std::string>> settled(task<std::string> op) {
-  co_return co_await belay::as_outcome(std::move(op));
-}
-
 task<> whatever_works() {
-  std::vector<task<belay::outcome<std::string>>> questions;
-  questions.push_back(settled(fetch("A")));
-  questions.push_back(settled(fetch("B", true)));
-  for (const auto& answer : co_await belay::all(std::move(questions))) {
+  std::vector<task<std::string>> questions;
+  questions.push_back(fetch("A"));
+  questions.push_back(fetch("B", true));
+  for (const auto& answer : co_await belay::settle(std::move(questions))) {
     std::printf("  %s\n", answer.succeeded() ? "an answer" : answer.failure().message().c_str());
   }
 }

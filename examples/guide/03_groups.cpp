@@ -3,7 +3,10 @@
 //   ./03_groups     exit: 0
 #include <belay/core/all.hpp>
 #include <belay/core/group.hpp>
+#include <belay/core/map.hpp>
+#include <belay/core/race.hpp>
 #include <belay/core/run.hpp>
+#include <belay/core/settle.hpp>
 #include <belay/core/sleep.hpp>
 
 #include <cstdio>
@@ -68,6 +71,45 @@ belay::task<> until_enough() {
 }
 // [end]
 
+// [snippet race]
+belay::task<> who_is_first() {
+  // The first to end; the other one is cancelled, and waited for.
+  std::printf("  %d\n", co_await belay::race(price("corner", 1h, 3), price("market", 10ms, 2)));
+  // The first to succeed; what failed before does not matter.
+  std::printf("  %d\n", co_await belay::any(price("market", 10ms, -1), price("corner", 20ms, 3)));
+}
+// [end]
+
+// [snippet settle]
+belay::task<> whoever_is_open() {
+  auto [corner, market] = co_await belay::settle(price("corner", 20ms, 3), price("market", 10ms, -1));
+  std::printf("  corner: %d, market: %s\n", corner.value(), market.failure().message().c_str());
+}
+// [end]
+
+// [snippet map]
+belay::task<> two_at_a_time(std::vector<std::string> shops) {
+  auto ask = [](const std::string& shop) -> belay::task<int> { co_return co_await price(shop, 10ms, 1); };
+  const std::vector<int> prices = co_await belay::map(std::move(shops), ask, 2);
+  std::printf("  %zu prices\n", prices.size());
+}
+// [end]
+
+// [snippet start]
+belay::task<> keeps_shop(belay::task_status<int>& ready, int number) {
+  co_await belay::sleep_for(10ms);  // takes the shutters down
+  ready.started(number);            // from here on, its errors are the group's
+  co_await belay::sleep_for(1h);
+}
+belay::task<> opens_shop() {
+  co_await belay::with_group({.name = "high street"}, [](belay::group& g) -> belay::task<> {
+    const int open = co_await g.start(keeps_shop, 7);
+    std::printf("  number %d is open\n", open);
+    g.cancel();
+  });
+}
+// [end]
+
 belay::task<> program() {
   std::puts("all:");
   co_await compare();
@@ -79,6 +121,14 @@ belay::task<> program() {
   co_await one_is_closed();
   std::puts("cancel:");
   co_await until_enough();
+  std::puts("race, any:");
+  co_await who_is_first();
+  std::puts("settle:");
+  co_await whoever_is_open();
+  std::puts("map:");
+  co_await two_at_a_time({"corner", "market", "station"});
+  std::puts("start:");
+  co_await opens_shop();
 }
 
 int main() { return belay::run(program()); }

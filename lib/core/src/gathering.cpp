@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What decides race and any, and what comes out of any when none succeeded.
+// What decides race and any, what comes out of any when none succeeded, and the misuse of the combinators.
 
 #include <belay/core/detail/gathering.hpp>
+#include <belay/core/map.hpp>
 #include <belay/core/race.hpp>
 
 namespace belay::detail {
@@ -26,8 +27,8 @@ failure none_succeeded(std::span<outcome_base* const> ends, std::source_location
     if (kind_of(one) != kind) kind = error_kind::unavailable;
   }
   const std::string text = "any: none of " + std::to_string(ends.size()) + " succeeded; the first of them: ";
-  failure all = failure::of(
-      std::make_exception_ptr(none_succeeded_error(kind, text + each.front().message(), where)));
+  failure all =
+      failure::of(std::make_exception_ptr(none_succeeded_error(kind, text + each.front().message(), where)));
   for (failure& one : each) {
     set_observed(one, false);  // it goes on: somebody else has to look
     all.attach(std::move(one));
@@ -45,7 +46,6 @@ void contest::child_left(group_core& self, node& task) noexcept {
   if (failed && all.by_ == contest_rule::first_to_succeed) {
     // After the winner: stays in its outcome, which nobody looks at, and so goes to the sink.
     if (all.winner_ != nullptr) return;
-    if (all.inner_scope().effective()) all.failed_while_cancelled_ = true;
     set_observed(how.failed_with(), true);  // handled, if another one succeeds
     return;
   }
@@ -62,11 +62,15 @@ void contest::without_value(std::span<outcome_base* const> ends, outcome<unit>& 
   const scope& outside = *this_runtime->current->current;
   if (by_ == contest_rule::first_to_succeed) {
     bool failures = false;
-    for (outcome_base* one : ends) failures |= one->how() == ending::failed;
-    if (failures && (failed_while_cancelled_ || !outside.effective())) {
+    bool cut_short = false;
+    for (outcome_base* one : ends) {
+      failures |= one->how() == ending::failed;
+      cut_short |= one->how() == ending::cancelled && outside.effective();
+    }
+    if (failures && !cut_short) {
       add_failure(none_succeeded(ends, opened_at()));
     } else {
-      // Cancelled before it was decided: what had failed until then is not handled, but reported.
+      // Cancelled before it was decided: what had failed is not handled, but reported.
       for (outcome_base* one : ends) {
         if (one->how() == ending::failed) set_observed(one->failed_with(), false);
       }
@@ -80,6 +84,10 @@ void throw_misuse_no_tasks(contest_rule by, std::source_location where) {
   throw misuse_error(std::string(by == contest_rule::first_to_end ? "race" : "any") +
                          " of no tasks: there is nothing that could end it; give it one at the least",
                      where);
+}
+
+void throw_misuse_map_limit(std::source_location where) {
+  throw misuse_error("map with a limit of zero: nothing could ever run; give it one at the least", where);
 }
 
 }  // namespace belay::detail

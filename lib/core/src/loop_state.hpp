@@ -35,7 +35,7 @@ struct loop::state {
   detail::node* root = nullptr;
   bool deadlocked = false;
   std::string waiting_at_deadlock;  // who waited for what
-  bool abandoned = false;  // a driver gave up: tasks are left in it that will never run
+  bool abandoned = false;           // a driver gave up: tasks are left in it that will never run
   std::optional<detail::random_order> order;
   std::size_t slow_jobs = 0;  // of the pool: those that were not finished after a patient wait
   std::uint64_t lost_failures = 0;

@@ -189,6 +189,8 @@ void unwind_failed(runtime& rt, frame& from, ref<failure_record> record) noexcep
 
 void resource_opened(resource_frame& resource) noexcept {
   resource.at_yield = true;
+  if (runtime& rt = *this_runtime; rt.watcher != nullptr && rt.current->current->watched()) [[unlikely]]
+    rt.watcher->at_opened(resource);
   if (resource.state == progress::nested) {
     resource.state = progress::done;
   } else {
@@ -321,7 +323,7 @@ void group_core::open(std::source_location where, const char* kind, const char* 
   where_ = where;
   kind_ = kind;
   name_ = name;
-  open_ = true;
+  home_ = this_runtime;
 }
 
 void group_core::attach_scope() noexcept {
@@ -332,7 +334,7 @@ void group_core::attach_scope() noexcept {
 
 void group_core::close() noexcept {
   scope_.detach();
-  open_ = false;
+  home_ = nullptr;
 }
 
 void group_core::child_ended(node& task) noexcept {

@@ -96,6 +96,7 @@ void thread_pool::work() {
 void thread_job::start() {
   belay::loop& here = *this_runtime->loop;
   home_ = &here;
+  if (any_locals.load(std::memory_order_relaxed)) locals_ = ref<binding>::share(current_bindings());
   here.internals().pool().submit(*this);
 }
 
@@ -107,6 +108,7 @@ bool thread_job::abort() noexcept {
 
 void thread_job::execute() noexcept {
   try {
+    const thread_bindings inherited(locals_);
     call();
   } catch (const stopped&) {
     was_stopped_ = true;

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <new>
+#include <thread>
 
 #include "support.hpp"
 
@@ -668,4 +669,68 @@ TEST_CASE("group: the body is kept until all have ended, its locals are not") {
     co_return;
   }));
   CHECK(out == trail{"~local", "alive"});
+}
+
+TEST_CASE("group: a task fails, the body ends with a value all the same, the error comes out [row 142]") {
+  b::testing::test_loop loop;
+  loop.run([]() -> b::task<> {
+    auto goes_on = [](b::group& g) -> b::task<int> {
+      g.spawn(fails_after, 1s, std::string("child"));
+      co_await b::shielded(9s, naps(2s));  // deaf to the cancellation
+      co_return 5;
+    };
+    try {
+      static_cast<void>(co_await b::with_group(goes_on));
+      FAIL("no error");
+    } catch (const boom& e) {
+      CHECK(std::string(e.what()) == "child");
+    }
+    co_await b::sleep_for(1s);  // nothing is left of the cancellation
+  }());
+  CHECK(loop.elapsed() == 3s);
+}
+
+TEST_CASE(
+    "group: no error is so grave that the others are lost: out of memory, or what is no std::exception [row 162]") {
+  b::testing::test_loop loop;
+  auto grave = [](int what) -> b::task<> {
+    co_await b::sleep_for(1s);
+    if (what == 0) throw std::bad_alloc();
+    throw what;
+  };
+  loop.run([](auto& call) -> b::task<> {
+    for (int what = 0; what < 2; ++what) {
+      b::outcome<void> how = co_await b::as_outcome(b::with_group([&](b::group& g) -> b::task<> {
+        g.spawn(cleanup_fails_after, 1s, std::string("cleanup"));
+        g.spawn(call, what);
+        co_return;
+      }));
+      const b::failure first = how.failure();
+      CHECK((what == 0 ? first.find<std::bad_alloc>() != nullptr : *first.find<int>() == what));
+      CHECK(messages(first.attached()) == std::vector<std::string>{"cleanup"});
+    }
+  }(grave));
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE(
+    "group: spawn from outside of its tasks is allowed, from another thread it is a misuse_error [row 168]") {
+  b::testing::test_loop loop;
+  trail out;
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    std::string said;
+    std::thread([&] {
+      try {
+        g.spawn(writes, std::ref(out), std::string("from a thread"));
+      } catch (const b::misuse_error& e) {
+        said = e.what();
+      }
+    }).join();
+    CHECK(said.find("called from a thread that is not the group's") != std::string::npos);
+    CHECK(g.size() == 0);
+    b::loop& here = loop.loop();
+    std::thread([&] { here.post([&] { g.spawn(writes, std::ref(out), std::string("posted")); }); }).join();
+    co_await b::sleep_for(1s);
+  }));
+  CHECK(out == trail{"posted"});
 }

@@ -153,3 +153,105 @@ TEST_CASE("semaphore: nobody overtakes those who wait") {
 TEST_CASE("semaphore: of zero permits, is a misuse_error") {
   CHECK_THROWS_AS(b::semaphore(0), b::misuse_error);
 }
+
+TEST_CASE("semaphore: try_acquire never waits and never overtakes") {
+  b::testing::test_loop loop;
+  trail out;
+  b::semaphore one(1);
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    b::permit mine = one.try_acquire();
+    CHECK(static_cast<bool>(mine));
+    CHECK(!one.try_acquire());
+    g.spawn(holds, std::ref(one), 1s, std::ref(out), std::string("a"));
+    co_await b::yield();
+    mine.release();
+    CHECK(!one.try_acquire());
+    co_await b::sleep_for(2s);
+    CHECK(static_cast<bool>(one.try_acquire()));
+  }));
+  CHECK(one.free() == 1);
+}
+
+TEST_CASE("semaphore: of a negative number of permits, is a misuse_error") {
+  CHECK_THROWS_AS(b::semaphore(static_cast<std::size_t>(-1)), b::misuse_error);
+}
+
+TEST_CASE(
+    "semaphore: known bug CPython gh-90155, cancelled waiters neither block nor let others overtake [row 222]") {
+  for (unsigned before = 0; before < 8; ++before) {
+    for (unsigned after = 0; after < 8; ++after) {
+      b::testing::test_loop loop;
+      trail out;
+      b::semaphore one(1);
+      loop.run(b::with_group([&](b::group& g) -> b::task<> {
+        b::permit mine = co_await one.acquire();
+        std::vector<b::child<void>> waiters;
+        for (const char* name : {"0", "1", "2"})
+          waiters.push_back(g.spawn(holds, std::ref(one), 0s, std::ref(out), std::string(name)));
+        co_await b::yield();
+        for (unsigned i = 0; i < 3; ++i)
+          if ((before >> i & 1) != 0) waiters[i].cancel();
+        mine.release();
+        for (unsigned i = 0; i < 3; ++i)
+          if ((after >> i & 1) != 0) waiters[i].cancel();
+      }));
+      CHECK(std::is_sorted(out.begin(), out.end()));
+      for (unsigned i = 0; i < 3; ++i) {
+        if (((before | after) >> i & 1) == 0)
+          CHECK(std::count(out.begin(), out.end(), std::to_string(i)) == 1);
+      }
+      CHECK(one.free() == 1);
+      CHECK(one.waiting() == 0);
+    }
+  }
+}
+
+TEST_CASE("semaphore: a cancelled acquirer leaves a permit that a later one gets in time [row 223]") {
+  b::testing::test_loop loop;
+  trail out;
+  b::semaphore one(1);
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    g.spawn(holds, std::ref(one), 1s, std::ref(out), std::string("a"));
+    b::child<void> second = g.spawn(holds, std::ref(one), 1s, std::ref(out), std::string("b"));
+    co_await b::sleep_for(500ms);
+    second.cancel();
+    co_await b::with_timeout(1s, holds(one, 0s, out, "c"));
+  }));
+  CHECK(out == trail{"a", "c"});
+}
+
+TEST_CASE(
+    "event, semaphore: in a cancelled scope, nothing is waited for and nothing is taken, although it could [row 38] [row 53] [row 234]") {
+  b::testing::test_loop loop;
+  b::event set;
+  set.set();
+  b::semaphore one(1);
+  int went_on = 0;
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    g.spawn(
+        [](b::event& e, int& count) -> b::task<> {
+          co_await b::checkpoint();
+          co_await e.wait();
+          ++count;
+        },
+        std::ref(set), std::ref(went_on));
+    auto waits = [](b::event& e, int& count) -> b::task<> {
+      co_await e.wait();
+      ++count;
+    };
+    auto acquires = [](b::semaphore& s, int& count) -> b::task<> {
+      const b::permit mine = co_await s.acquire();
+      ++count;
+    };
+    auto tries = [](b::group& in, auto& call, auto& what, int& count) -> b::task<> {
+      in.cancel();
+      co_await call(what, count);
+    };
+    co_await b::with_group([&](b::group& inner) -> b::task<> { co_await tries(inner, waits, set, went_on); });
+    co_await b::with_group(
+        [&](b::group& inner) -> b::task<> { co_await tries(inner, acquires, one, went_on); });
+    g.cancel();
+  }));
+  CHECK(went_on == 0);
+  CHECK(one.free() == 1);
+}

@@ -151,8 +151,14 @@ void run_driver::check_left() {
   for (const finding& one : no_leaks(*loop_).findings)
     add(one.rule, "it has ended, but " + one.what, one.left);
 
-  permits_out_ = 0;
   std::vector<std::string> left;
+  for (const auto& [frame, one] : open_) {
+    left.push_back("a managed resource, opened at " + place_text(users_place(one.opened_at)));
+  }
+  if (!left.empty()) add(rules::nothing_left, left.front() + ", was not closed", left);
+
+  permits_out_ = 0;
+  left.clear();
   for (const seen_semaphore& one : semaphores_) {
     const std::size_t out = one.at->permits() - one.at->free();
     permits_out_ += out;

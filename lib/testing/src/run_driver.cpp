@@ -30,6 +30,7 @@ void run_driver::begin(const plan& what, const std::vector<await_point>* expecte
   log_ = log;
   points_.clear();
   awaited_.clear();
+  open_.clear();
   others_.clear();
   findings_.clear();
   done_ = 0;
@@ -345,6 +346,22 @@ void run_driver::see(semaphore& what, const std::vector<std::source_location>& s
   if (std::none_of(known->acquired_at.begin(), known->acquired_at.end(), same)) {
     known->acquired_at.push_back(place);
   }
+}
+
+void run_driver::at_opened(detail::resource_frame& resource) noexcept {
+  std::vector<std::source_location> stack;
+  const detail::node& task = *detail::this_runtime->current;
+  if (resource.parent != nullptr) stack = stack_of(*resource.parent, task, subject_->base);
+  open_.insert_or_assign(&resource, open_resource{resource.tell, std::move(stack)});
+  resource.tell = &run_driver::tell_closing;
+}
+
+void run_driver::tell_closing(detail::resource_frame& resource, exit_status how) noexcept {
+  auto& self = static_cast<run_driver&>(*detail::this_runtime->watcher);
+  const auto known = self.open_.find(&resource);
+  resource.tell = known->second.tell;
+  self.open_.erase(known);
+  resource.tell(resource, std::move(how));
 }
 
 void run_driver::at_gone(semaphore& what) noexcept {

@@ -87,7 +87,10 @@ class run_driver final : public detail::watch {
   void at_end(detail::node& task) noexcept override;
   void at_deadlock(bool second) noexcept override;
   [[nodiscard]] bool gives_up() noexcept override;
+  void at_opened(detail::resource_frame& resource) noexcept override;
   void at_gone(semaphore& what) noexcept override;
+  // What a resource is told through while it is open.
+  static void tell_closing(detail::resource_frame& resource, exit_status how) noexcept;
 
   task<> play(stage& world);
   task<> play_afterwards(stage& world);
@@ -158,6 +161,11 @@ class run_driver final : public detail::watch {
   bool deadlocked_ = false;
   detail::scope* afterwards_ = nullptr;
   std::string different_;  // how the run differs from the expected one
+  struct open_resource {
+    void (*tell)(detail::resource_frame&, exit_status) noexcept;  // its own
+    std::vector<std::source_location> opened_at;
+  };
+  std::unordered_map<detail::resource_frame*, open_resource> open_;
   std::vector<seen_semaphore> semaphores_;
   std::size_t permits_out_ = 0;
 };

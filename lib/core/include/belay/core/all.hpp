@@ -39,9 +39,9 @@ template <class... T>
   __builtin_unreachable();
 }
 
-/// The same for a number known at run time; empty gives an empty result at once.
+/// The same for a number known at run time; empty gives an empty result at once. References are held as `std::reference_wrapper`.
 template <class T>
-[[nodiscard]] task<std::vector<unit_if_void<T>>> all(std::vector<task<T>> tasks) {
+[[nodiscard]] task<std::vector<held<T>>> all(std::vector<task<T>> tasks) {
   const std::source_location where = co_await detail::caller_site_awaiter();
   detail::group_core group;
   group.open(where, "all");
@@ -52,9 +52,9 @@ template <class T>
     children.emplace_back(detail::adopt_task(group, std::move(one), std::source_location()));
   co_await group.join();
   group.close();
-  std::vector<unit_if_void<T>> values;
+  std::vector<held<T>> values;
   values.reserve(children.size());
-  outcome<std::vector<unit_if_void<T>>> how;
+  outcome<std::vector<held<T>>> how;
   for (child<T>& one : children) {
     if (!one.ended_with().succeeded()) {
       how.set_cancelled(detail::effective_record(*detail::this_runtime->current->current).shared());

@@ -146,6 +146,26 @@ class child {
     return std::move(node_->value).value(where);
   }
 
+  // For as_outcome.
+  template <class R>
+  class end_awaiter final : public detail::child_wait {
+   public:
+    explicit end_awaiter(detail::child_node<T>& on) noexcept : child_wait(on) {}
+    R await_resume() {
+      auto& how = static_cast<detail::child_node<T>*>(on_)->value;
+      if constexpr (std::is_reference_v<R>) {
+        return how;
+      } else {
+        return std::move(how);
+      }
+    }
+  };
+  template <class R>
+  [[nodiscard]] end_awaiter<R> wait_end(std::source_location where) const {
+    if (node_ == nullptr) detail::throw_misuse_empty_child("as_outcome(child)", where);
+    return end_awaiter<R>(*node_);
+  }
+
   // For combinators: how it ended, unchecked.
   [[nodiscard]] outcome<T>& ended_with() noexcept { return node_->value; }
 
@@ -154,5 +174,20 @@ class child {
  private:
   detail::child_node<T>* node_ = nullptr;
 };
+
+/// Waits for the end of the task behind a handle and gives how that was, without throwing: cancelled, too, if somebody cancelled it.
+///
+/// Result:        the handle's own outcome, as often as you like; it lives as long as the handle. From a handle that is about to go
+///                (`as_outcome(g.spawn(f))`, `as_outcome(std::move(c))`): the outcome itself.
+/// Errors:        `misuse_error` for an empty handle.
+/// Cancellation:  of the awaiter: stops waiting, passes through; the task is not touched.
+template <class T>
+[[nodiscard]] auto as_outcome(child<T>& of, std::source_location where = std::source_location::current()) {
+  return of.template wait_end<outcome<T>&>(where);
+}
+template <class T>
+[[nodiscard]] auto as_outcome(child<T>&& of, std::source_location where = std::source_location::current()) {
+  return of.template wait_end<outcome<T>>(where);
+}
 
 }  // namespace belay

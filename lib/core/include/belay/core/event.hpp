@@ -24,6 +24,7 @@ class event {
     [[nodiscard]] bool await_ready() const noexcept { return on_->set_ && !cancel_pending(); }
     void await_resume() const noexcept {}
     [[nodiscard]] awaited waits_for() const noexcept override { return {"event", on_->name_}; }
+    [[nodiscard]] bool try_now() const noexcept { return on_->set_; }
 
    private:
     void start() override {

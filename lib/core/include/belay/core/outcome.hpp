@@ -5,6 +5,7 @@
 #include <belay/core/cancel.hpp>
 #include <belay/core/error.hpp>
 #include <belay/core/failure.hpp>
+#include <functional>
 #include <memory>
 #include <new>
 #include <source_location>
@@ -19,6 +20,11 @@ using unit = std::monostate;
 
 template <class T>
 using unit_if_void = std::conditional_t<std::is_void_v<T>, unit, T>;
+
+/// How a container or an optional holds a result: void as `unit`, a reference as `std::reference_wrapper`.
+template <class T>
+using held = std::conditional_t<std::is_reference_v<T>, std::reference_wrapper<std::remove_reference_t<T>>,
+                                unit_if_void<T>>;
 
 namespace detail {
 

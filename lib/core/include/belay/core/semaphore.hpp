@@ -57,13 +57,12 @@ class semaphore {
     }
     [[nodiscard]] awaited waits_for() const noexcept override { return {"semaphore", from_->name_}; }
     [[nodiscard]] semaphore& source() const noexcept { return *from_; }
+    [[nodiscard]] bool try_now() noexcept { return granted_ = from_->take(); }
 
    private:
     friend class semaphore;
     void start() override {
-      if (from_->free_ > 0 && from_->waiters_.empty()) {
-        --from_->free_;
-        granted_ = true;
+      if (try_now()) {
         complete();
       } else {
         enqueue();
@@ -75,6 +74,8 @@ class semaphore {
 
   /// Waits for a permit. Cancellation: no permit is taken; those behind in the line move up.
   [[nodiscard]] awaiter acquire() noexcept { return awaiter(*this); }
+  /// A permit if one is free and nobody waits for it; otherwise an empty one.
+  [[nodiscard]] permit try_acquire() noexcept { return take() ? permit(*this) : permit(); }
 
   // For the drivers: `watch::at_gone` is told when it goes.
   void be_watched() noexcept { watched_ = true; }
@@ -87,6 +88,11 @@ class semaphore {
 
  private:
   friend class permit;
+  [[nodiscard]] bool take() noexcept {
+    if (free_ == 0 || !waiters_.empty()) return false;
+    --free_;
+    return true;
+  }
   void give_back() noexcept;
   void tell_gone() noexcept;
 

@@ -2,6 +2,7 @@
 #pragma once
 // Blocking work, done by a thread while the loop goes on.
 
+#include <belay/core/detail/locals.hpp>
 #include <belay/core/loop.hpp>
 #include <belay/core/operation.hpp>
 #include <condition_variable>
@@ -46,6 +47,7 @@ class thread_job : public operation {
   static void finished(loop::inbox_item& item) noexcept;
 
   completion done_;
+  ref<binding> locals_;  // those of the calling task
   belay::loop* home_ = nullptr;
   std::exception_ptr error_;
   bool was_stopped_ = false;

@@ -43,10 +43,10 @@ template <class T>
 
 /// Runs `op`, cancelling it once `limit` has passed; then gives nothing instead of an error.
 ///
-/// Result:        the value of `op` (`unit` for void), or `nullopt` when the limit cut it short.
+/// Result:        the value of `op` (`unit` for void, `std::reference_wrapper` for a reference), or `nullopt` when the limit cut it short.
 /// Errors, Cancellation, Time: as `with_timeout`.
 template <class T>
-[[nodiscard]] task<std::optional<unit_if_void<T>>> move_on_after(
+[[nodiscard]] task<std::optional<held<T>>> move_on_after(
     duration limit, task<T> op, std::source_location where = std::source_location::current()) {
   detail::deadline_scope bounds("move_on_after", limit, where);
   if (bounds.expired_on_entry()) co_return std::nullopt;
@@ -54,7 +54,7 @@ template <class T>
   outcome<T> how = co_await detail::intercept_in(bounds, std::move(op));
   bounds.disarm();
   if (how.succeeded()) [[likely]]
-    co_return std::optional<unit_if_void<T>>(how.take());
+    co_return std::optional<held<T>>(how.take());
   if (how.cancelled() && bounds.absorbs()) co_return std::nullopt;
   if (how.failed() && bounds.requested) how.failed_with().note("while being cancelled: " + bounds.message());
   detail::refresh_cancellation(how);

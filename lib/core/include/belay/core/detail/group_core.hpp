@@ -2,6 +2,7 @@
 #pragma once
 // What groups and combinators share: children under one scope, the first failure, and the wait for all.
 
+#include <belay/core/detail/carry_locals.hpp>
 #include <belay/core/detail/runtime.hpp>
 #include <belay/core/operation.hpp>
 #include <belay/core/task.hpp>
@@ -19,14 +20,19 @@ class group_core {
   group_core& operator=(const group_core&) = delete;
   ~group_core();
 
-  // Tells where it was opened; must be called by the task that will wait.
-  void open(std::source_location where, const char* kind) noexcept;
+  // Tells where it was opened; must be called by the task that will wait. `kind` names the function that did, `name` is the user's.
+  void open(std::source_location where, const char* kind, const char* name = "") noexcept;
   // For combinators without a body: puts the scope under the current one. `close` takes it out again.
   void attach_scope() noexcept;
   void close() noexcept;
 
   [[nodiscard]] scope& inner_scope() noexcept { return scope_; }
   [[nodiscard]] std::size_t live() const noexcept { return live_; }
+  [[nodiscard]] bool is_open() const noexcept { return home_ != nullptr; }
+  // Open, and this is the thread of its loop.
+  [[nodiscard]] bool is_open_here() const noexcept { return is_open() && home_ == this_runtime; }
+  [[nodiscard]] const char* name() const noexcept { return name_; }
+  [[nodiscard]] bool being_cancelled() const noexcept { return scope_.effective(); }
 
   // Takes the ownership of a node that is ready to run.
   void adopt(node& task) noexcept {
@@ -37,6 +43,8 @@ class group_core {
     ++rt.live_nodes;
     rt.push_ready(task);
   }
+  // A child of another group becomes one of this.
+  void take_over(node& task) noexcept;
   void child_ended(node& task) noexcept;
   void request_cancel(cancel_reason reason, std::source_location where, failure cause = {}) noexcept;
   void add_failure(failure what) noexcept;
@@ -48,27 +56,31 @@ class group_core {
     if (how.failed()) add_failure(how.failed_with());
   }
 
-  // Waits until no child lives. Whoever waits here cannot be cancelled: the children can.
+  // Waits until not more than `most` children live. Whoever waits here cannot be cancelled: the children can.
   class join_awaiter final : public operation {
    public:
-    explicit join_awaiter(group_core& of) noexcept : of_(&of) {}
-    [[nodiscard]] bool await_ready() const noexcept { return of_->live_ == 0; }
+    join_awaiter(group_core& of, std::size_t most) noexcept : of_(&of), most_(most) {}
+    [[nodiscard]] bool await_ready() const noexcept { return of_->busy() <= most_; }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> waiting) noexcept {
       of_->joiner_ = this;
       suspend_uncancellable(waiting);
       return true;
     }
-    void await_resume() const noexcept { of_->joiner_ = nullptr; }
-    void all_ended() noexcept { complete(); }
-    [[nodiscard]] awaited waits_for() const noexcept override { return {"its tasks to end", ""}; }
+    void await_resume() const noexcept {}
+    [[nodiscard]] std::size_t most() const noexcept { return most_; }
+    void few_enough() noexcept { complete(); }
+    [[nodiscard]] awaited waits_for() const noexcept override { return {"its tasks to end", of_->name_}; }
 
    private:
     void start() override {}
     bool abort() noexcept override { return false; }
     group_core* of_;
+    std::size_t most_;
   };
-  [[nodiscard]] join_awaiter join() noexcept { return join_awaiter(*this); }
+  [[nodiscard]] join_awaiter join(std::size_t most = 0) noexcept { return join_awaiter(*this, most); }
+  // What keeps it from ending: its children, and others that are about to bring one in.
+  [[nodiscard]] std::size_t busy() const noexcept { return live_ + held_; }
 
   // After the join: true when `how` is a value to be returned; otherwise `how` holds the failure or cancellation with
   // which the group's frame has to end.
@@ -86,7 +98,24 @@ class group_core {
     return conclude_cancelled(how, std::is_void_v<T>) && fill_void(how);
   }
 
+ protected:
+  // For those that treat the end of a child in another way; called when it does not live any more, before whoever joins is woken.
+  using end_hook = void(group_core&, node&) noexcept;
+  explicit group_core(end_hook* on_end) noexcept : on_end_(on_end) {}
+  void treat_ends(end_hook* on_end) noexcept { on_end_ = on_end; }
+
+  void hold() noexcept { ++held_; }
+  void let_go() noexcept {
+    --held_;
+    wake_joiner();
+  }
+  [[nodiscard]] const failure& first_failure() const noexcept { return first_; }
+  [[nodiscard]] std::source_location opened_at() const noexcept { return where_; }
+
  private:
+  void wake_joiner() noexcept {
+    if (joiner_ != nullptr && busy() <= joiner_->most()) std::exchange(joiner_, nullptr)->few_enough();
+  }
   // The body has its value, but tasks were cut short by a cancellation from outside, which therefore goes on.
   [[nodiscard]] bool cut_short() const noexcept {
     return cut_tasks_ && this_runtime->current->current->effective();
@@ -101,12 +130,15 @@ class group_core {
 
   scope scope_;
   std::size_t live_ = 0;
+  std::size_t held_ = 0;
   join_awaiter* joiner_ = nullptr;
+  end_hook* on_end_ = nullptr;  // null: the first failure cancels the others, and comes out
   failure first_;
   const char* kind_ = "group";
+  const char* name_ = "";
   std::source_location where_;
-  bool open_ = false;
-  bool cut_tasks_ = false;  // a task ended as cancelled while the whole group was cancelled
+  runtime* home_ = nullptr;  // while it is open
+  bool cut_tasks_ = false;   // a task ended as cancelled while the whole group was cancelled
 };
 
 // A child task: node, result, and (derived) the function with its arguments.
@@ -153,6 +185,18 @@ struct closure_node final : child_node<T> {
   }
 };
 
+// The type of the task that spawn(fn, args...) makes, or is given.
+template <class F, class... A>
+struct spawned_by : kept_call<std::decay_t<F>, std::unwrap_ref_decay_t<A>...> {};
+template <class T>
+struct spawned_by<task<T>> {
+  using type = task<T>;
+};
+template <class F, class... A>
+using spawned =
+    typename spawned_by<std::conditional_t<is_task<std::remove_cvref_t<F>>, std::remove_cvref_t<F>, F>,
+                        A...>::type;
+
 // Destroys an ended node; if a handle still refers to it, only what the result does not need.
 template <class Node>
 void destroy_node(node& dead) noexcept {
@@ -194,6 +238,7 @@ child_node<T>& adopt_task(group_core& owner, task<T>&& work, std::source_locatio
   made& child = make_node<made>();
   child.destroy = &destroy_node<made>;
   child.result = &child.value;
+  carry_locals(owner.inner_scope(), work);
   prepare_node(child, task_access::release(work), where);
   owner.adopt(child);
   return child;
@@ -208,6 +253,7 @@ auto& spawn_closure(group_core& owner, std::source_location where, F&& fn, A&&..
   child.result = &child.value;
   try {
     auto work = child.begin();
+    carry_locals(owner.inner_scope(), work);
     prepare_node(child, task_access::release(work), where);
   } catch (...) {
     destroy_node<made>(child);

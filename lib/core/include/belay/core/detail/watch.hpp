@@ -31,6 +31,8 @@ class watch {
   virtual void at_deadlock(bool second) noexcept = 0;
   // The loop shall be left although its main task has not ended.
   [[nodiscard]] virtual bool gives_up() noexcept = 0;
+  // A managed resource has been opened by a watched task.
+  virtual void at_opened(resource_frame& resource) noexcept = 0;
   // A semaphore that was seen under watch goes away.
   virtual void at_gone(semaphore& what) noexcept = 0;
 
