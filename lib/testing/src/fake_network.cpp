@@ -38,7 +38,7 @@ namespace {
 
 io::endpoint key_of(const io::endpoint& at) {
   std::string address = normalised(at.address);
-  return {address.empty() ? at.address : std::move(address), at.port};
+  return {address.empty() ? at.address : address, at.port};
 }
 
 void require_valid(const network_conditions& given) {
