@@ -60,6 +60,11 @@ task_info info_of(const node& task, std::size_t depth, std::uint32_t coarse_now)
   if (info.state != task_state::running && info.state != task_state::not_begun) {
     const detail::frame* outermost = nullptr;
     for (const detail::frame* walk = task.leaf; walk != nullptr; walk = walk->parent) {
+      // A frame that only carries the values of task_locals is not what the task is.
+      const bool carries =
+          walk->parent == nullptr && outermost != nullptr && task.current != &task.base &&
+          std::string_view(walk->site.function_name()).find("with_bindings") != std::string_view::npos;
+      if (carries) break;
       outermost = walk;
       if (walk->site.line() != 0 && !walk->closes_parent) info.stack.push_back(walk->site);
     }

@@ -4,8 +4,10 @@
 #include <belay/testing/everywhere.hpp>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -16,6 +18,17 @@ namespace belay::testing {
 
 namespace {
 
+// For a shell.
+std::string quoted(const std::string& word) {
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("/._-=+:,@%", c) != nullptr;
+  });
+  if (plain) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
 std::string command_line() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
@@ -23,8 +36,7 @@ std::string command_line() {
   for (std::size_t at = 0; at < text.size();) {
     const std::string word = text.substr(at, text.find('\0', at) - at);
     at += word.size() + 1;
-    const bool plain = word.find_first_of(" '\"$*?[]()\\&;|<>") == std::string::npos;
-    command += (command.empty() ? "" : " ") + (plain ? word : "'" + word + "'");
+    command += (command.empty() ? "" : " ") + quoted(word);
   }
   return command;
 }
@@ -65,6 +77,10 @@ class campaign {
     for (const std::exception_ptr& one : rules_.errors) {
       if (!one) throw misuse_error("the list of errors to inject has an empty one");
     }
+    if (rules_.loop.schedule_seed) {
+      throw misuse_error(
+          "the driver chooses the order of tasks: leave `loop.schedule_seed` empty; see `schedules`");
+    }
     rules_.second_error = std::make_exception_ptr(injected_error());
     replay_ = asked_replay(out_.name);
   }
@@ -77,8 +93,25 @@ class campaign {
     if (!prepare(replay_->schedule)) return true;
     out_.runs = 0;  // the one that counts is to come
     std::fprintf(stderr, "%s: %s\n", out_.name.c_str(), replay_->text().c_str());
+    require_possible(*replay_);
     run(*replay_, &base_, true);
+    if (out_.findings.empty() && !acted_) {
+      out_.complete = false;
+      out_.incomplete =
+          "'" + replay_->text() +
+          "' did not happen: its await is not reached, or did not wait; has the program changed?";
+    }
     return true;
+  }
+
+  void require_possible(const plan& asked) const {
+    for (const injection& step : asked.steps) {
+      const bool no_such_error =
+          step.what == act::fail && &step == &asked.steps.front() && step.which >= rules_.errors.size();
+      if (no_such_error || (step.what == act::disturb && step.when == moment::before)) {
+        throw misuse_error("BELAY_REPLAY: '" + asked.text() + "' is nothing that this driver could do");
+      }
+    }
   }
 
   // False: enough.
@@ -91,7 +124,9 @@ class campaign {
     }
     ++out_.runs;
     driver_.run(what, expected, log);
-    if (driver_.findings().empty()) return true;
+    acted_ = driver_.all_injected();
+    found_ = !driver_.findings().empty();
+    if (!found_) return true;
     const bool hangs = driver_.abandoned();
     const plan exact = driver_.as_acted();
     const std::vector<std::size_t> chain = driver_.chain();
@@ -104,7 +139,10 @@ class campaign {
             return other.rule == one.rule && (same_place(other.at, one.at) || passes(one.stack, other.at));
           });
       if (known) continue;
-      one.replay = "BELAY_REPLAY='" + out_.name + ": " + exact.text() + "' " + command_line();
+      // What differs from run to run cannot be run again.
+      if (one.rule != rules::deterministic) {
+        one.replay = "BELAY_REPLAY=" + quoted(out_.name + ": " + exact.text()) + " " + command_line();
+      }
       out_.findings.push_back(std::move(one));
     }
     // What hangs once hangs again, and each time leaves a loop behind.
@@ -128,7 +166,7 @@ class campaign {
       if (!wanted(how, point)) continue;
       if (!run(with({.point = point.number}), &base_)) return false;
       if (point.waited && !run(with({.point = point.number, .when = moment::during}), &base_)) return false;
-      if (!driver_.findings().empty()) continue;  // what follows would only say so again
+      if (found_) continue;  // what follows would only say so again
       const std::vector<await_point> tail = driver_.points();
       const injection first{.point = point.number, .when = point.waited ? moment::during : moment::before};
       for (std::size_t i = point.number; i < tail.size(); ++i) {
@@ -164,7 +202,7 @@ class campaign {
       for (std::size_t error = 0; error < rules_.errors.size(); ++error) {
         const injection first{.what = act::fail, .point = point.number, .which = error};
         if (!run(with(first), &base_)) return false;
-        if (!how.fail_in_cleanup || error != 0 || !driver_.findings().empty()) continue;
+        if (!how.fail_in_cleanup || error != 0 || found_) continue;
         const std::vector<await_point> tail = driver_.points();
         for (std::size_t i = point.number; i < tail.size(); ++i) {
           if (!tail[i].in_cleanup || !tail[i].can_fail || !wanted(how, tail[i])) continue;
@@ -255,6 +293,8 @@ class campaign {
   std::optional<plan> replay_;
   std::optional<std::uint64_t> schedule_;
   std::vector<await_point> base_;
+  bool acted_ = false;  // in the last run, every step of the plan
+  bool found_ = false;  // ... something was found
   report out_;
 };
 

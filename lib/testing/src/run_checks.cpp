@@ -3,6 +3,8 @@
 
 #include <belay/testing/everywhere.hpp>
 
+#include <algorithm>
+
 #include "run_driver.hpp"
 
 namespace belay::testing {
@@ -103,8 +105,10 @@ bool run_driver::did(act what) const noexcept {
 }
 
 void run_driver::check_end() {
+  if (!disturbance_failed_.empty())
+    add(rules::disturbance, "the disturbance itself failed: " + first_line(disturbance_failed_));
   if (runs_for_ever_) {
-    add(rules::ends, "it runs for ever, without waiting for anything that takes time", stuck_);
+    add(rules::ends, "it does not end: after very many turns it was still running", stuck_);
     return;
   }
   if (deadlocked_) {
@@ -136,7 +140,7 @@ void run_driver::check_end() {
     return;
   }
   if (ended_.cancelled()) {
-    if (!any_cancel) {
+    if (!any_cancel && !did(act::disturb)) {
       add(!disturbed ? rules::undisturbed : rules::failed,
           "it ended as cancelled, although nobody cancelled it: " + describe(ended_.cancellation()));
     }
@@ -155,6 +159,7 @@ void run_driver::check_left() {
   for (const auto& [frame, one] : open_) {
     left.push_back("a managed resource, opened at " + place_text(users_place(one.opened_at)));
   }
+  std::sort(left.begin(), left.end());
   if (!left.empty()) add(rules::nothing_left, left.front() + ", was not closed", left);
 
   permits_out_ = 0;
@@ -173,6 +178,10 @@ void run_driver::check_left() {
   if (permits_out_ > normal_permits_out_) {
     add(rules::nothing_left, "a permit was not given back: " + left.front(), left);
   }
+  check_lost();
+}
+
+void run_driver::check_lost() {
   if (!rules_->allow_lost_errors && !loop_->lost_errors().empty()) {
     std::vector<std::string> lost;
     for (const std::string& one : loop_->lost_errors()) lost.push_back("lost: " + first_line(one));
@@ -201,6 +210,8 @@ void run_driver::check_rules(stage& world) {
       if (!one.holds(how)) add(one.text, text);
     } catch (const std::exception& e) {
       add(one.text, text + ": " + e.what());
+    } catch (...) {
+      add(one.text, text + ": " + first_line(describe(current_failure())));
     }
   }
 }
@@ -216,7 +227,7 @@ void run_driver::check_afterwards(stage& world) {
   } catch (...) {
     trouble = "it fails with " + first_line(describe(current_failure()));
   }
-  if (trouble.empty()) return;
+  if (trouble.empty()) return check_lost();
   std::vector<std::string> left = std::move(stuck_);
   add(rules::usable_afterwards,
       "used again afterwards (" + place_text(world.afterwards_at_) + "), " + trouble, std::move(left));

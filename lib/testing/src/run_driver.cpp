@@ -3,6 +3,7 @@
 
 #include "run_driver.hpp"
 
+#include <belay/core/detail/cleanup.hpp>
 #include <belay/core/detail/deadline_scope.hpp>
 #include <belay/core/detail/group_core.hpp>
 #include <belay/core/sleep.hpp>
@@ -47,11 +48,15 @@ void run_driver::begin(const plan& what, const std::vector<await_point>* expecte
   stuck_.clear();
   deadlocked_ = false;
   different_.clear();
+  disturbance_failed_.clear();
   semaphores_.clear();
   afterwards_ = nullptr;
   permits_out_ = 0;
   if (loop_ == nullptr || !loop_is_clean_) loop_ = std::make_unique<test_loop>(rules_->loop);
   loop_is_clean_ = false;
+  // Each run begins at the same time of the day.
+  constexpr duration day = std::chrono::hours(24);
+  loop_->clock().advance((day - loop_->elapsed() % day) % day);
   loop_->forget_lost_errors();
   began_at_ = loop_->clock().now();
   loop_->loop().install(this, what.schedule);
@@ -66,6 +71,12 @@ void run_driver::run(const plan& what, const std::vector<await_point>* expected,
       loop_->run(play(world), rules_->where);
     } catch (const deadlock_error&) {
       deadlocked_ = true;  // told to at_deadlock as well
+    }
+    if (expected_ != nullptr && done_ == 0 && different_.empty() && !what.steps.empty() &&
+        !what.steps.front().or_later && points_.size() < what.steps.front().point &&
+        what.steps.front().point <= expected_->size()) {
+      different_ = "await " + std::to_string(what.steps.front().point) +
+                   " was not reached, although it was in the run before";
     }
     check(world);
     loop_->loop().install(nullptr, {});
@@ -86,7 +97,7 @@ task<> run_driver::play(stage& world) {
   outside.open(rules_->where, "the driver");
   outside.attach_scope();
   outside_ = &outside.inner_scope();
-  child<void> subject(detail::adopt_task(outside, (*scenario_)(world), rules_->where));
+  child<void> subject(detail::adopt_task(outside, detail::call_as_task(*scenario_, world), rules_->where));
   subject_ = outside_->first_child->owner;
   subject_->base.at_gate |= detail::gate_watched;
   co_await outside.join();
@@ -108,6 +119,7 @@ task<> run_driver::play_afterwards(stage& world) {
 template <class Visit>
 void run_driver::for_chain(const detail::frame& from, Visit visit) const {
   for (const detail::frame* walk = &from; walk != nullptr; walk = walk->parent) {
+    if (walk->closes_parent) continue;  // the library's, on behalf of the frame that is ending
     const auto known = awaited_.find(walk);
     // The frame of another coroutine may lie where one was before.
     if (known == awaited_.end() || known->second.parent != walk->parent) continue;
@@ -125,6 +137,7 @@ await_point& run_driver::number(detail::node& task, detail::frame& at, const awa
   while (limit_around(*task.current, point.limits) != nullptr) ++point.limits;
   // A new await of the task for which something was due: the operation before it did not wait after all.
   if (target_ == &task) target_ = nullptr;
+  waiting_ = nullptr;
   for_chain(at, [this](std::size_t outer) {
     points_[outer - 1].goes_deeper = true;
     return false;
@@ -160,7 +173,11 @@ const injection* run_driver::due(const await_point& point, detail::node& task, d
     if (same == nullptr || !same_place(same->at, point.at) || same->is_task != point.is_task) {
       different_ = "await " + std::to_string(point.number) + " is at " + place_text(point.at) +
                    ", but in the run before it was " +
-                   (same == nullptr ? std::string("not reached") : "at " + place_text(same->at));
+                   (same == nullptr ? std::string("not reached")
+                                    : "at " + place_text(same->at) +
+                                          (place_text(same->at) == place_text(point.at)
+                                               ? ", column " + std::to_string(same->at.column())
+                                               : std::string()));
       return nullptr;
     }
   }
@@ -191,7 +208,11 @@ void run_driver::act_now() noexcept {
   if (step.what == act::cancel) return cancel_now();
   if (step.what == act::expire) return expire_now(*target_, step.which);
   has_acted();
-  if (world_->disturbance_) world_->disturbance_();
+  try {
+    if (world_->disturbance_) world_->disturbance_();
+  } catch (...) {
+    disturbance_failed_ = describe(current_failure());
+  }
 }
 
 void run_driver::cancel_now() noexcept {
@@ -268,6 +289,7 @@ detail::watch::verdict run_driver::at_task(detail::node& task, detail::frame& pa
                                            detail::frame& child) noexcept {
   verdict told;
   if (child.how == detail::delivery::intercept) {
+    awaited_.erase(&child);  // another one may have been there before
     for_chain(parent, [this](std::size_t outer) {
       points_[outer - 1].goes_deeper = true;
       return false;
@@ -303,7 +325,7 @@ void run_driver::before_turn(detail::node& task) noexcept {
       loop_->clock().now() - injected_at_ > rules_->within) {
     late_ = waiting_tasks(*outside_);
   }
-  const std::size_t most = 10'000 + 20 * normal_turns_;
+  const std::size_t most = normal_turns_ == 0 ? 200'000 : 10'000 + 20 * normal_turns_;
   if (turns_ == most && outside_ != nullptr) {
     runs_for_ever_ = true;
     stuck_ = waiting_tasks(*outside_);

@@ -115,6 +115,7 @@ class run_driver final : public detail::watch {
   [[nodiscard]] bool did(act what) const noexcept;
   void check_end();
   void check_left();
+  void check_lost();
   void check_rules(stage& world);
   void check_afterwards(stage& world);
   void add(std::string rule, std::string what_broke, std::vector<std::string> left = {});
@@ -160,6 +161,7 @@ class run_driver final : public detail::watch {
   std::vector<std::string> stuck_;
   bool deadlocked_ = false;
   detail::scope* afterwards_ = nullptr;
+  std::string disturbance_failed_;
   std::string different_;  // how the run differs from the expected one
   struct open_resource {
     void (*tell)(detail::resource_frame&, exit_status) noexcept;  // its own

@@ -6,6 +6,7 @@
 #include <belay/core/finally.hpp>
 #include <belay/core/group.hpp>
 #include <belay/core/managed.hpp>
+#include <belay/core/mutex.hpp>
 #include <belay/core/semaphore.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/thread.hpp>
@@ -402,6 +403,91 @@ TEST_CASE("explore: random numbers of the stage are the same for the same seed")
   const auto once = drive();
   CHECK(once == drive());
   CHECK(std::set<std::uint64_t>(once.begin(), once.end()).size() >= 5);
+}
+
+TEST_CASE("everywhere: a run that does less than the first one is told, too") {
+  bool cached = false;
+  const bt::report found = bt::cancel_everywhere([&cached]() -> b::task<> {
+    co_await nap(1s);
+    if (cached) co_return;
+    cached = true;
+    co_await nap(1s);
+  });
+  REQUIRE(!found.findings.empty());
+  CHECK(found.findings[0].rule == bt::rules::deterministic);
+  CHECK(found.findings[0].replay.empty());
+}
+
+TEST_CASE("everywhere: a lock that is free is no wait, whatever is undisturbed after it") {
+  const bt::report found = bt::cancel_everywhere([](bt::stage& s) -> b::task<> {
+    auto& lock = s.make<b::mutex>();
+    int& done = s.make<int>(0);
+    s.expect("what was begun is done", [&done] { return done != 1; });
+    const auto guard = co_await lock.lock();
+    co_await s.undisturbed(nap(1s));
+    done = 1;
+    co_await b::yield();
+    done = 2;
+  });
+  REQUIRE(!found.findings.empty());
+  CHECK(found.findings[0].rule == "what was begun is done");
+}
+
+TEST_CASE(
+    "everywhere: a replay whose case does not happen is not called proven; one that cannot be is misuse") {
+  {
+    const asking_for gone("moved: cancel 12 during");
+    const bt::report found = bt::everywhere(uses_resource, {.name = "moved"});
+    CHECK(!found.ok());
+    CHECK(found.text().find("'cancel 12 during' did not happen") != std::string::npos);
+  }
+  for (const char* impossible : {"moved: fail 3 number 5", "moved: disturb 3 before"}) {
+    CAPTURE(impossible);
+    const asking_for nonsense(impossible);
+    CHECK_THROWS_AS(static_cast<void>(bt::everywhere(uses_resource, {.name = "moved"})), b::misuse_error);
+  }
+}
+
+TEST_CASE("everywhere: each run begins at the same time of the day") {
+  const bt::report found = bt::everywhere([]() -> b::task<> {
+    if (b::now().time_since_epoch() % 2s == 0s) co_await nap(1s);
+    co_await nap(3s);
+  });
+  CHECK_MESSAGE(found.ok(), found.text());
+}
+
+TEST_CASE(
+    "everywhere: rules, disturbances and scenarios that throw are findings, not the end of the driver") {
+  const bt::report by_rule = bt::cancel_everywhere([](bt::stage& s) -> b::task<> {
+    s.expect("throws", []() -> bool { throw 7; });
+    co_await nap(1s);
+  });
+  REQUIRE(by_rule.findings.size() == 1);
+  CHECK(by_rule.findings[0].what.find("the rule 'throws'") != std::string::npos);
+
+  const bt::report by_disturbance = bt::disturb_everywhere([](bt::stage& s) -> b::task<> {
+    s.disturbance([] { throw std::runtime_error("no network to cut"); });
+    co_await nap(1s);
+  });
+  REQUIRE(!by_disturbance.findings.empty());
+  CHECK(by_disturbance.findings[0].rule == bt::rules::disturbance);
+  CHECK(by_disturbance.findings[0].what.find("no network to cut") != std::string::npos);
+
+  struct refuses {
+    BELAY_CORO_WRAPPER b::task<> operator()() { throw std::runtime_error("no world today"); }
+  };
+  const bt::report by_scenario = bt::cancel_everywhere(refuses());
+  REQUIRE(by_scenario.findings.size() == 1);
+  CHECK(by_scenario.findings[0].rule == bt::rules::undisturbed);
+}
+
+TEST_CASE("everywhere: a long undisturbed run is no endless one") {
+  const bt::report found = bt::everywhere(
+      []() -> b::task<> {
+        for (int i = 0; i < 20'000; ++i) co_await nap(1s);
+      },
+      {.only = [](const bt::await_info& where) { return where.number == 1; }});
+  CHECK_MESSAGE(found.ok(), found.text());
 }
 
 TEST_CASE("no_leaks, no_lost_errors: reports for tests that drive a loop themselves") {

@@ -6,7 +6,6 @@
 #include <belay/core/task_function.hpp>
 #include <concepts>
 #include <functional>
-#include <memory>
 #include <utility>
 
 namespace belay::testing {
@@ -23,12 +22,16 @@ class scenario {
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, scenario> && !std::invocable<F&, stage&> &&
              std::invocable<F&>)
-  scenario(F fn)
-      : call_([kept = std::make_shared<F>(std::move(fn))](stage&) -> task<> { co_await (*kept)(); }) {}
+  scenario(F fn) : call_(without_stage<F>{std::move(fn)}) {}
 
   [[nodiscard]] BELAY_CORO_WRAPPER task<> operator()(stage& world) const { return call_(world); }
 
  private:
+  template <class F>
+  struct without_stage {
+    F fn;
+    BELAY_CORO_WRAPPER task<> operator()(stage&) { return fn(); }
+  };
   mutable task_function<task<>(stage&)> call_;
 };
 

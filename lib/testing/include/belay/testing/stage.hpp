@@ -65,7 +65,7 @@ class stage {
   /// back, caches that wait for a value which nobody loads. It must succeed. At the most one; a later call replaces it.
   void afterwards(task_function<task<>()> use, std::source_location where = std::source_location::current());
 
-  /// For `disturb_everywhere`: what happens at the chosen await. Called on the loop's thread, between two turns.
+  /// For `disturb_everywhere`: what happens at the chosen await. Called on the loop's thread, between two turns; it must not throw.
   void disturbance(std::function<void()> happens) { disturbance_ = std::move(happens); }
 
   /// Runs `op` without numbering its awaits: for what the scenario needs, but does not test. A cancellation from outside reaches it.

@@ -238,7 +238,12 @@ child_node<T>& adopt_task(group_core& owner, task<T>&& work, std::source_locatio
   made& child = make_node<made>();
   child.destroy = &destroy_node<made>;
   child.result = &child.value;
-  carry_locals(owner.inner_scope(), work);
+  try {
+    carry_locals(owner.inner_scope(), work);
+  } catch (...) {
+    destroy_node<made>(child);
+    throw;
+  }
   prepare_node(child, task_access::release(work), where);
   owner.adopt(child);
   return child;
