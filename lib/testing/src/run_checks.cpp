@@ -167,6 +167,12 @@ void run_driver::check_left() {
   for (const seen_semaphore& one : semaphores_) {
     const std::size_t out = one.at->permits() - one.at->free();
     permits_out_ += out;
+    if (one.at->waiting() != 0) {
+      const std::string line = std::to_string(one.at->waiting()) + " in the line of " +
+                               to_text(awaited{"semaphore", one.name.c_str()}) +
+                               " who are not there any more";
+      add(rules::nothing_left, line, {line});
+    }
     if (out == 0) continue;
     std::string text = std::to_string(out) + " of " + std::to_string(one.at->permits()) + " permits of " +
                        to_text(awaited{"semaphore", one.name.c_str()}) + ", acquired at ";

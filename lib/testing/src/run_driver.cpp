@@ -26,32 +26,10 @@ namespace belay::testing {
 run_driver::~run_driver() = default;
 
 void run_driver::begin(const plan& what, const std::vector<await_point>* expected, bool log) {
+  static_cast<run_state&>(*this) = run_state();
   plan_ = &what;
   expected_ = expected;
   log_ = log;
-  points_.clear();
-  awaited_.clear();
-  open_.clear();
-  others_.clear();
-  findings_.clear();
-  done_ = 0;
-  injected_.clear();
-  subject_ = nullptr;
-  waiting_ = nullptr;
-  target_ = nullptr;
-  ended_ = outcome<void>();
-  has_ended_ = false;
-  late_.clear();
-  turns_ = 0;
-  runs_for_ever_ = false;
-  abandoned_ = false;
-  stuck_.clear();
-  deadlocked_ = false;
-  different_.clear();
-  disturbance_failed_.clear();
-  semaphores_.clear();
-  afterwards_ = nullptr;
-  permits_out_ = 0;
   if (loop_ == nullptr || !loop_is_clean_) loop_ = std::make_unique<test_loop>(rules_->loop);
   loop_is_clean_ = false;
   // Each run begins at the same time of the day.
@@ -127,6 +105,22 @@ void run_driver::for_chain(const detail::frame& from, Visit visit) const {
   }
 }
 
+std::vector<std::size_t> run_driver::chain_from(const detail::frame& from) const {
+  std::vector<std::size_t> all;
+  for_chain(from, [&all](std::size_t outer) {
+    all.push_back(outer);
+    return true;
+  });
+  return all;
+}
+
+void run_driver::goes_deeper(const detail::frame& inner) {
+  for_chain(inner, [this](std::size_t outer) {
+    points_[outer - 1].goes_deeper = true;
+    return false;  // those around it are known to
+  });
+}
+
 await_point& run_driver::number(detail::node& task, detail::frame& at, const awaited& what) {
   await_point& point = points_.emplace_back();
   point.number = points_.size();
@@ -138,10 +132,7 @@ await_point& run_driver::number(detail::node& task, detail::frame& at, const awa
   // A new await of the task for which something was due: the operation before it did not wait after all.
   if (target_ == &task) target_ = nullptr;
   waiting_ = nullptr;
-  for_chain(at, [this](std::size_t outer) {
-    points_[outer - 1].goes_deeper = true;
-    return false;
-  });
+  goes_deeper(at);
   return point;
 }
 
@@ -188,11 +179,7 @@ const injection* run_driver::due(const await_point& point, detail::node& task, d
       shield = static_cast<const detail::deadline_scope*>(walk)->where();
   }
   injected_.resize(done_);  // one that was due before and could not act
-  injected_.push_back({point, stack_of(at, task, subject_->base), {}, {}, &task, shield});
-  for_chain(at, [this](std::size_t outer) {
-    injected_.back().chain.push_back(outer);
-    return true;
-  });
+  injected_.push_back({point, stack_of(at, task, subject_->base), {}, chain_from(at), &task, shield});
   return &step;
 }
 
@@ -266,11 +253,7 @@ void run_driver::at_leaf(await_point& point, detail::node& task, detail::frame& 
       task.cancel_pending()) {
     injected& last = injected_.back();
     last.stopped_at = stack_of(leaf, task, subject_->base);
-    last.chain.clear();
-    for_chain(leaf, [&last](std::size_t outer) {
-      last.chain.push_back(outer);
-      return true;
-    });
+    last.chain = chain_from(leaf);
   }
   waiting_ = &task;
   waiting_at_ = point.number;
@@ -290,10 +273,7 @@ detail::watch::verdict run_driver::at_task(detail::node& task, detail::frame& pa
   verdict told;
   if (child.how == detail::delivery::intercept) {
     awaited_.erase(&child);  // another one may have been there before
-    for_chain(parent, [this](std::size_t outer) {
-      points_[outer - 1].goes_deeper = true;
-      return false;
-    });
+    goes_deeper(parent);
     return told;
   }
   await_point& point = number(task, parent, {"a coroutine", ""});

@@ -32,7 +32,67 @@ struct run_rules {
   std::source_location where;  // of the driver's call
 };
 
-class run_driver final : public detail::watch {
+// What belongs to one run; the next one begins with a new one.
+struct run_state {
+  struct awaited_frame {
+    const detail::frame* parent;
+    std::size_t point;
+  };
+  struct open_resource {
+    void (*tell)(detail::resource_frame&, exit_status) noexcept;  // its own
+    std::vector<std::source_location> opened_at;
+  };
+  // What was done where.
+  struct injected {
+    await_point point;
+    std::vector<std::source_location> stack;
+    // Where a cancel that came after the operation had finished made the task stop; empty: it did not.
+    std::vector<std::source_location> stopped_at;
+    std::vector<std::size_t> chain;  // see chain()
+    const detail::node* task = nullptr;
+    std::source_location shield;  // of the outermost one over it
+  };
+  struct seen_semaphore {
+    semaphore* at;
+    std::string name;
+    std::vector<std::source_location> acquired_at;
+  };
+  const plan* plan_ = nullptr;
+  const std::vector<await_point>* expected_ = nullptr;
+  bool log_ = false;
+  std::vector<await_point> points_;
+  std::unordered_map<const detail::frame*, awaited_frame> awaited_;
+  std::vector<std::string> others_;
+  std::vector<finding> findings_;
+  std::size_t done_ = 0;  // steps of the plan
+  std::vector<injected> injected_;
+  detail::node* subject_ = nullptr;
+  detail::scope* outside_ = nullptr;
+  detail::node* waiting_ = nullptr;  // the task whose turn this is, since it reached its latest await
+  std::size_t waiting_at_ = 0;
+  stage* world_ = nullptr;
+  detail::node* target_ = nullptr;  // a cancel or a disturbance is due when this task ...
+  moment target_when_ = moment::before;
+  outcome<void> ended_;
+  time_point began_at_;
+  time_point injected_at_;
+  time_point ended_at_;
+  bool has_ended_ = false;
+  std::vector<std::string> late_;  // who was still waiting when the time was over
+  std::size_t turns_ = 0;
+  bool runs_for_ever_ = false;
+  bool abandoned_ = false;
+  std::vector<std::string> stuck_;
+  bool deadlocked_ = false;
+  detail::scope* afterwards_ = nullptr;
+  std::string disturbance_failed_;
+  std::string different_;  // how the run differs from the expected one
+  std::unordered_map<detail::resource_frame*, open_resource> open_;
+  std::vector<seen_semaphore> semaphores_;
+  std::size_t permits_out_ = 0;
+};
+
+class run_driver final : public detail::watch, private run_state {
  public:
   explicit run_driver(const scenario& what, const run_rules& rules) : scenario_(&what), rules_(&rules) {}
   run_driver(const run_driver&) = delete;
@@ -63,22 +123,6 @@ class run_driver final : public detail::watch {
   void keep_as_normal() { normal_permits_out_ = permits_out_; }
 
  private:
-  // What was done where.
-  struct injected {
-    await_point point;
-    std::vector<std::source_location> stack;
-    // Where a cancel that came after the operation had finished made the task stop; empty: it did not.
-    std::vector<std::source_location> stopped_at;
-    std::vector<std::size_t> chain;  // see chain()
-    const detail::node* task = nullptr;
-    std::source_location shield;  // of the outermost one over it
-  };
-  struct seen_semaphore {
-    semaphore* at;
-    std::string name;
-    std::vector<std::source_location> acquired_at;
-  };
-
   void at_wait(detail::node& task, detail::frame& leaf, operation& op) override;
   void at_yield(detail::node& task, detail::frame& leaf) noexcept override;
   verdict at_task(detail::node& task, detail::frame& parent, detail::frame& child) noexcept override;
@@ -98,6 +142,9 @@ class run_driver final : public detail::watch {
   // Calls `visit(number)` for the awaits of coroutines that led to `from`, innermost first, until it says false.
   template <class Visit>
   void for_chain(const detail::frame& from, Visit visit) const;
+  [[nodiscard]] std::vector<std::size_t> chain_from(const detail::frame& from) const;
+  // The coroutine that is awaited around `inner` awaits something itself.
+  void goes_deeper(const detail::frame& inner);
   void at_leaf(await_point& point, detail::node& task, detail::frame& leaf);
   [[nodiscard]] const injection* due(const await_point& point, detail::node& task, detail::frame& at);
   // The next step of the plan is being done, now.
@@ -126,50 +173,7 @@ class run_driver final : public detail::watch {
   bool loop_is_clean_ = false;
   std::size_t normal_turns_ = 0;
   std::size_t normal_permits_out_ = 0;
-
-  // of one run
-  const plan* plan_ = nullptr;
-  const std::vector<await_point>* expected_ = nullptr;
-  bool log_ = false;
-  std::vector<await_point> points_;
-  struct awaited_frame {
-    const detail::frame* parent;
-    std::size_t point;
-  };
-  std::unordered_map<const detail::frame*, awaited_frame> awaited_;
   bool note_others_ = false;
-  std::vector<std::string> others_;
-  std::vector<finding> findings_;
-  std::size_t done_ = 0;  // steps of the plan
-  std::vector<injected> injected_;
-  detail::node* subject_ = nullptr;
-  detail::scope* outside_ = nullptr;
-  detail::node* waiting_ = nullptr;  // the task whose turn this is, since it reached its latest await
-  std::size_t waiting_at_ = 0;
-  stage* world_ = nullptr;
-  detail::node* target_ = nullptr;  // a cancel or a disturbance is due when this task ...
-  moment target_when_ = moment::before;
-  outcome<void> ended_;
-  time_point began_at_;
-  time_point injected_at_;
-  time_point ended_at_;
-  bool has_ended_ = false;
-  std::vector<std::string> late_;  // who was still waiting when the time was over
-  std::size_t turns_ = 0;
-  bool runs_for_ever_ = false;
-  bool abandoned_ = false;
-  std::vector<std::string> stuck_;
-  bool deadlocked_ = false;
-  detail::scope* afterwards_ = nullptr;
-  std::string disturbance_failed_;
-  std::string different_;  // how the run differs from the expected one
-  struct open_resource {
-    void (*tell)(detail::resource_frame&, exit_status) noexcept;  // its own
-    std::vector<std::source_location> opened_at;
-  };
-  std::unordered_map<detail::resource_frame*, open_resource> open_;
-  std::vector<seen_semaphore> semaphores_;
-  std::size_t permits_out_ = 0;
 };
 
 }  // namespace belay::testing
