@@ -6,13 +6,10 @@
 #include <belay/core/map.hpp>
 #include <belay/core/race.hpp>
 #include <belay/core/settle.hpp>
-#include <belay/testing/everywhere.hpp>
-#include <doctest/doctest.h>
 
-#include "support.hpp"
+#include "driven.hpp"
 
 using namespace core_tests;
-namespace t = belay::testing;
 
 namespace {
 
@@ -26,7 +23,6 @@ struct world {
   int closed = 0;
   int begun = 0;  // cleanups that have to run
   int cleaned = 0;
-  bool finished = false;
 };
 
 b::managed<int> opens(world& w) {
@@ -221,42 +217,10 @@ world& make_world(t::stage& s) {
            [&w](const t::run_end& how) { return w.opened == w.closed || how.failed_in_cleanup; });
   s.expect("what was begun was cleaned up, unless that failed",
            [&w](const t::run_end& how) { return w.begun == w.cleaned || how.failed_in_cleanup; });
-  s.expect("undisturbed, it comes to its end",
-           [&w](const t::run_end& how) { return how.injected || w.finished; });
   return w;
 }
-t::scenario alone(scenario run) {
-  return [run](t::stage& s) -> b::task<> {
-    world& w = make_world(s);
-    co_await run(w);
-    w.finished = true;
-  };
-}
-t::scenario in_a_cancelled_group(scenario run) {
-  return [run](t::stage& s) -> b::task<> {
-    world& w = make_world(s);
-    co_await b::with_group([&](b::group& g) -> b::task<> {
-      s.disturbance([&g] { g.cancel(); });
-      co_await run(w);
-      s.disturbance({});
-    });
-    co_await b::yield();
-    w.finished = true;
-  };
-}
-
-// `sink`: errors may go to the sink, because there is a value beside them (race, any), or because that is the policy.
-enum class lost : bool { none, to_the_sink };
 void check(const char* name, scenario run, lost errors = lost::to_the_sink) {
-  const bool allow = errors == lost::to_the_sink;
-  const t::report everywhere = t::everywhere(alone(run), {.name = name, .allow_lost_errors = allow});
-  CHECK(everywhere.awaits > 0);
-  CHECK_MESSAGE(everywhere.ok(), everywhere.text());
-  const t::report explored = t::explore(alone(run), 200, {.name = name, .allow_lost_errors = allow});
-  CHECK_MESSAGE(explored.ok(), explored.text());
-  const t::report group =
-      t::disturb_everywhere(in_a_cancelled_group(run), {.name = name, .allow_lost_errors = allow});
-  CHECK_MESSAGE(group.ok(), group.text());
+  drive(name, [run](t::stage& s) -> b::task<> { co_await run(make_world(s)); }, errors);
 }
 
 }  // namespace

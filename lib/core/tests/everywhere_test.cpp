@@ -4,13 +4,10 @@
 #include <belay/core/all.hpp>
 #include <belay/core/finally.hpp>
 #include <belay/core/thread.hpp>
-#include <belay/testing/everywhere.hpp>
-#include <doctest/doctest.h>
 
-#include "support.hpp"
+#include "driven.hpp"
 
 using namespace core_tests;
-namespace t = belay::testing;
 
 namespace {
 
@@ -29,7 +26,6 @@ struct world {
   b::semaphore permits{2, "permits"};
   b::event ready{"ready"};
   b::event taken{"taken"};
-  bool finished = false;
 };
 
 b::managed<int> opens(world& w, b::duration each = 1s) {
@@ -310,82 +306,11 @@ world& make_world(t::stage& s) {
   });
   s.expect("no permit is out, and nobody waits for one",
            [&w] { return w.permits.free() == 2 && w.permits.waiting() == 0; });
-  s.expect("undisturbed, it comes to its end",
-           [&w](const t::run_end& how) { return how.injected || w.finished; });
   return w;
 }
 
-t::scenario alone(scenario run) {
-  return [run](t::stage& s) -> b::task<> {
-    world& w = make_world(s);
-    co_await run(w);
-    w.finished = true;
-  };
-}
-
-// In a group that is cancelled at the chosen await; what comes after the group goes on.
-t::scenario in_a_cancelled_group(scenario run) {
-  return [run](t::stage& s) -> b::task<> {
-    world& w = make_world(s);
-    co_await b::with_group([&](b::group& g) -> b::task<> {
-      s.disturbance([&g] { g.cancel(); });
-      co_await run(w);
-      s.disturbance({});
-    });
-    co_await b::yield();
-    w.finished = true;
-  };
-}
-
-// Beside a task that fails at the chosen await: its error comes out, bare.
-t::scenario beside_a_failing_task(scenario run) {
-  return [run](t::stage& s) -> b::task<> {
-    world& w = make_world(s);
-    auto& fault = s.make<b::event>("fault");
-    s.disturbance([&fault] { fault.set(); });
-    s.expect("the error of the task is the error", [&fault](const t::run_end& how) {
-      return !fault.is_set() || how.failure.message() == "the task beside it";
-    });
-    co_await b::with_group([&](b::group& g) -> b::task<> {
-      const auto fails_when = [](b::event& told) -> b::task<> {
-        co_await told.wait();
-        throw boom("the task beside it");
-      };
-      b::child<void> beside = g.spawn(fails_when, std::ref(fault));
-      co_await run(w);
-      beside.cancel();
-    });
-    w.finished = true;
-  };
-}
-
-// By a deadline at every moment of the scenario's virtual time.
-void check_deadlines(scenario run) {
-  bool finished = false;
-  for (b::duration limit = 0s; !finished; limit += 500ms) {
-    REQUIRE(limit < 1h);
-    const auto limited = [run, limit, &finished](t::stage& s) -> b::task<> {
-      world& w = make_world(s);
-      finished = (co_await b::move_on_after(limit, run(w))).has_value();
-      w.finished = true;
-    };
-    const t::report found = t::explore(limited, 1, {.inject = false});
-    CHECK_MESSAGE(found.ok(), found.text());
-  }
-}
-
 void check(const char* name, scenario run) {
-  constexpr std::uint64_t seeds = 200;
-  const t::report everywhere = t::everywhere(alone(run), {.name = name});
-  CHECK(everywhere.awaits > 0);
-  CHECK_MESSAGE(everywhere.ok(), everywhere.text());
-  const t::report explored = t::explore(alone(run), seeds, {.name = name});
-  CHECK_MESSAGE(explored.ok(), explored.text());
-  const t::report group = t::disturb_everywhere(in_a_cancelled_group(run), {.name = name});
-  CHECK_MESSAGE(group.ok(), group.text());
-  const t::report sibling = t::disturb_everywhere(beside_a_failing_task(run), {.name = name});
-  CHECK_MESSAGE(sibling.ok(), sibling.text());
-  check_deadlines(run);
+  drive(name, [run](t::stage& s) -> b::task<> { co_await run(make_world(s)); });
 }
 
 }  // namespace
