@@ -165,7 +165,6 @@ void loop::state::run_until_ended(detail::node& main_node) {
     if (detail::node* task = rt.ready_head; task != nullptr) [[likely]] {
       rt.ready_head = task->next_ready;
       if (rt.ready_head == nullptr) rt.ready_tail = nullptr;
-      --rt.ready_count;
       detail::run_node(rt, *task);
       if (++since_look < tasks_between_looks) [[likely]]
         continue;

@@ -65,7 +65,7 @@ void end_node(runtime& rt, node& task) noexcept {
 
 // The outcome of `ended` is set. Closes what it opened, destroys it, and tells its awaiter; goes on outwards as long as
 // awaiting frames are ended by it too. Iterative, so that the depth of a chain does not matter.
-void settle(runtime& rt, frame& first) noexcept {
+[[gnu::noinline]] void settle(runtime& rt, frame& first) noexcept {
   frame* ended = &first;
   for (;;) {
     if (ended->cleanups != nullptr) {
@@ -310,7 +310,6 @@ group_core::~group_core() {
     }
     *walk = task.next_ready;
     if (rt.ready_tail == &task) rt.ready_tail = before;
-    --rt.ready_count;
     --rt.live_nodes;
     task.base.detach();
     task.leaf->handle.destroy();

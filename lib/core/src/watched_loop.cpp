@@ -10,7 +10,12 @@ namespace belay {
 
 detail::node* loop::state::take_ready() noexcept {
   if (rt.ready_head == nullptr) return nullptr;
-  std::size_t skip = order && rt.ready_count > 1 ? order->below(rt.ready_count) : 0;
+  std::size_t skip = 0;
+  if (order && rt.ready_head->next_ready != nullptr) {
+    std::size_t ready = 0;
+    for (const detail::node* walk = rt.ready_head; walk != nullptr; walk = walk->next_ready) ++ready;
+    skip = order->below(ready);
+  }
   detail::node* before = nullptr;
   detail::node* taken = rt.ready_head;
   for (; skip != 0; --skip) {
@@ -19,7 +24,6 @@ detail::node* loop::state::take_ready() noexcept {
   }
   (before != nullptr ? before->next_ready : rt.ready_head) = taken->next_ready;
   if (rt.ready_tail == taken) rt.ready_tail = before;
-  --rt.ready_count;
   return taken;
 }
 

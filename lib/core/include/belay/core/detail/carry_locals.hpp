@@ -24,13 +24,17 @@ task<T> with_bindings(ref<binding> all, task<T> op) {
   }
 }
 
+template <class T>
+[[gnu::noinline]] void carry_present_locals(const scope& owner, task<T>& work) {
+  binding* mine = current_bindings();
+  if (mine != bindings_of(owner)) work = with_bindings(ref<binding>::share(mine), std::move(work));
+}
+
 // Gives `work`, which is to be a task below `owner`, the values of the running task.
 template <class T>
 void carry_locals(const scope& owner, task<T>& work) {
-  if (!any_locals.load(std::memory_order_relaxed)) [[likely]]
-    return;
-  binding* mine = current_bindings();
-  if (mine != bindings_of(owner)) work = with_bindings(ref<binding>::share(mine), std::move(work));
+  if (any_locals.load(std::memory_order_relaxed)) [[unlikely]]
+    carry_present_locals(owner, work);
 }
 
 }  // namespace belay::detail

@@ -196,7 +196,6 @@ struct runtime {
   char* stack_limit = nullptr;  // nest no deeper than this address (stacks grow downwards here)
   node* ready_head = nullptr;
   node* ready_tail = nullptr;
-  std::size_t ready_count = 0;
   std::size_t live_nodes = 0;
   std::uint32_t coarse_now = 0;  // when the loop last looked at its clock
   timer_wheel* timers = nullptr;
@@ -224,7 +223,6 @@ struct runtime {
       ready_head = &task;
     }
     ready_tail = &task;
-    ++ready_count;
   }
   void next(step what, frame& target) noexcept {
     next_step = what;
