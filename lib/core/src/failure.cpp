@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 #include <unordered_set>
 
 namespace belay {
@@ -62,14 +63,18 @@ failure_record* runtime::find_recent(const std::exception_ptr& exception) const 
 }
 
 void append_trace(failure_record& record, std::source_location place) noexcept {
-  constexpr std::size_t most_rows = 256;  // a runaway recursion must not fill the memory with its trace
-  if (place.line() == 0 || record.trace.size() >= most_rows) return;
-  try {
-    if (record.trace.empty()) record.trace.reserve(16);
-    record.trace.push_back(place);
-  } catch (const std::bad_alloc&) {
-    return;  // without memory the story gets shorter; the error itself is kept
-  }
+  if (place.line() != 0) record.trace.push_back(place);
+}
+
+bool trace_rows::grow() noexcept {
+  if (room_ >= most) return false;
+  const unsigned room = std::min(room_ * 4, most);
+  std::unique_ptr<std::source_location[]> larger(new (std::nothrow) std::source_location[room]);
+  if (!larger) return false;
+  std::ranges::copy(view(), larger.get());
+  more_ = std::move(larger);
+  room_ = room;
+  return true;
 }
 
 void rethrow_record(const ref<failure_record>& record) {
@@ -138,7 +143,7 @@ const std::exception_ptr& failure::exception() const noexcept {
 
 std::span<const std::source_location> failure::trace() const noexcept {
   if (!record_) return {};
-  return record_->trace;
+  return record_->trace.view();
 }
 
 std::span<const failure> failure::attached() const noexcept {

@@ -3,9 +3,9 @@
 // The shared record behind a `failure`.
 
 #include <belay/core/detail/ref.hpp>
+#include <belay/core/detail/trace_rows.hpp>
 #include <atomic>
 #include <exception>
-#include <source_location>
 #include <string>
 #include <vector>
 
@@ -21,7 +21,7 @@ class failure_record final : public refcounted {
   ~failure_record() override;
 
   std::exception_ptr exception;
-  std::vector<std::source_location> trace;
+  trace_rows trace;
   std::vector<failure> attached;
   std::vector<std::string> notes;
   std::atomic<bool> observed{false};
