@@ -17,9 +17,9 @@ class event {
   void reset() noexcept { set_ = false; }
   [[nodiscard]] bool is_set() const noexcept { return set_; }
 
-  class awaiter final : public detail::list_wait {
+  class awaiter final : public detail::prompt_wait<awaiter> {
    public:
-    explicit awaiter(event& on) noexcept : list_wait(on.waiters_), on_(&on) {}
+    explicit awaiter(event& on) noexcept : prompt_wait(on.waiters_), on_(&on) {}
     // A cancellation that was requested before acts even if the event is set.
     [[nodiscard]] bool await_ready() const noexcept { return on_->set_ && !cancel_pending(); }
     void await_resume() const noexcept {}
@@ -27,13 +27,6 @@ class event {
     [[nodiscard]] bool try_now() const noexcept { return on_->set_; }
 
    private:
-    void start() override {
-      if (on_->set_) {
-        complete();
-      } else {
-        enqueue();
-      }
-    }
     event* on_;
   };
   /// Waits until the event is set. Cancellation: stops waiting; nothing is lost.

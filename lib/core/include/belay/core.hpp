@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// All of core in one include. What it costs to compile: tools/include_cost.
+
+#include <belay/core/all.hpp>
+#include <belay/core/barrier.hpp>
+#include <belay/core/cancel.hpp>
+#include <belay/core/channel.hpp>
+#include <belay/core/child.hpp>
+#include <belay/core/condition.hpp>
+#include <belay/core/error.hpp>
+#include <belay/core/event.hpp>
+#include <belay/core/exit_stack.hpp>
+#include <belay/core/failure.hpp>
+#include <belay/core/finally.hpp>
+#include <belay/core/group.hpp>
+#include <belay/core/group_options.hpp>
+#include <belay/core/loop.hpp>
+#include <belay/core/managed.hpp>
+#include <belay/core/map.hpp>
+#include <belay/core/mutex.hpp>
+#include <belay/core/operation.hpp>
+#include <belay/core/outcome.hpp>
+#include <belay/core/race.hpp>
+#include <belay/core/reactor.hpp>
+#include <belay/core/run.hpp>
+#include <belay/core/select.hpp>
+#include <belay/core/semaphore.hpp>
+#include <belay/core/settle.hpp>
+#include <belay/core/shared_mutex.hpp>
+#include <belay/core/signals.hpp>
+#include <belay/core/single_flight.hpp>
+#include <belay/core/sleep.hpp>
+#include <belay/core/task.hpp>
+#include <belay/core/task_function.hpp>
+#include <belay/core/task_local.hpp>
+#include <belay/core/task_status.hpp>
+#include <belay/core/task_tree.hpp>
+#include <belay/core/thread.hpp>
+#include <belay/core/time.hpp>
+#include <belay/core/timeout.hpp>
