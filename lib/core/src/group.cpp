@@ -80,7 +80,7 @@ void group_base::let_in() noexcept {
 
 // ---- starting
 
-starting::starting(group_base& into, std::source_location where) noexcept
+starting::starting(group_core& into, std::source_location where) noexcept
     : group_core(&child_left), into_(&into) {
   open(where, "group::start");
   inner_scope().attach_to(&into.inner_scope());

@@ -78,6 +78,7 @@ loop::loop(loop_options options) : state_(std::make_unique<state>()) {
   s.rt.loop = this;
   s.rt.time = s.options.clock != nullptr ? s.options.clock : &steady_clock();
   if (s.options.schedule_seed) s.order.emplace(*s.options.schedule_seed);
+  if (s.options.random_seed) s.numbers.emplace(*s.options.random_seed);
   s.wake_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (s.wake_fd < 0) throw std::system_error(errno, std::system_category(), "eventfd, to wake the loop");
   s.waits = std::make_unique<idle_reactor>(s.wake_fd);
@@ -98,6 +99,9 @@ void loop::install(detail::watch* driver, std::optional<std::uint64_t> schedule_
   state_->rt.watcher = driver;
   state_->order.reset();
   if (schedule_seed) state_->order.emplace(*schedule_seed);
+  state_->numbers.reset();
+  if (driver != nullptr) state_->numbers.emplace(schedule_seed.value_or(0));
+  if (driver == nullptr && state_->options.random_seed) state_->numbers.emplace(*state_->options.random_seed);
 }
 int loop::wake_fd() const noexcept { return state_->wake_fd; }
 

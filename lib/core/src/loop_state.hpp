@@ -37,6 +37,7 @@ struct loop::state {
   std::string waiting_at_deadlock;  // who waited for what
   bool abandoned = false;           // a driver gave up: tasks are left in it that will never run
   std::optional<detail::random_order> order;
+  std::optional<detail::random_order> numbers;  // for random_bits; none yet: from the machine
   std::size_t slow_jobs = 0;  // of the pool: those that were not finished after a patient wait
   std::uint64_t lost_failures = 0;
 

@@ -9,6 +9,7 @@ namespace {
 
 loop_options with_test_parts(loop_options options, belay::clock& time, std::vector<std::string>& lost) {
   options.clock = &time;
+  if (!options.random_seed) options.random_seed = options.schedule_seed.value_or(0);
   options.on_lost_failure = [&lost](const failure& what) { lost.push_back(describe(what)); };
   return options;
 }

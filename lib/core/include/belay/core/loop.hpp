@@ -28,6 +28,8 @@ struct loop_options {
   /// Ready tasks run in a random order made from this seed, the same for the same seed; none: first come, first served. With a virtual
   /// clock and no I/O, a program then does exactly the same again. Threads of `to_thread` are waited for after each turn.
   std::optional<std::uint64_t> schedule_seed = {};
+  /// Where `random_bits` begins, which spreads delays; none: somewhere else in each process.
+  std::optional<std::uint64_t> random_seed = {};
 };
 
 struct loop_statistics {

@@ -19,7 +19,7 @@ namespace belay::testing {
 ///     CHECK(loop.nothing_left());
 class test_loop {
  public:
-  /// `options.clock` and `options.on_lost_failure` are replaced.
+  /// `options.clock` and `options.on_lost_failure` are replaced; without a `random_seed`, it is the `schedule_seed`, or 0.
   explicit test_loop(loop_options options = {});
 
   /// As `loop::run`. Deadlocks are found: `deadlock_error`.

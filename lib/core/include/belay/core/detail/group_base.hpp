@@ -103,7 +103,7 @@ class group_base : public group_core {
 // A task that is getting started. It has the scope of the group, but until it says that it is ready, its end is its starter's business.
 class starting : public group_core {
  public:
-  starting(group_base& into, std::source_location where) noexcept;
+  starting(group_core& into, std::source_location where) noexcept;
   starting(const starting&) = delete;
   starting& operator=(const starting&) = delete;
   ~starting();
@@ -135,7 +135,7 @@ class starting : public group_core {
  private:
   static void child_left(group_core& self, node& task) noexcept;
 
-  group_base* into_;
+  group_core* into_;
   awaiter* waiting_ = nullptr;
   bool given_up_ = false;
   bool handed_over_ = false;
@@ -162,7 +162,7 @@ struct status_link {
 
 template <class V>
 struct start_state {
-  start_state(group_base& into, std::source_location where) noexcept : task(into, where) {}
+  start_state(group_core& into, std::source_location where) noexcept : task(into, where) {}
   start_state(const start_state&) = delete;
   start_state& operator=(const start_state&) = delete;
   ~start_state() {
