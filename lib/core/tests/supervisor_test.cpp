@@ -94,25 +94,25 @@ TEST_CASE("supervisor: permanent is always restarted, transient only after a fai
   };
   const expectation all[] = {{permanent, true, 3}, {permanent, false, 3}, {transient, true, 3},
                              {transient, false, 1}, {temporary, true, 1}, {temporary, false, 1}};
-  for (const auto& [policy, fails, starts] : all) {
-    CAPTURE(static_cast<int>(policy));
-    CAPTURE(fails);
+  for (const expectation& one : all) {
+    CAPTURE(static_cast<int>(one.policy));
+    CAPTURE(one.fails);
     b::testing::test_loop loop;
     diary in;
     b::supervisor s(in.options());
-    s.add("beside", lives, std::ref(in), 0s);
-    s.add({.name = "w", .restart = policy},
-          [fails = fails](diary& of) -> b::task<> {
+    s.add("beside", lives, std::ref(in), std::string("beside"), 0s);
+    s.add({.name = "w", .restart = one.policy},
+          [fails = one.fails](diary& of) -> b::task<> {
             ++of.starts;
             co_await b::sleep_for(1s);
             if (fails) throw boom("w");
           },
           std::ref(in));
     run_for(loop, 2500ms, s);
-    CHECK(in.starts == starts);
+    CHECK(in.starts == one.starts);
     CHECK(loop.lost_errors().empty());
-    CHECK(in.events.size() == static_cast<std::size_t>(starts - 1 + (policy == temporary && fails ? 1 : 0)));
-    CHECK(s.statistics().restarts == static_cast<std::uint64_t>(starts - 1));
+    CHECK(in.events.size() == static_cast<std::size_t>(one.starts - 1 + (one.policy == temporary && one.fails ? 1 : 0)));
+    CHECK(s.statistics().restarts == static_cast<std::uint64_t>(one.starts - 1));
   }
 }
 
