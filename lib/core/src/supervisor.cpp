@@ -236,6 +236,13 @@ task<> supervisor::run_ready(task_status<>* ready) {
                                                       where_, how.failed() ? how.failed_with() : failure());
   for (auto walk = workers_.rbegin(); walk != workers_.rend(); ++walk) {
     supervised& one = **walk;
+    if (how.cancelled() && one.handle.done()) {
+      // It ended by itself, and would have been started again: no error of a supervisor that is told to stop.
+      if (failure by_itself = row.take_end(one)) {
+        tell(worker_event::happening::given_up, row, one, std::move(by_itself));
+      }
+      continue;
+    }
     if (!co_await row.stop(one, one.options.stop_limit, why)) tell(worker_event::happening::overran, row, one, {});
   }
   co_await row.join();

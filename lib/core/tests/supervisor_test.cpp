@@ -573,3 +573,24 @@ TEST_CASE("random_bits: the same for the same seed, others for another one; misu
   CHECK(real.run(one()) != real.run(one()));
   CHECK_THROWS_AS(static_cast<void>(b::random_bits()), b::misuse_error);
 }
+
+TEST_CASE("supervisor: cancelled in the turn in which a worker fails by itself, that is told once and no error of the supervisor") {
+  for (const auto strategy : {b::restart_strategy::one_for_one, b::restart_strategy::one_for_all}) {
+    b::testing::test_loop loop;
+    diary in;
+    b::supervisor_options how = in.options();
+    how.strategy = strategy;
+    b::supervisor s(how);
+    s.add("w", fails_times, std::ref(in), std::string("w"), 1, 1s);
+    loop.run(b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn([](b::supervisor& of) -> b::task<> { co_await of.run(); }, std::ref(s));
+      co_await b::sleep_for(500ms);
+      co_await b::sleep_for(500ms);  // the worker's timer was set before this one
+      g.cancel();
+    }));
+    CHECK(in.starts == 1);
+    REQUIRE(in.events.size() == 1);
+    CHECK(in.events[0].why.message() == "w 1");
+    CHECK(loop.lost_errors().empty());
+  }
+}

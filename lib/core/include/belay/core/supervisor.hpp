@@ -72,7 +72,8 @@ class supervisor {
   ///                only ever ended with its value.) What workers fail with while they are being stopped is attached. `misuse_error` without
   ///                workers, and while it runs already.
   /// Cancellation:  stops the workers, the last one first, each when the one after it has ended or overrun its `stop_limit`; ends a restart
-  ///                delay at once. Who ends because of that is neither restarted nor counted. An error of theirs beats the cancellation.
+  ///                delay at once. Who ends because of that is neither restarted nor counted. What they fail with while they stop beats the cancellation; who
+  ///                had failed by itself before is only told.
   /// Time:          an end is dealt with when the start, or the restart of others that it belongs to, is over: what waits for another worker to
   ///                become ready should have a limit.
   [[nodiscard]] task<> run();

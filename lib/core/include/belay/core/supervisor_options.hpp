@@ -40,7 +40,7 @@ struct worker_options {
 struct worker_event {
   enum class happening : unsigned char {
     restarted,      ///< it ended, and is started again after `delay`
-    given_up,       ///< a temporary one failed; it is not started again
+    given_up,       ///< it failed and is not started again: a temporary one, or the supervisor has been told to stop
     failed_in_stop, ///< it failed while it was being stopped because of another one, or at the same time as that one
     overran,        ///< it has not stopped within its `stop_limit`; `why` is a `timeout_error`
   };
