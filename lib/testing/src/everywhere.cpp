@@ -226,15 +226,17 @@ class campaign {
 
   bool explore_all(std::uint64_t first_seed, std::uint64_t seeds, bool inject) {
     for (std::uint64_t i = 0; i < seeds; ++i) {
+      // What is done depends on the seed alone, so that one seed can be run again by itself.
+      const std::uint64_t seed = first_seed + i;
       plan what;
-      what.schedule = first_seed + i;
-      if (inject && !base_.empty() && i % 3 != 0) {
+      what.schedule = seed;
+      if (inject && !base_.empty() && seed % 3 != 0) {
         // Spread over all awaits; which one does not matter, as long as the seed tells.
         const std::size_t point =
-            1 + static_cast<std::size_t>((first_seed + i) * 0x9e3779b97f4a7c15u >> 20) % base_.size();
-        injection step{.what = i % 3 == 2 ? act::fail : act::cancel, .point = point, .or_later = true};
-        step.when = static_cast<moment>(i / 3 % 3);
-        step.which = step.what == act::fail ? static_cast<std::size_t>(i / 3) % rules_.errors.size() : 0;
+            1 + static_cast<std::size_t>(seed * 0x9e3779b97f4a7c15u >> 20) % base_.size();
+        injection step{.what = seed % 3 == 2 ? act::fail : act::cancel, .point = point, .or_later = true};
+        step.when = static_cast<moment>(seed / 3 % 3);
+        step.which = step.what == act::fail ? static_cast<std::size_t>(seed / 3) % rules_.errors.size() : 0;
         what.steps.push_back(step);
       }
       if (!run(what, nullptr)) return false;
