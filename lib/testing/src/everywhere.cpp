@@ -224,16 +224,17 @@ class campaign {
     return true;
   }
 
-  bool explore_all(std::uint64_t first_seed, std::uint64_t seeds, bool inject) {
+  bool explore_all(const explore_options& how, std::uint64_t seeds) {
+    const std::size_t within = how.inject_within != 0 ? how.inject_within : base_.size();
     for (std::uint64_t i = 0; i < seeds; ++i) {
       // What is done depends on the seed alone, so that one seed can be run again by itself.
-      const std::uint64_t seed = first_seed + i;
+      const std::uint64_t seed = how.first_seed + i;
       plan what;
       what.schedule = seed;
-      if (inject && !base_.empty() && seed % 3 != 0) {
+      if (how.inject && within != 0 && seed % 3 != 0) {
         // Spread over all awaits; which one does not matter, as long as the seed tells.
         const std::size_t point =
-            1 + static_cast<std::size_t>(seed * 0x9e3779b97f4a7c15u >> 20) % base_.size();
+            1 + static_cast<std::size_t>(seed * 0x9e3779b97f4a7c15u >> 20) % within;
         injection step{.what = seed % 3 == 2 ? act::fail : act::cancel, .point = point, .or_later = true};
         step.when = static_cast<moment>(seed / 3 % 3);
         step.which = step.what == act::fail ? static_cast<std::size_t>(seed / 3) % rules_.errors.size() : 0;
@@ -363,7 +364,7 @@ report explore(scenario what, std::uint64_t seeds, explore_options options, std:
   rules.where = where;
   campaign all(what, options.name, std::move(rules), options.most_findings, SIZE_MAX);
   if (all.replayed()) return all.take();
-  if (all.prepare(std::nullopt)) all.explore_all(options.first_seed, seeds, options.inject);
+  if (all.prepare(std::nullopt)) all.explore_all(options, seeds);
   return all.take();
 }
 

@@ -102,8 +102,10 @@ struct explore_options {
   std::string name = {};
   duration within = std::chrono::minutes(1);
   std::uint64_t first_seed = 1;
-  /// Cancels or fails at one await in two of three runs, chosen by the seed.
+  /// Cancels or fails at one await in two of three runs, chosen by the seed alone.
   bool inject = true;
+  /// ... at one of the first so many awaits; 0: of as many as the undisturbed run has. For a scenario that is longer for other seeds.
+  std::size_t inject_within = 0;
   loop_options loop = {};
   std::vector<std::exception_ptr> errors = {};
   std::function<bool(const failure&)> may_fail = {};
