@@ -208,6 +208,27 @@ b::task<> takes_permit(world& w) {
   co_await nap(w);
 }
 
+// Many want the same, and some of them stop wanting it.
+b::task<> wants_for(world& w, b::duration limit) {
+  const counted here(w.live);
+  switch (w.below(3)) {
+    case 0: static_cast<void>(co_await b::move_on_after(limit, locks(w))); break;
+    case 1: static_cast<void>(co_await b::move_on_after(limit, takes_permit(w))); break;
+    default: static_cast<void>(co_await b::move_on_after(limit, reads_and_writes(w)));
+  }
+}
+b::task<> crowds(world& w) {
+  const counted here(w.live);
+  co_await b::with_group([&w](b::group& g) -> b::task<> {
+    for (int i = 0; i < 7; ++i) g.spawn(wants_for, std::ref(w), w.some_time());
+    for (int i = 0; i < 2; ++i) {
+      b::child<void> leaves = g.spawn(wants_for, std::ref(w), 1h);
+      co_await nap(w);
+      leaves.cancel();
+    }
+  });
+}
+
 struct item {
   explicit item(int& live) : alive(live) {}
   counted alive;
@@ -237,8 +258,12 @@ b::task<> talks(world& w) {
     g.spawn(produces, std::ref(w), line.new_sender(), std::ref(sent));
     g.spawn(produces, std::ref(w), line.new_sender(), std::ref(sent));
     g.spawn(consumes, std::ref(w), line.new_receiver(), std::ref(received));
-    if (w.below(2) == 0) g.spawn(consumes, std::ref(w), line.new_receiver(), std::ref(received));
-    co_return;
+    // These leave in the middle; what they were given goes to the others.
+    for (int i = 0; i < 2; ++i) {
+      b::child<void> leaves = g.spawn(consumes, std::ref(w), line.new_receiver(), std::ref(received));
+      co_await nap(w);
+      leaves.cancel();
+    }
   });
   w.require(sent == received && line.ended(), "each item is received once");
 }
@@ -317,7 +342,7 @@ b::task<> part(world& w, unsigned depth) {
   }
   --w.parts_left;
   const unsigned inside = depth - 1;
-  switch (w.below(17)) {
+  switch (w.below(18)) {
     case 0: co_await fails(w); break;
     case 1:
     case 2: co_await in_group(w, inside); break;
@@ -329,7 +354,8 @@ b::task<> part(world& w, unsigned depth) {
     case 8: co_await uses(w, inside); break;
     case 9: co_await with_resource(w, inside); break;
     case 10: co_await locks(w); break;
-    case 11: co_await b::all(reads_and_writes(w), reads_and_writes(w), takes_permit(w), takes_permit(w)); break;
+    case 11:
+    case 17: co_await crowds(w); break;
     case 12: co_await talks(w); break;
     case 13: co_await contends(w, inside); break;
     case 14: co_await several(w, inside); break;
