@@ -6,15 +6,18 @@
 #include <belay/core/group.hpp>
 #include <belay/core/managed.hpp>
 #include <belay/core/outcome.hpp>
+#include <belay/core/periodic.hpp>
 #include <belay/core/run.hpp>
 #include <belay/core/semaphore.hpp>
 #include <belay/core/settle.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/core/supervisor.hpp>
 #include <belay/core/thread.hpp>
 #include <belay/core/timeout.hpp>
 
 #include <chrono>
 #include <cstdio>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -143,6 +146,21 @@ task<> at_most_two(std::vector<std::string> names) {
 }
 // [end]
 
+// [snippet supervised]
+task<> keep_going() {
+  int crashes = 0;
+  auto tell = [](const belay::worker_event& one) {
+    std::printf("  %s: %s\n", one.worker.c_str(), one.why.message().c_str());
+  };
+  belay::supervisor workers({.most_restarts = 3, .window = 1min, .first_delay = 1ms, .on_event = tell});
+  workers.add("feed", [&crashes]() -> task<> {
+    if (++crashes <= 2) throw std::runtime_error("the line is down");
+    co_await belay::repeat(belay::every(1ms), []() -> task<> { co_await fetch("news"); });
+  });
+  co_await belay::move_on_after(200ms, workers.run());  // cancelled: the workers are stopped, last first
+}
+// [end]
+
 // [snippet except]
 task<> catch_everything() {
   try {
@@ -174,6 +192,8 @@ task<> program() {
   co_await in_a_thread();
   std::puts("Semaphore:");
   co_await at_most_two({"a", "b", "c"});
+  std::puts("supervised:");
+  co_await keep_going();
   std::puts("except:");
   co_await belay::move_on_after(5ms, catch_everything());
 }

@@ -9,7 +9,8 @@ namespace belay {
 
 schedule every(duration interval, periodic_options options, std::source_location where) {
   if (interval <= duration::zero()) {
-    throw misuse_error("every: the interval must be more than zero: it would never give others a turn", where);
+    throw misuse_error("every: the interval must be more than zero: it would never give others a turn",
+                       where);
   }
   if (options.jitter < duration::zero() || options.jitter >= interval) {
     throw misuse_error("every: the jitter must not be negative, and must be less than the interval", where);

@@ -18,7 +18,9 @@ class random_order {
     return x ^ (x >> 31);
   }
   // From 0 to `count` - 1.
-  [[nodiscard]] std::size_t below(std::size_t count) noexcept { return static_cast<std::size_t>(next() % count); }
+  [[nodiscard]] std::size_t below(std::size_t count) noexcept {
+    return static_cast<std::size_t>(next() % count);
+  }
 
  private:
   std::uint64_t state_;

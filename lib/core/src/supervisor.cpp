@@ -150,8 +150,8 @@ std::string what_became(const worker_event& of) {
   const std::string who = "supervisor '" + of.supervisor + "': worker '" + of.worker + "' ";
   switch (of.what) {
     case worker_event::happening::restarted:
-      return who + "is started again in " + seconds_text(of.delay) + " (restart " + std::to_string(of.restarts) +
-             " in its window)";
+      return who + "is started again in " + seconds_text(of.delay) + " (restart " +
+             std::to_string(of.restarts) + " in its window)";
     case worker_event::happening::given_up: return who + "is not started again";
     case worker_event::happening::failed_in_stop: return who + "failed while it was being stopped";
     case worker_event::happening::overran: break;
@@ -230,10 +230,10 @@ task<> supervisor::run_ready(task_status<>* ready) {
   outcome<void> how = co_await detail::intercept(oversee(row, ready));
 
   // From here on nothing can be cancelled, and nothing can fail: workers run.
-  const cancel_record why = how.cancelled()
-                                ? detail::effective_record(*detail::this_runtime->current->current)
-                                : cancel_record::make(cancel_reason::sibling_failed, "supervisor '" + row.path + "'",
-                                                      where_, how.failed() ? how.failed_with() : failure());
+  const cancel_record why =
+      how.cancelled() ? detail::effective_record(*detail::this_runtime->current->current)
+                      : cancel_record::make(cancel_reason::sibling_failed, "supervisor '" + row.path + "'",
+                                            where_, how.failed() ? how.failed_with() : failure());
   for (auto walk = workers_.rbegin(); walk != workers_.rend(); ++walk) {
     supervised& one = **walk;
     if (how.cancelled() && one.handle.done()) {
@@ -243,7 +243,8 @@ task<> supervisor::run_ready(task_status<>* ready) {
       }
       continue;
     }
-    if (!co_await row.stop(one, one.options.stop_limit, why)) tell(worker_event::happening::overran, row, one, {});
+    if (!co_await row.stop(one, one.options.stop_limit, why))
+      tell(worker_event::happening::overran, row, one, {});
   }
   co_await row.join();
   row.close_row();
@@ -366,9 +367,9 @@ failure supervisor::exhausted(worker_row& row, const supervised& one, failure wh
   const time_point here = now();
   forget_before(saturating_add(here, -options_.window));
   if (history_.size() < options_.most_restarts) return {};
-  std::string text = "supervisor '" + row.path + "' (level " + std::to_string(row.level) + ") gives up: worker '" +
-                     one.options.name + "' ended after " + std::to_string(history_.size()) +
-                     (history_.size() == 1 ? " restart" : " restarts");
+  std::string text = "supervisor '" + row.path + "' (level " + std::to_string(row.level) +
+                     ") gives up: worker '" + one.options.name + "' ended after " +
+                     std::to_string(history_.size()) + (history_.size() == 1 ? " restart" : " restarts");
   if (!history_.empty()) text += " in " + seconds_text(here - history_.front().when);
   text += "; allowed are " + std::to_string(options_.most_restarts) + " in " + seconds_text(options_.window);
   if (row.level > 1) {

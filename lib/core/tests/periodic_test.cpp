@@ -49,7 +49,8 @@ TEST_CASE("repeat: a fixed rate does not drift, however long a run takes") {
 TEST_CASE("repeat: a fixed delay counts from the end of the run") {
   b::testing::test_loop loop;
   runs of{loop, {500ms, 2s}};
-  CHECK(begins(loop, 7s, b::every(1s, {.pace = b::pace::fixed_delay}), of) == times{1s, 2500ms, 5500ms, 6500ms});
+  CHECK(begins(loop, 7s, b::every(1s, {.pace = b::pace::fixed_delay}), of) ==
+        times{1s, 2500ms, 5500ms, 6500ms});
   CHECK(of.ticks.back().skipped_in_all == 0);
 }
 
@@ -129,8 +130,8 @@ TEST_CASE("repeat: with on_error the error is handled, and it goes on") {
     if (++count % 2 == 1) throw boom("odd");
     co_return;
   };
-  CHECK_FALSE(
-      loop.run(b::move_on_after(4500ms, b::repeat(b::every(1s, how), fails_odd, std::ref(runs)))).has_value());
+  CHECK_FALSE(loop.run(b::move_on_after(4500ms, b::repeat(b::every(1s, how), fails_odd, std::ref(runs))))
+                  .has_value());
   CHECK(runs == 4);
   CHECK(told == trail{"odd in run 1, 1 so far", "odd in run 3, 2 so far"});
   CHECK(loop.lost_errors().empty());
@@ -182,14 +183,15 @@ TEST_CASE("repeat: under a supervisor, an error starts it anew") {
   int runs = 0;
   std::size_t restarts = 0;
   b::supervisor s({.first_delay = 0s, .on_event = [&](const b::worker_event&) { ++restarts; }});
-  s.add("purge",
-        [](int& count) -> b::task<> {
-          co_await b::repeat(b::every(1s), [&count]() -> b::task<> {
-            if (++count == 2) throw boom("second");
-            co_return;
-          });
-        },
-        std::ref(runs));
+  s.add(
+      "purge",
+      [](int& count) -> b::task<> {
+        co_await b::repeat(b::every(1s), [&count]() -> b::task<> {
+          if (++count == 2) throw boom("second");
+          co_return;
+        });
+      },
+      std::ref(runs));
   CHECK_FALSE(loop.run(b::move_on_after(4500ms, s.run())).has_value());
   CHECK(runs == 4);
   CHECK(restarts == 1);

@@ -25,7 +25,8 @@ world& make_world(t::stage& s) {
   auto& w = s.make<world>();
   s.expect("nobody is left", [&w] { return w.live == 0 && w.live_of_one == 0; });
   s.expect("never two of one worker", [&w] { return w.most_live_of_one <= 1; });
-  s.expect("every cleanup ran", [&w](const t::run_end& how) { return how.failed_in_cleanup || w.begun == w.cleaned; });
+  s.expect("every cleanup ran",
+           [&w](const t::run_end& how) { return how.failed_in_cleanup || w.begun == w.cleaned; });
   s.afterwards([&w]() -> b::task<> {
     const b::permit one = co_await w.permits.acquire();
     const b::permit two = co_await w.permits.acquire();

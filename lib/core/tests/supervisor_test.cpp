@@ -86,14 +86,15 @@ void run_for(b::testing::test_loop& loop, b::duration length, b::supervisor& wha
 
 }  // namespace
 
-TEST_CASE("supervisor: permanent is always restarted, transient only after a failure, temporary never [row 318]") {
+TEST_CASE(
+    "supervisor: permanent is always restarted, transient only after a failure, temporary never [row 318]") {
   struct expectation {
     b::restart_policy policy;
     bool fails;
     int starts;
   };
-  const expectation all[] = {{permanent, true, 3}, {permanent, false, 3}, {transient, true, 3},
-                             {transient, false, 1}, {temporary, true, 1}, {temporary, false, 1}};
+  const expectation all[] = {{permanent, true, 3},  {permanent, false, 3}, {transient, true, 3},
+                             {transient, false, 1}, {temporary, true, 1},  {temporary, false, 1}};
   for (const expectation& one : all) {
     CAPTURE(static_cast<int>(one.policy));
     CAPTURE(one.fails);
@@ -101,17 +102,19 @@ TEST_CASE("supervisor: permanent is always restarted, transient only after a fai
     diary in;
     b::supervisor s(in.options());
     s.add("beside", lives, std::ref(in), std::string("beside"), 0s);
-    s.add({.name = "w", .restart = one.policy},
-          [fails = one.fails](diary& of) -> b::task<> {
-            ++of.starts;
-            co_await b::sleep_for(1s);
-            if (fails) throw boom("w");
-          },
-          std::ref(in));
+    s.add(
+        {.name = "w", .restart = one.policy},
+        [fails = one.fails](diary& of) -> b::task<> {
+          ++of.starts;
+          co_await b::sleep_for(1s);
+          if (fails) throw boom("w");
+        },
+        std::ref(in));
     run_for(loop, 2500ms, s);
     CHECK(in.starts == one.starts);
     CHECK(loop.lost_errors().empty());
-    CHECK(in.events.size() == static_cast<std::size_t>(one.starts - 1 + (one.policy == temporary && one.fails ? 1 : 0)));
+    CHECK(in.events.size() ==
+          static_cast<std::size_t>(one.starts - 1 + (one.policy == temporary && one.fails ? 1 : 0)));
     CHECK(s.statistics().restarts == static_cast<std::uint64_t>(one.starts - 1));
   }
 }
@@ -150,12 +153,13 @@ TEST_CASE("supervisor: one_for_one, a worker that waits for its restart does not
   how.on_event = [&in](const b::worker_event& one) { in.events.push_back(one); };
   b::supervisor s(how);
   for (const char* name : {"a", "b", "c"}) {
-    s.add({.name = name, .restart = transient},
-          [](diary& of) -> b::task<> {
-            if (++of.starts <= 3) throw boom("w");
-            co_return;
-          },
-          std::ref(in));
+    s.add(
+        {.name = name, .restart = transient},
+        [](diary& of) -> b::task<> {
+          if (++of.starts <= 3) throw boom("w");
+          co_return;
+        },
+        std::ref(in));
   }
   loop.run(s.run());
   REQUIRE(in.events.size() == 3);
@@ -176,9 +180,9 @@ TEST_CASE("supervisor: one_for_all stops all others, last first, then starts all
   s.add("y", lives, std::ref(in), std::string("y"), 2s);
   s.add("z", gets_ready, std::ref(in), std::string("z"), 1s, false);
   run_for(loop, 8s, s);
-  CHECK(in.lines == trail{"start a", "start w", "start y", "start z", "ready z", "restart w", "stop z", "stop y",
-                          "stop a", "start a", "start w", "start y", "start z", "ready z", "stop z", "stop y",
-                          "stop a"});
+  CHECK(in.lines == trail{"start a", "start w", "start y", "start z", "ready z", "restart w", "stop z",
+                          "stop y", "stop a", "start a", "start w", "start y", "start z", "ready z", "stop z",
+                          "stop y", "stop a"});
   CHECK(in.events.size() == 1);
   CHECK(s.statistics().restarts == 1);
 }
@@ -196,7 +200,8 @@ TEST_CASE("supervisor: rest_for_one restarts only those added after it as well [
   s.add("z", lives, std::ref(in), std::string("z"), 0s);
   run_for(loop, 9s, s);
   CHECK(in.lines == trail{"start a", "start w", "start t", "start done", "start z", "end done", "restart w",
-                          "stop z", "stop t", "start w", "start done", "start z", "end done", "stop z", "stop a"});
+                          "stop z", "stop t", "start w", "start done", "start z", "end done", "stop z",
+                          "stop a"});
 }
 
 TEST_CASE("supervisor: two fail at the same time under one_for_all, it is one restart and no error is lost") {
@@ -206,13 +211,14 @@ TEST_CASE("supervisor: two fail at the same time under one_for_all, it is one re
   how.strategy = b::restart_strategy::one_for_all;
   b::supervisor s(how);
   for (const char* name : {"a", "b"}) {
-    s.add(name,
-          [](diary& of, std::string who) -> b::task<> {
-            const bool first = ++of.starts <= 2;
-            co_await b::sleep_for(first ? 1s : 1h);
-            throw boom(who);
-          },
-          std::ref(in), std::string(name));
+    s.add(
+        name,
+        [](diary& of, std::string who) -> b::task<> {
+          const bool first = ++of.starts <= 2;
+          co_await b::sleep_for(first ? 1s : 1h);
+          throw boom(who);
+        },
+        std::ref(in), std::string(name));
   }
   run_for(loop, 5s, s);
   CHECK(in.lines == trail{"restart a", "failed in stop b"});
@@ -221,7 +227,8 @@ TEST_CASE("supervisor: two fail at the same time under one_for_all, it is one re
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("supervisor: more restarts than allowed, it ends with the last error, bare, with history and record") {
+TEST_CASE(
+    "supervisor: more restarts than allowed, it ends with the last error, bare, with history and record") {
   b::testing::test_loop loop;
   diary in;
   b::supervisor_options how = in.options();
@@ -242,8 +249,9 @@ TEST_CASE("supervisor: more restarts than allowed, it ends with the last error, 
       for (const b::failure& one : last.attached()) before.push_back(one.message());
       CHECK(before == trail{"w 1", "w 2", "w 3"});
       REQUIRE_FALSE(last.notes().empty());
-      CHECK(last.notes().back() ==
-            "supervisor 's' (level 1) gives up: worker 'w' ended after 3 restarts in 3 s; allowed are 3 in 10 s");
+      CHECK(
+          last.notes().back() ==
+          "supervisor 's' (level 1) gives up: worker 'w' ended after 3 restarts in 3 s; allowed are 3 in 10 s");
     }
   }(s, caught));
   CHECK(caught);
@@ -287,7 +295,8 @@ TEST_CASE("supervisor: a permanent worker that only ever ends is a restart_limit
   CHECK_FALSE(in.events[0].why);
 }
 
-TEST_CASE("supervisor: cancelled, stops the workers one after the other, last first; none is restarted or counted [row 323]") {
+TEST_CASE(
+    "supervisor: cancelled, stops the workers one after the other, last first; none is restarted or counted [row 323]") {
   b::testing::test_loop loop;
   diary in;
   b::supervisor s(in.options());
@@ -306,15 +315,16 @@ TEST_CASE("supervisor: what a worker fails with while the supervisor is cancelle
   diary in;
   b::supervisor s(in.options());
   for (const char* name : {"a", "b"}) {
-    s.add(name,
-          [](std::string who) -> b::task<> {
-            co_await b::finally([]() -> b::task<> { co_await b::sleep_until(b::time_point::max()); },
-                                [&]() -> b::task<> {
-                                  co_await b::yield();
-                                  throw boom("closing " + who);
-                                });
-          },
-          std::string(name));
+    s.add(
+        name,
+        [](std::string who) -> b::task<> {
+          co_await b::finally([]() -> b::task<> { co_await b::sleep_until(b::time_point::max()); },
+                              [&]() -> b::task<> {
+                                co_await b::yield();
+                                throw boom("closing " + who);
+                              });
+        },
+        std::string(name));
   }
   b::failure why;
   loop.run([](b::supervisor& of, b::failure& out) -> b::task<> {
@@ -328,15 +338,19 @@ TEST_CASE("supervisor: what a worker fails with while the supervisor is cancelle
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("supervisor: a worker that does not stop in time is told, the next is stopped, and it is waited for") {
+TEST_CASE(
+    "supervisor: a worker that does not stop in time is told, the next is stopped, and it is waited for") {
   b::testing::test_loop loop;
   diary in;
   b::supervisor s(in.options());
   s.add("a", lives, std::ref(in), std::string("a"), 0s);
-  s.add({.name = "deaf", .stop_limit = 2s}, [](diary& of) -> b::task<> {
-    co_await b::shielded(20s, naps(10s));
-    of.lines.push_back("deaf ends");
-  }, std::ref(in));
+  s.add(
+      {.name = "deaf", .stop_limit = 2s},
+      [](diary& of) -> b::task<> {
+        co_await b::shielded(20s, naps(10s));
+        of.lines.push_back("deaf ends");
+      },
+      std::ref(in));
   run_for(loop, 1s, s);
   CHECK(in.lines == trail{"start a", "overran deaf", "stop a", "deaf ends"});
   CHECK(loop.elapsed() == 10s);
@@ -344,7 +358,8 @@ TEST_CASE("supervisor: a worker that does not stop in time is told, the next is 
   CHECK(in.events[0].why.find<b::timeout_error>() != nullptr);
 }
 
-TEST_CASE("supervisor: the first start of a worker fails, the earlier ones are stopped in reverse and run fails [row 324]") {
+TEST_CASE(
+    "supervisor: the first start of a worker fails, the earlier ones are stopped in reverse and run fails [row 324]") {
   b::testing::test_loop loop;
   diary in;
   b::supervisor s(in.options());
@@ -353,8 +368,7 @@ TEST_CASE("supervisor: the first start of a worker fails, the earlier ones are s
   s.add("c", gets_ready, std::ref(in), std::string("c"), 1s, true);
   s.add("d", gets_ready, std::ref(in), std::string("d"), 1s, false);
   CHECK_THROWS_WITH_AS(loop.run(s.run()), "c is not ready", boom);
-  CHECK(in.lines ==
-        trail{"start a", "ready a", "start b", "ready b", "start c", "stop b", "stop a"});
+  CHECK(in.lines == trail{"start a", "ready a", "start b", "ready b", "start c", "stop b", "stop a"});
   CHECK(in.events.empty());
   CHECK(in.live == 0);
   CHECK(loop.lost_errors().empty());
@@ -367,21 +381,23 @@ TEST_CASE("supervisor: a restart that fails before it is ready counts as another
   b::supervisor_options how = in.options();
   how.most_restarts = 4;
   b::supervisor s(how);
-  s.add("w",
-        [](b::task_status<>& ready, diary& of) -> b::task<> {
-          const int mine = ++of.starts;
-          co_await b::yield();
-          if (mine > 1) throw boom("start " + std::to_string(mine));
-          ready.started();
-          throw boom("run");
-        },
-        std::ref(in));
+  s.add(
+      "w",
+      [](b::task_status<>& ready, diary& of) -> b::task<> {
+        const int mine = ++of.starts;
+        co_await b::yield();
+        if (mine > 1) throw boom("start " + std::to_string(mine));
+        ready.started();
+        throw boom("run");
+      },
+      std::ref(in));
   CHECK_THROWS_WITH_AS(loop.run(s.run()), "start 5", boom);
   CHECK(in.events.size() == 4);
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("supervisor: restarts are delayed, longer each time, at random from the seed, up to a cap [row 325]") {
+TEST_CASE(
+    "supervisor: restarts are delayed, longer each time, at random from the seed, up to a cap [row 325]") {
   const auto delays = [](std::uint64_t seed) {
     b::testing::test_loop loop({.random_seed = seed});
     diary in;
@@ -443,11 +459,15 @@ TEST_CASE("supervisor: below another one, restarts multiply, and the level is to
   b::supervisor feeds(inside);
   feeds.add("w", fails_times, std::ref(in), std::string("w"), 1000, 1s);
   app.add("feeds", feeds);
-  app.add("watch", [](b::supervisor& of, trail& out) -> b::task<> {
-    const b::supervisor_statistics now = of.statistics();
-    out.push_back("level " + std::to_string(now.level) + ", " + std::to_string(now.restarts_of_all_levels) + " in all");
-    co_await b::sleep_until(b::time_point::max());
-  }, std::ref(feeds), std::ref(in.lines));
+  app.add(
+      "watch",
+      [](b::supervisor& of, trail& out) -> b::task<> {
+        const b::supervisor_statistics now = of.statistics();
+        out.push_back("level " + std::to_string(now.level) + ", " +
+                      std::to_string(now.restarts_of_all_levels) + " in all");
+        co_await b::sleep_until(b::time_point::max());
+      },
+      std::ref(feeds), std::ref(in.lines));
   b::failure why;
   loop.run([](b::supervisor& of, b::failure& out) -> b::task<> {
     b::outcome<void> how = co_await b::as_outcome(of.run());
@@ -457,7 +477,8 @@ TEST_CASE("supervisor: below another one, restarts multiply, and the level is to
   CHECK(why.find<boom>() != nullptr);
   CHECK(in.starts == 20);  // (3 + 1) * (4 + 1)
   CHECK(std::count(in.lines.begin(), in.lines.end(), "level 2, 12 in all") == 1);
-  const auto inner = std::find_if(in.events.begin(), in.events.end(), [](const auto& e) { return e.level == 2; });
+  const auto inner =
+      std::find_if(in.events.begin(), in.events.end(), [](const auto& e) { return e.level == 2; });
   REQUIRE(inner != in.events.end());
   CHECK(inner->supervisor == "app / feeds");
   CHECK(std::count_if(in.events.begin(), in.events.end(), [](const auto& e) { return e.level == 1; }) == 3);
@@ -467,7 +488,8 @@ TEST_CASE("supervisor: below another one, restarts multiply, and the level is to
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("supervisor: without on_event, the failure of each restart goes to the sink, once, and says what became of it") {
+TEST_CASE(
+    "supervisor: without on_event, the failure of each restart goes to the sink, once, and says what became of it") {
   b::testing::test_loop loop;
   diary in;
   b::supervisor s({.name = "s", .first_delay = 0s});
@@ -475,7 +497,8 @@ TEST_CASE("supervisor: without on_event, the failure of each restart goes to the
   run_for(loop, 5s, s);
   REQUIRE(loop.lost_errors().size() == 2);
   CHECK(loop.lost_errors()[0].find("w 1") != std::string::npos);
-  CHECK(loop.lost_errors()[0].find("supervisor 's': worker 'w' is started again in 0 s") != std::string::npos);
+  CHECK(loop.lost_errors()[0].find("supervisor 's': worker 'w' is started again in 0 s") !=
+        std::string::npos);
 }
 
 TEST_CASE("supervisor: on_event throws, that goes to the sink and the restart happens") {
@@ -514,13 +537,14 @@ TEST_CASE("supervisor: arguments are kept, and each start gets them anew") {
   b::testing::test_loop loop;
   std::vector<std::string> seen;
   b::supervisor s({.most_restarts = 2, .first_delay = 0s, .on_event = [](const b::worker_event&) {}});
-  s.add("w",
-        [](std::vector<std::string>& out, std::string text) -> b::task<> {
-          out.push_back(std::move(text));
-          co_await b::yield();
-          throw boom("again");
-        },
-        std::ref(seen), std::string("a text that is longer than a small string"));
+  s.add(
+      "w",
+      [](std::vector<std::string>& out, std::string text) -> b::task<> {
+        out.push_back(std::move(text));
+        co_await b::yield();
+        throw boom("again");
+      },
+      std::ref(seen), std::string("a text that is longer than a small string"));
   CHECK_THROWS_AS(loop.run(s.run()), boom);
   CHECK(seen == trail(3, "a text that is longer than a small string"));
 }
@@ -574,7 +598,8 @@ TEST_CASE("random_bits: the same for the same seed, others for another one; misu
   CHECK_THROWS_AS(static_cast<void>(b::random_bits()), b::misuse_error);
 }
 
-TEST_CASE("supervisor: cancelled in the turn in which a worker fails by itself, that is told once and no error of the supervisor") {
+TEST_CASE(
+    "supervisor: cancelled in the turn in which a worker fails by itself, that is told once and no error of the supervisor") {
   for (const auto strategy : {b::restart_strategy::one_for_one, b::restart_strategy::one_for_all}) {
     b::testing::test_loop loop;
     diary in;

@@ -47,6 +47,10 @@ void app::step(std::string name, task_function<task<>()> what) {
   steps().step(std::move(name), std::move(what));
 }
 
+void app::worker(std::string name, task_function<task<>()> work, worker_limits limits) {
+  state_->add_worker({std::move(name), std::move(work), limits, nullptr});
+}
+
 void app::route(http::method verb, std::string_view pattern, handler handle) {
   state_->routes.add(verb, pattern);
   state_->handlers.push_back(std::move(handle));
@@ -153,7 +157,7 @@ task<> app::state::end_process_after(duration limit, exit_code code) {
 duration app::state::longest_shutdown() const noexcept {
   const duration each = belay::detail::cleanup_limit();
   time_point end = saturating_add(time_point(), options.grace);
-  for (std::size_t i = 0; i != steps.size() + 2; ++i) end = saturating_add(end, each);
+  for (std::size_t i = 0; i != steps.size() + workers.size() + 2; ++i) end = saturating_add(end, each);
   return end.time_since_epoch();
 }
 
@@ -184,8 +188,8 @@ int app::state::conclude(const outcome<void>& how, const std::string& failed_ste
     if (!report.clean()) report.write_to(log);
     return exit_start_failed;
   }
-  const bool served_to_the_end = !report.reason.empty();
-  if (!served_to_the_end) report.reason = "failure";
+  const bool served_to_the_end = !report.reason.empty() && !gave_up;
+  if (report.reason.empty()) report.reason = "failure";
   if (what) log.fatal(served_to_the_end ? "shutdown_failed" : "service_failed", what);
   report.write_to(log);
   if (!served_to_the_end) return exit_start_failed;
@@ -201,13 +205,15 @@ task<> app::state::serve(resource<io::tcp_listener> listening) {
     state& self;
     ~not_serving() { self.server = nullptr; }
   } const at_end{*this};
-  co_await background.serve_within([this, listening]() -> task<> {
-    const outcome<void> how = co_await as_outcome(serve_connections(listening));
-    now = phase::draining;
-    // Also when it could not go on serving: what was answered is done in full.
-    co_await drain_background();
-    if (how.failed()) co_await fail(how.failure());
-  });
+  co_await or_fail(within_workers([this, listening]() -> task<> {
+    co_await background.serve_within([this, listening]() -> task<> {
+      const outcome<void> how = co_await as_outcome(serve_connections(listening));
+      now = phase::draining;
+      // Also when it could not go on serving: what was answered is done in full.
+      co_await drain_background();
+      if (how.failed()) co_await fail(how.failure());
+    });
+  }));
 }
 
 task<> app::state::serve_connections(resource<io::tcp_listener> listening) {

@@ -5,8 +5,10 @@
 #include <belay/core/child.hpp>
 #include <belay/core/event.hpp>
 #include <belay/core/group.hpp>
+#include <belay/core/supervisor.hpp>
 #include <belay/http/route_table.hpp>
 #include <belay/service/app.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -29,6 +31,15 @@ struct app::state {
   std::vector<error_rule> rules;  // the more derived before their bases
   std::vector<std::pair<std::string, std::function<std::size_t()>>> gauges;
   background_tasks background;
+  // Each worker is supervised by itself, so that one that fails often does not use up the restarts of others.
+  struct worker {
+    std::string name;
+    task_function<task<>()> work;
+    worker_limits limits;
+    std::unique_ptr<supervisor> keeper;  // once it runs
+  };
+  std::vector<worker> workers;
+  failure gave_up;  // what a worker failed with once too often
   // What requests in flight want to have run after their response.
   struct after_response {
     std::vector<background_work> work;
@@ -57,6 +68,12 @@ struct app::state {
                                               const http::trace_context& trace);
   // health.cpp
   void add_health_routes(app& of);
+  // workers.cpp
+  void add_worker(worker added);
+  [[nodiscard]] task<> within_workers(task_function<task<>()> body);
+  [[nodiscard]] task<> run_workers();
+  [[nodiscard]] task<> stop_workers(child<void>& running);
+  void note_worker_event(const worker_event& what);
   // app.cpp
   enum class signals : unsigned char { watched, left_alone };
   void stop(std::string reason);

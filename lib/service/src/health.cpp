@@ -19,10 +19,15 @@ void app::state::add_health_routes(app& of) {
     in_use["requests"] = requests > 0 ? requests - 1 : 0;
     for (const auto& [name, read] : gauges) in_use[name] = read();
     in_use["background"] = background.size();
+    boost::json::object kept;
+    for (const worker& one : workers) {
+      kept[one.name] = one.keeper ? one.keeper->statistics().restarts : 0;
+    }
     const char* status = now == phase::serving ? "ready" : now == phase::starting ? "starting" : "draining";
     boost::json::object body;
     body["status"] = status;
     body["in_use"] = std::move(in_use);
+    if (!kept.empty()) body["worker_restarts"] = std::move(kept);
     co_return http::response::json(
         now == phase::serving ? http::status::ok : http::status::service_unavailable,
         boost::json::serialize(body));

@@ -192,6 +192,14 @@ TEST_CASE("everywhere: background work of a program that fails") {
 
 namespace {
 
+struct counted_run {
+  explicit counted_run(int& live) noexcept : at(&live) { ++*at; }
+  counted_run(const counted_run&) = delete;
+  counted_run& operator=(const counted_run&) = delete;
+  ~counted_run() { --*at; }
+  int* at;
+};
+
 // An app and its world. An order is answered, then a mail is sent.
 struct shop {
   bt::fake_network net{{.conditions = {.delay = 1ms}}};
@@ -201,6 +209,8 @@ struct shop {
   std::size_t taken = 0;     // orders that the handler has done with
   std::size_t answered = 0;  // orders whose answer has arrived
   std::size_t mails = 0;
+  int tidied = 0;
+  int tidying = 0;  // never two, and none is left
   bool told_to_stop = false;
   std::optional<int> code;
   app of{support::options(), records.log};
@@ -209,6 +219,13 @@ struct shop {
     const auto db = of.manage("database", thing(resources, "database"));
     of.step("migrate", [db]() -> task<> { co_await belay::sleep_for(1s * *db); });
     of.manage("cache", thing(resources, "cache"));
+    of.worker("tidy", belay::every(2s),
+              [this]() -> task<> {
+                const counted_run mine(tidying);
+                co_await belay::sleep_for(1s);
+                if (++tidied == 1) throw std::runtime_error("expected");
+              },
+              {.first_delay = 0s});
     of.post("/orders", [this, db](request& r) -> task<http::response> {
       co_await belay::sleep_for(10ms * *db);
       r.run_after_response("mail", [this]() -> task<> {
@@ -230,6 +247,7 @@ shop& open_shop(stage& s) {
   });
   s.expect("all resources are closed, in order",
            [&all] { return all.resources.open.empty() && all.resources.in_order; });
+  s.expect("no worker is left", [&all] { return all.tidying == 0; });
   s.expect("each answer is followed by its mail, or by a record of why not", [&all] {
     const std::size_t followed =
         all.mails + all.told("background_task_failed") + all.told("background_task_cancelled");

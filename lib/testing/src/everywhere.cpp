@@ -233,8 +233,7 @@ class campaign {
       what.schedule = seed;
       if (how.inject && within != 0 && seed % 3 != 0) {
         // Spread over all awaits; which one does not matter, as long as the seed tells.
-        const std::size_t point =
-            1 + static_cast<std::size_t>(seed * 0x9e3779b97f4a7c15u >> 20) % within;
+        const std::size_t point = 1 + static_cast<std::size_t>(seed * 0x9e3779b97f4a7c15u >> 20) % within;
         injection step{.what = seed % 3 == 2 ? act::fail : act::cancel, .point = point, .or_later = true};
         step.when = static_cast<moment>(seed / 3 % 3);
         step.which = step.what == act::fail ? static_cast<std::size_t>(seed / 3) % rules_.errors.size() : 0;

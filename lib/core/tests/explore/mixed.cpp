@@ -292,8 +292,9 @@ b::task<> several(world& w, unsigned depth) {
       co_await settled(w, b::shielded(1h, settles_errors(w)));
       break;
     default:
-      co_await b::map(std::vector<unsigned>{depth, 0, 0},
-                      [&w](const unsigned& each) -> b::task<> { co_await part(w, each); }, 1 + w.below(2));
+      co_await b::map(
+          std::vector<unsigned>{depth, 0, 0},
+          [&w](const unsigned& each) -> b::task<> { co_await part(w, each); }, 1 + w.below(2));
   }
 }
 
@@ -319,10 +320,12 @@ b::task<> supervises(world& w) {
   b::supervisor inner({.first_delay = 0s, .on_event = [&w](const b::worker_event& one) {
                          if (one.why) w.look_at(one.why);
                        }});
-  inner.add({.name = "inmost", .restart = b::restart_policy::transient}, crashes, std::ref(w), std::ref(live_of[0]));
+  inner.add({.name = "inmost", .restart = b::restart_policy::transient}, crashes, std::ref(w),
+            std::ref(live_of[0]));
   workers.add("first", crashes, std::ref(w), std::ref(live_of[1]));
   workers.add({.name = "inner", .restart = b::restart_policy::temporary}, inner);
-  workers.add({.name = "last", .restart = b::restart_policy::transient}, crashes, std::ref(w), std::ref(live_of[2]));
+  workers.add({.name = "last", .restart = b::restart_policy::transient}, crashes, std::ref(w),
+              std::ref(live_of[2]));
   static_cast<void>(co_await b::move_on_after(4 * w.some_time(), workers.run()));
   w.require(live_of[0] + live_of[1] + live_of[2] == 0, "a supervisor leaves nobody");
 }
@@ -330,8 +333,8 @@ b::task<> repeats(world& w, unsigned depth) {
   const counted here(w.live);
   b::periodic_options how{.pace = static_cast<b::pace>(w.below(2))};
   if (w.below(2) == 0) how.on_error = [&w](const b::failure& why, const b::tick&) { w.look_at(why); };
-  static_cast<void>(
-      co_await b::move_on_after(2 * w.some_time(), b::repeat(b::every(500ms, how), part, std::ref(w), depth)));
+  static_cast<void>(co_await b::move_on_after(2 * w.some_time(),
+                                              b::repeat(b::every(500ms, how), part, std::ref(w), depth)));
 }
 
 b::task<> part(world& w, unsigned depth) {
@@ -386,7 +389,8 @@ b::task<> mixed(t::stage& s) {
 }  // namespace
 
 t::report explore_mixed(std::uint64_t from, std::uint64_t seeds) {
-  return t::explore(mixed, seeds, {.name = "mixed", .within = 10min, .first_seed = from, .inject_within = 250});
+  return t::explore(mixed, seeds,
+                    {.name = "mixed", .within = 10min, .first_seed = from, .inject_within = 250});
 }
 
 }  // namespace core_tests

@@ -16,7 +16,7 @@ namespace belay {
 
 /// From where the next tick is counted.
 enum class pace : unsigned char {
-  fixed_rate,   ///< from the first one: 12:00, 12:01, 12:02, however long a run takes. Ticks that pass during a run are skipped
+  fixed_rate,  ///< from the first one: 12:00, 12:01, 12:02, however long a run takes. Ticks that pass during a run are skipped
   fixed_delay,  ///< from the end of the run before
 };
 
@@ -24,11 +24,12 @@ enum class first_tick : unsigned char { after_interval, at_once };
 
 /// One run of something periodic; also what a handler of errors is told.
 struct tick {
-  std::uint64_t number = 0;          ///< of the run, from 1
-  time_point due{};                  ///< without the jitter
-  std::uint64_t skipped = 0;         ///< ticks that passed since the run before, during it or because the loop was busy
+  std::uint64_t number = 0;  ///< of the run, from 1
+  time_point due{};          ///< without the jitter
+  std::uint64_t skipped =
+      0;  ///< ticks that passed since the run before, during it or because the loop was busy
   std::uint64_t skipped_in_all = 0;
-  std::uint64_t failed_in_all = 0;   ///< runs whose error went to `on_error`
+  std::uint64_t failed_in_all = 0;  ///< runs whose error went to `on_error`
 };
 
 struct periodic_options {
@@ -100,9 +101,10 @@ inline constexpr bool takes_tick = std::is_invocable_v<F&, const tick&, A&...>;
 /// Lifetime:      `fn` and `args` are kept until the end, and given as lvalues; `std::ref(x)` for what is shared.
 template <class F, class... A>
 [[nodiscard]] task<> repeat(schedule when, F fn, A... args) {
-  static_assert(detail::takes_tick<F, std::unwrap_ref_decay_t<A>...> ||
-                    std::is_invocable_v<F&, std::unwrap_ref_decay_t<A>&...>,
-                "repeat(every(...), fn, args...): fn must be callable again and again with args (as lvalues)");
+  static_assert(
+      detail::takes_tick<F, std::unwrap_ref_decay_t<A>...> ||
+          std::is_invocable_v<F&, std::unwrap_ref_decay_t<A>&...>,
+      "repeat(every(...), fn, args...): fn must be callable again and again with args (as lvalues)");
   detail::ticker ticks(when);
   for (;;) {
     co_await sleep_until(ticks.next());

@@ -51,9 +51,10 @@ class supervisor {
       return add_worker(std::move(options), inner_supervisor{&fn}, true);
     } else {
       using kept = kept_worker<std::decay_t<F>, std::unwrap_ref_decay_t<A>...>;
-      static_assert(kept::with_status || kept::plain,
-                    "supervisor::add(options, fn, args...): fn must be callable again and again with what is kept (as lvalues), "
-                    "and return belay::task<>; box or std::ref what can only be moved");
+      static_assert(
+          kept::with_status || kept::plain,
+          "supervisor::add(options, fn, args...): fn must be callable again and again with what is kept (as lvalues), "
+          "and return belay::task<>; box or std::ref what can only be moved");
       return add_worker(std::move(options), kept(std::forward<F>(fn), std::forward<A>(args)...),
                         kept::with_status);
     }

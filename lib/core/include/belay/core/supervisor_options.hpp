@@ -39,17 +39,17 @@ struct worker_options {
 /// What a supervisor tells, as it happens.
 struct worker_event {
   enum class happening : unsigned char {
-    restarted,      ///< it ended, and is started again after `delay`
-    given_up,       ///< it failed and is not started again: a temporary one, or the supervisor has been told to stop
-    failed_in_stop, ///< it failed while it was being stopped because of another one, or at the same time as that one
-    overran,        ///< it has not stopped within its `stop_limit`; `why` is a `timeout_error`
+    restarted,  ///< it ended, and is started again after `delay`
+    given_up,  ///< it failed and is not started again: a temporary one, or the supervisor has been told to stop
+    failed_in_stop,  ///< it failed while it was being stopped because of another one, or at the same time as that one
+    overran,  ///< it has not stopped within its `stop_limit`; `why` is a `timeout_error`
   };
   happening what = happening::restarted;
-  std::string supervisor;     ///< the path of names: "app / workers"
-  std::size_t level = 1;      ///< of supervision: 1, below another supervisor 2, ...
+  std::string supervisor;  ///< the path of names: "app / workers"
+  std::size_t level = 1;   ///< of supervision: 1, below another supervisor 2, ...
   std::string worker;
-  belay::failure why;         ///< none when it ended with its value
-  std::size_t restarts = 0;   ///< of the supervisor within its window, with this one
+  belay::failure why;        ///< none when it ended with its value
+  std::size_t restarts = 0;  ///< of the supervisor within its window, with this one
   duration delay{};
 };
 
@@ -89,7 +89,7 @@ struct supervisor_statistics {
   std::vector<worker_statistics> workers;  ///< in the order in which they were added
   std::uint64_t restarts = 0;              ///< since it was made
   std::size_t restarts_in_window = 0;
-  std::size_t level = 0;                   ///< 0: it does not run
+  std::size_t level = 0;  ///< 0: it does not run
   /// How often a worker may be restarted before all supervisors around it have given up, each within its window: the product.
   std::size_t restarts_of_all_levels = 0;
 };

@@ -3,6 +3,8 @@
 // A service: lifespan, routes, errors, background tasks, health, graceful shutdown.
 
 #include <belay/core/loop.hpp>
+#include <belay/core/periodic.hpp>
+#include <belay/core/supervisor_options.hpp>
 #include <belay/http/server.hpp>
 #include <belay/http/status.hpp>
 #include <belay/http/trace_context.hpp>
@@ -45,16 +47,30 @@ enum exit_code : int {
   exit_forced = 130,
 };
 
+/// What happens when a worker of an app fails.
+struct worker_limits {
+  /// Restarted up to so often within `window`; then the program ends. Zero: it ends at the first failure.
+  std::size_t most_restarts = 5;
+  duration window = std::chrono::minutes(1);
+  /// See `supervisor_options`.
+  duration first_delay = std::chrono::milliseconds(100);
+  duration longest_delay = std::chrono::seconds(10);
+  /// A transient worker that returns has done its work.
+  restart_policy restart = restart_policy::transient;
+};
+
 /// A program that serves.
 ///
 ///     app accounts({.name = "accounts", .listen = {"127.0.0.1", 8080}}, log);
 ///     auto db = accounts.manage("database", db::sqlite::open("accounts.db"));
 ///     accounts.step("migrate", [db] { ... });
+///     accounts.worker("purge", every(1min), [db]() -> task<> { ... });
 ///     accounts.on_error<not_found>(http::status::not_found, "not_found");
 ///     accounts.get("/users/{id}", [db](request& r) -> task<http::response> { ... });
 ///     return accounts.run();
 ///
-/// Health: `GET /health/live`, and `GET /health/ready`, which is 503 unless it is serving, and says what is in use.
+/// Health: `GET /health/live`, and `GET /health/ready`, which is 503 unless it is serving, and says what is in use, and how often each worker
+/// was restarted.
 /// Client deadlines: `Belay-Deadline-Ms` bounds the handler; 504 when it passes.
 class app {
  public:
@@ -70,6 +86,16 @@ class app {
   }
   /// Adds a step to the start.
   void step(std::string name, task_function<task<>()> what);
+
+  /// Adds work that goes on as long as the program serves: started when all steps are open, stopped after requests and background tasks,
+  /// the last one first; each is cancelled and waited for, and overruns after one `cleanup_limit`.
+  /// A failure is a record `worker_restarted`, and the worker is started again after a delay. When it fails too often, the
+  /// program drains, closes, and ends with `exit_start_failed`, and the last error of the worker is the record `service_failed`.
+  /// Errors: `misuse_error` for an empty or doubled name, for limits out of range, and once it runs.
+  void worker(std::string name, task_function<task<>()> work, worker_limits limits = {});
+  /// Work to be done again and again: `worker("purge", every(1min), purge_expired)`. A run that fails is one failure of the worker, unless
+  /// the schedule has an `on_error`.
+  void worker(std::string name, schedule when, task_function<task<>()> work, worker_limits limits = {});
 
   /// Routes. Errors: `misuse_error` for a bad or doubled pattern. A handler lives as long as the app; several requests
   /// run it at the same time.
@@ -108,7 +134,7 @@ class app {
   /// Opens, serves until SIGTERM or SIGINT, drains, closes; see `exit_code`. A failing start is one readable record. A signal during
   /// the start cancels it. A second SIGINT cancels everything and bounds the rest by `force_after`; a third ends the process at once; a
   /// repeated SIGTERM does nothing. Whatever hangs, the process ends: `grace`, then one `cleanup_limit` for what was cancelled and
-  /// one for each step, are the longest that a shutdown takes; then it is left with `exit_unclean_shutdown`.
+  /// one for each worker and each step, are the longest that a shutdown takes; then it is left with `exit_unclean_shutdown`.
   /// Errors: `misuse_error` the second time.
   [[nodiscard]] int run();
 
