@@ -89,9 +89,13 @@ task<io::endpoint> app::wait_serving() {
 
 void app::state::stop(std::string reason) {
   if (!report.reason.empty()) return;
+  if (now == phase::starting && program != nullptr) program->cancel(cancel_reason::shutdown);
+  begin_shutdown(std::move(reason));
+}
+
+void app::state::begin_shutdown(std::string reason) {
   report.reason = std::move(reason);
   log.info("shutting_down", {{"reason", report.reason}});
-  if (now == phase::starting && program != nullptr) program->cancel(cancel_reason::shutdown);
   shutdown.set();
 }
 
@@ -111,6 +115,10 @@ task<int> app::state::run(signals which) {
     try {
       code = co_await living;
     } catch (const child_cancelled&) {  // while it started, or by the second SIGINT
+      if (gave_up) {
+        log.fatal("service_failed", gave_up);
+        code = exit_start_failed;
+      }
       report.write_to(log);
       if (!report.clean()) code = exit_unclean_shutdown;
     }

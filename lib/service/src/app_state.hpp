@@ -77,6 +77,7 @@ struct app::state {
   // app.cpp
   enum class signals : unsigned char { watched, left_alone };
   void stop(std::string reason);
+  void begin_shutdown(std::string reason);
   [[nodiscard]] task<int> run(signals which);
   [[nodiscard]] task<> watch_signals(group& watchers);
   [[nodiscard]] task<> end_process_after(duration limit, exit_code code);

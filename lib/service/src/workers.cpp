@@ -85,7 +85,8 @@ task<> app::state::run_workers() {
   if (!how.failed()) co_return;
   if (report.reason.empty()) {
     gave_up = how.failed_with();
-    stop("a worker failed");
+    begin_shutdown(
+        "a worker failed");  // also before it serves: everything is open, and is drained and closed
   } else {
     report.failed = true;  // while the program ends anyway
     log.error("worker_failed", how.failure());

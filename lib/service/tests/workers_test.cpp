@@ -160,6 +160,58 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("app: a worker that fails for good before the program serves ends it as well [row 314]") {
+  belay::testing::test_loop loop;
+  belay::testing::fake_network net;
+  const belay::io::network_override here{net};
+  record_keeper records;
+  app a(support::options(), records.log);
+  a.worker("feed",
+           []() -> task<> {
+             throw boom("no feed");
+             co_return;
+           },
+           {.most_restarts = 0});
+  CHECK(loop.run(a.run_within()) == service::exit_start_failed);
+  REQUIRE(records.events("service_failed").size() == 1);
+  CHECK(contains(records.events("service_failed")[0], "no feed"));
+  CHECK(loop.lost_errors().empty());
+  CHECK(loop.nothing_left());
+}
+
+TEST_CASE(
+    "app: cancelled while it drains because a worker failed, the error of the worker is told all the same") {
+  belay::testing::test_loop loop;
+  belay::testing::fake_network net;
+  const belay::io::network_override here{net};
+  record_keeper records;
+  {
+    app a(support::options(), records.log);
+    a.worker("feed",
+             []() -> task<> {
+               throw boom("no feed");
+               co_return;
+             },
+             {.most_restarts = 0});
+    a.get("/start", [](request& r) -> task<http::response> {
+      r.run_after_response("endless", []() -> task<> { co_await belay::sleep_for(1h); });
+      co_return http::response::json(http::status::ok, "{}");
+    });
+    a.manage("slow", []() -> belay::managed<int> {
+      co_yield 0;
+      co_await belay::sleep_for(3s);
+    }());
+    loop.run(belay::with_group([&](belay::group& g) -> task<> {
+      g.spawn([](app& of) -> task<> { static_cast<void>(co_await of.run_within()); }, std::ref(a));
+      co_await belay::sleep_for(1s);
+      g.cancel();
+    }));
+  }
+  CHECK(records.all("no feed").size() == 1);
+  CHECK(loop.lost_errors().empty());
+  CHECK(loop.nothing_left());
+}
+
 TEST_CASE("app: a worker that fails while it is stopped makes the shutdown unclean") {
   belay::testing::test_loop loop;
   belay::testing::fake_network net;
