@@ -356,9 +356,9 @@ task<> supervisor::recover(worker_row& row, std::size_t at) {
 }
 
 void supervisor::forget_before(time_point begin) noexcept {
-  while (!history_.empty() && history_.front().when <= begin) history_.pop_front();
+  std::erase_if(history_, [begin](const past_restart& one) { return one.when <= begin; });
   for (const auto& one : workers_) {
-    while (!one->restarts.empty() && one->restarts.front() <= begin) one->restarts.pop_front();
+    std::erase_if(one->restarts, [begin](time_point when) { return when <= begin; });
   }
 }
 
@@ -422,8 +422,10 @@ supervisor_statistics supervisor::statistics() const {
   supervisor_statistics now;
   for (const auto& one : workers_) now.workers.push_back({one->options.name, one->state, one->restarts_ever});
   now.restarts = restarts_ever_;
-  now.restarts_in_window = history_.size();
   if (row_ != nullptr) {
+    const time_point begin = saturating_add(belay::now(), -options_.window);
+    now.restarts_in_window = static_cast<std::size_t>(std::count_if(
+        history_.begin(), history_.end(), [begin](const past_restart& one) { return one.when > begin; }));
     now.level = row_->level;
     now.restarts_of_all_levels = row_->restarts_of_all_levels;
   }

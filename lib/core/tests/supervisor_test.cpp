@@ -533,6 +533,35 @@ TEST_CASE("supervisor: says by task_status that all workers are ready, as a task
   CHECK(in.lines.back() == "stop a");
 }
 
+TEST_CASE(
+    "supervisor: statistics tell who runs, and how many restarts there were, ever and within the window") {
+  b::testing::test_loop loop;
+  diary in;
+  b::supervisor_options how = in.options();
+  how.window = 10s;
+  b::supervisor s(how);
+  s.add("w", fails_times, std::ref(in), std::string("w"), 2, 1s);
+  s.add({.name = "once", .restart = transient}, ends_after, std::ref(in), std::string("once"), 1s);
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    g.spawn([](b::supervisor& of) -> b::task<> { co_await of.run(); }, std::ref(s));
+    co_await b::sleep_for(5s);
+    b::supervisor_statistics now = s.statistics();
+    CHECK(now.level == 1);
+    CHECK(now.restarts == 2);
+    CHECK(now.restarts_in_window == 2);
+    REQUIRE(now.workers.size() == 2);
+    CHECK(now.workers[0].restarts == 2);
+    CHECK(now.workers[0].state == b::worker_state::running);
+    CHECK(now.workers[1].state == b::worker_state::finished);
+    co_await b::sleep_for(20s);
+    now = s.statistics();
+    CHECK(now.restarts == 2);
+    CHECK(now.restarts_in_window == 0);
+    g.cancel();
+  }));
+  CHECK(s.statistics().workers[0].state == b::worker_state::idle);
+}
+
 TEST_CASE("supervisor: arguments are kept, and each start gets them anew") {
   b::testing::test_loop loop;
   std::vector<std::string> seen;

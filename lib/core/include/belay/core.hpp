@@ -21,7 +21,9 @@
 #include <belay/core/mutex.hpp>
 #include <belay/core/operation.hpp>
 #include <belay/core/outcome.hpp>
+#include <belay/core/periodic.hpp>
 #include <belay/core/race.hpp>
+#include <belay/core/random.hpp>
 #include <belay/core/reactor.hpp>
 #include <belay/core/run.hpp>
 #include <belay/core/select.hpp>
@@ -31,6 +33,8 @@
 #include <belay/core/signals.hpp>
 #include <belay/core/single_flight.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/core/supervisor.hpp>
+#include <belay/core/supervisor_options.hpp>
 #include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/core/task_local.hpp>

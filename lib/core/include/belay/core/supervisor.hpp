@@ -7,7 +7,6 @@
 #include <belay/core/task.hpp>
 #include <belay/core/task_status.hpp>
 #include <concepts>
-#include <deque>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -77,6 +76,7 @@ class supervisor {
   ///                had failed by itself before is only told.
   /// Time:          an end is dealt with when the start, or the restart of others that it belongs to, is over: what waits for another worker to
   ///                become ready should have a limit.
+  ///                A worker that is cancelled while it gets ready is waited for without one.
   [[nodiscard]] task<> run();
   /// The same as a worker or by `group::start`: says `ready.started()` when all workers have been ready once.
   [[nodiscard]] task<> run(task_status<>& ready);
@@ -131,7 +131,7 @@ class supervisor {
   supervisor_options options_;
   std::source_location where_;
   std::vector<std::unique_ptr<detail::supervised>> workers_;
-  std::deque<past_restart> history_;  // within the window
+  std::vector<past_restart> history_;  // within the window
   std::uint64_t restarts_ever_ = 0;
   const detail::worker_row* row_ = nullptr;  // while it runs
 };

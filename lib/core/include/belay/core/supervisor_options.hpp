@@ -88,8 +88,8 @@ struct worker_statistics {
 struct supervisor_statistics {
   std::vector<worker_statistics> workers;  ///< in the order in which they were added
   std::uint64_t restarts = 0;              ///< since it was made
-  std::size_t restarts_in_window = 0;
-  std::size_t level = 0;  ///< 0: it does not run
+  std::size_t restarts_in_window = 0;      ///< up to now, while it runs
+  std::size_t level = 0;                   ///< 0: it does not run
   /// How often a worker may be restarted before all supervisors around it have given up, each within its window: the product.
   std::size_t restarts_of_all_levels = 0;
 };
