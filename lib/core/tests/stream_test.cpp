@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "support.hpp"
 
@@ -432,6 +433,17 @@ TEST_CASE("stream: next from a second task while one waits is misuse, and harms 
     co_await items.close();
     CHECK_THROWS_WITH_AS(static_cast<void>(co_await items.next()), "open_stream::next: the stream was closed",
                          b::misuse_error);
+  }));
+}
+
+TEST_CASE("stream: next on another thread is misuse, and harms nothing") {
+  test_loop loop;
+  loop.run(b::with(counts(0, 3), [](b::open_stream<int>& items) -> b::task<> {
+    std::thread([&items] {
+      test_loop other;
+      CHECK_THROWS_AS(static_cast<void>(other.run(one(items))), b::misuse_error);
+    }).join();
+    CHECK(co_await drain(items) == zero_to_two);
   }));
 }
 
