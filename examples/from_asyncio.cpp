@@ -2,6 +2,7 @@
 // What people know from asyncio, in Belay. The code of docs/from-asyncio.md.
 //   ./from_asyncio     exit: 0
 #include <belay/core/all.hpp>
+#include <belay/core/as_completed.hpp>
 #include <belay/core/finally.hpp>
 #include <belay/core/group.hpp>
 #include <belay/core/managed.hpp>
@@ -12,6 +13,7 @@
 #include <belay/core/settle.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/supervisor.hpp>
+#include <belay/core/stream.hpp>
 #include <belay/core/thread.hpp>
 #include <belay/core/timeout.hpp>
 
@@ -54,6 +56,22 @@ task<> whatever_works() {
   for (const auto& answer : co_await belay::settle(std::move(questions))) {
     std::printf("  %s\n", answer.succeeded() ? "an answer" : answer.failure().message().c_str());
   }
+}
+// [end]
+
+// [snippet as_completed]
+task<> as_they_come() {
+  auto questions = belay::as_completed(fetch("A"), fetch("B", true), fetch("C"));
+  co_await belay::with(std::move(questions), [](belay::open_completions<std::string>& done) -> task<> {
+    while (auto answer = co_await done.next()) {
+      try {
+        std::printf("  %zu: %s\n", answer->index, answer->value().c_str());
+      } catch (const belay::error& e) {  // of this one; the iteration goes on
+        std::printf("  %zu: %s\n", answer->index, e.what());
+      }
+      if (answer->index == 1) break;  // what still runs is cancelled and waited for
+    }
+  });
 }
 // [end]
 
@@ -117,6 +135,33 @@ task<> try_finally() {
 }
 // [end]
 
+// [snippet async_generator]
+belay::managed<connection> connected() {
+  connection c{"library"};
+  co_yield c;
+  co_await c.execute("disconnect");
+}
+
+belay::stream<std::string> pages(int count) {
+  connection& c = co_await belay::use(connected());  // async with, inside of an async generator
+  for (int i = 1; i <= count; ++i) {
+    co_await c.execute("get page " + std::to_string(i));
+    co_yield "page " + std::to_string(i);
+  }
+}
+
+task<> read_some() {
+  co_await belay::with(pages(9),
+                       [](belay::open_stream<std::string>& all) -> task<> {       // async with aclosing(...)
+                         while (const std::string* page = co_await all.next()) {  // async for
+                           std::printf("  %s\n", page->c_str());
+                           if (*page == "page 2") break;
+                         }
+                       });
+  std::puts("  here the generator has disconnected");
+}
+// [end]
+
 // [snippet to_thread]
 int slow_blocking_function(std::stop_token stop, int steps) {
   for (int i = 0; i < steps; ++i) {
@@ -176,6 +221,8 @@ task<> program() {
   co_await dashboard();
   std::puts("gather(return_exceptions=True):");
   co_await whatever_works();
+  std::puts("as_completed:");
+  co_await as_they_come();
   std::puts("create_task, cancel:");
   co_await create_and_cancel();
   co_await await_a_cancelled_one();
@@ -188,6 +235,8 @@ task<> program() {
   co_await transfer();
   std::puts("try/finally:");
   co_await try_finally();
+  std::puts("async for:");
+  co_await read_some();
   std::puts("to_thread:");
   co_await in_a_thread();
   std::puts("Semaphore:");

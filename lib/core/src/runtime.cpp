@@ -2,6 +2,7 @@
 // The loop's step: resuming, ending and unwinding frames, and the cancellation of scopes.
 
 #include <belay/core/child.hpp>
+#include <belay/core/detail/cancel_hook.hpp>
 #include <belay/core/detail/cleanup.hpp>
 #include <belay/core/detail/group_core.hpp>
 #include <belay/core/detail/runtime.hpp>
@@ -212,13 +213,54 @@ void wake_for_cancellation(node& task) noexcept {
   }
 }
 
+// The code of users. It is called when the tree is in order again, and may cancel other scopes, whose hooks are called after it.
+void call_due_hooks(runtime& rt) noexcept {
+  ++rt.cancelling;
+  while (rt.due_hooks != nullptr) {
+    cancel_hook& first = *rt.due_hooks;
+    first.not_due();
+    first.call(first, effective_record(first));
+  }
+  --rt.cancelling;
+}
+
 }  // namespace
+
+void cancel_hook::become_due() noexcept {
+  runtime& rt = *this_runtime;
+  *(rt.due_hooks != nullptr ? &rt.last_due_hook->next_due : &rt.due_hooks) = this;
+  rt.last_due_hook = this;
+  due = true;
+}
+
+void cancel_hook::not_due() noexcept {
+  runtime& rt = *this_runtime;
+  cancel_hook* before = nullptr;
+  for (cancel_hook* walk = rt.due_hooks; walk != this; walk = walk->next_due) before = walk;
+  *(before != nullptr ? &before->next_due : &rt.due_hooks) = std::exchange(next_due, nullptr);
+  if (rt.last_due_hook == this) rt.last_due_hook = before;
+  due = false;
+}
+
+void hook_failed() noexcept {
+  failure what(record_current_exception());
+  try {
+    what.note("thrown by a hook of on_cancel");
+  } catch (const std::bad_alloc&) {
+    return;  // without memory the story gets shorter; the error itself is reported
+  }
+}
 
 void cancel_scope(scope& target, const cancel_record& record) noexcept {
   if (target.requested) return;
   target.requested = true;
   target.record = record;
-  if (!target.effective()) make_effective(target);
+  if (target.effective()) return;
+  runtime& rt = *this_runtime;
+  ++rt.cancelling;
+  make_effective(target);
+  if (--rt.cancelling == 0 && rt.due_hooks != nullptr) [[unlikely]]
+    call_due_hooks(rt);
 }
 
 void make_effective(scope& target) noexcept {
@@ -226,6 +268,8 @@ void make_effective(scope& target) noexcept {
   scope* walk = &target;
   for (;;) {
     walk->at_gate |= gate_cancelled;
+    if (walk->has_hook) [[unlikely]]
+      static_cast<cancel_hook*>(walk)->become_due();
     scope* down = nullptr;
     for (scope* child = walk->first_child; child != nullptr; child = child->next) {
       if (!child->shielded && !child->effective()) {
@@ -343,10 +387,14 @@ void group_core::child_ended(node& task) noexcept {
     append_trace(result.failed_record(), task.spawned_at);
   if (result.how() == ending::cancelled && scope_.effective()) cut_tasks_ = true;
   --live_;
-  if (on_end_ != nullptr) [[unlikely]] {
-    on_end_(*this, task);
-  } else if (result.how() == ending::failed) [[unlikely]] {
-    add_failure(result.failed_with());
+  if (on_end_ != nullptr || result.how() == ending::failed) [[unlikely]] {
+    task.dropping = true;  // a hook of on_cancel may drop its handle
+    if (on_end_ != nullptr) {
+      on_end_(*this, task);
+    } else {
+      add_failure(result.failed_with());
+    }
+    task.dropping = false;
   }
   wake_joiner();
   task.destroy(task);  // what no handle needs

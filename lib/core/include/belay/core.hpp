@@ -3,6 +3,7 @@
 // All of core in one include. What it costs to compile: tools/include_cost.
 
 #include <belay/core/all.hpp>
+#include <belay/core/as_completed.hpp>
 #include <belay/core/barrier.hpp>
 #include <belay/core/cancel.hpp>
 #include <belay/core/channel.hpp>
@@ -19,6 +20,7 @@
 #include <belay/core/managed.hpp>
 #include <belay/core/map.hpp>
 #include <belay/core/mutex.hpp>
+#include <belay/core/on_cancel.hpp>
 #include <belay/core/operation.hpp>
 #include <belay/core/outcome.hpp>
 #include <belay/core/periodic.hpp>
@@ -33,6 +35,7 @@
 #include <belay/core/signals.hpp>
 #include <belay/core/single_flight.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/core/stream.hpp>
 #include <belay/core/supervisor.hpp>
 #include <belay/core/supervisor_options.hpp>
 #include <belay/core/task.hpp>

@@ -6,10 +6,15 @@
 #include <belay/core/task.hpp>
 #include <functional>
 #include <source_location>
+#include <type_traits>
 
 namespace belay {
 
-/// Runs `body()`, then `cleanup()`, whatever happened: value, error or cancellation.
+/// Runs `body()`, then `cleanup()`, whatever happened: value, error or cancellation. A cleanup that takes an `exit_status` is told which:
+///
+///     co_await belay::finally(upload, [&](belay::exit_status how) -> belay::task<> {
+///       if (how.cancelled()) co_await server.forget(upload_id);
+///     });
 ///
 /// Result:        that of the body, once the cleanup has ended.
 /// Errors:        the body's; an error of the cleanup is attached to it, or is the error when the body had none.
@@ -23,7 +28,13 @@ template <class F, class C>
   {
     detail::cleanup_scope shield(where);
     shield.arm();
-    outcome<void> closed = co_await detail::intercept_in(shield, detail::call_as_task(cleanup));
+    outcome<void> closed;
+    if constexpr (std::is_invocable_v<C&, exit_status&>) {
+      exit_status ended = exit_status::of(how);
+      closed = co_await detail::intercept_in(shield, detail::call_as_task(cleanup, ended));
+    } else {
+      closed = co_await detail::intercept_in(shield, detail::call_as_task(cleanup));
+    }
     shield.disarm();
     detail::merge_cleanup(how, closed, shield, [&]() noexcept { how.drop_value(); });
   }

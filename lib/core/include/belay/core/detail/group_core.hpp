@@ -231,20 +231,26 @@ Node& make_node(A&&... args) {
   }
 }
 
-// Gives `work` a node of its own, in the group, in the ready queue.
-template <class T>
-child_node<T>& adopt_task(group_core& owner, task<T>&& work, std::source_location where) {
-  using made = child_node<T>;
-  made& child = make_node<made>();
-  child.destroy = &destroy_node<made>;
+// Gives `work` a node of its own. It is not in the group yet: `group_core::adopt`.
+template <class Node, class T>
+Node& make_task_node(group_core& owner, task<T>&& work, std::source_location where) {
+  Node& child = make_node<Node>();
+  child.destroy = &destroy_node<Node>;
   child.result = &child.value;
   try {
     carry_locals(owner.inner_scope(), work);
   } catch (...) {
-    destroy_node<made>(child);
+    destroy_node<Node>(child);
     throw;
   }
   prepare_node(child, task_access::release(work), where);
+  return child;
+}
+
+// Gives `work` a node of its own, in the group, in the ready queue.
+template <class T>
+child_node<T>& adopt_task(group_core& owner, task<T>&& work, std::source_location where) {
+  auto& child = make_task_node<child_node<T>>(owner, std::move(work), where);
   owner.adopt(child);
   return child;
 }

@@ -32,6 +32,7 @@ namespace belay::detail {
 struct node;
 struct frame;
 struct resource_frame;
+struct cancel_hook;
 class group_core;
 class child_wait;
 class watch;
@@ -97,6 +98,7 @@ struct scope {
   bool has_deadline : 1 = false;  // it is a deadline_scope
   bool for_cleanup : 1 = false;   // it is a cleanup_scope
   bool has_value : 1 = false;     // it is a local_scope: holds the value of a task_local
+  bool has_hook : 1 = false;      // it is a cancel_hook: told when a cancellation reaches it
 
   scope() noexcept = default;
   scope(const scope&) = delete;
@@ -212,6 +214,9 @@ struct runtime {
     for (ref<failure_record>& one : recent) one = nullptr;
     recent_count = 0;
   }
+  cancel_hook* due_hooks = nullptr;  // reached by a cancellation, and not called yet; in order
+  cancel_hook* last_due_hook = nullptr;
+  unsigned cancelling = 0;  // how many cancellations are under way, one within the other
   belay::loop* loop = nullptr;
   watch* watcher = nullptr;  // while a driver runs: then `stack_limit` lets every await of a task ask it
 
