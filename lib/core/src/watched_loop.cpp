@@ -31,20 +31,18 @@ detail::node* loop::state::take_ready() noexcept {
 // take longer (they may wait for what a task does later) are not waited for again.
 void loop::state::await_threads() {
   constexpr auto patience = std::chrono::seconds(2);
-  if (!threads) return;
-  if (threads->jobs() < slow_jobs) slow_jobs = threads->jobs();
+  if (work_outside() < slow_jobs) slow_jobs = work_outside();
   const time_point since = steady_clock().now();
-  while (threads->jobs() > slow_jobs) {
+  while (work_outside() > slow_jobs) {
     const duration left = patience - (steady_clock().now() - since);
     if (left <= duration::zero()) {
-      slow_jobs = threads->jobs();
+      slow_jobs = work_outside();
       return;
     }
-    asleep.store(true, std::memory_order_seq_cst);
-    if (inbox.load(std::memory_order_seq_cst) == nullptr) waits->wait(left);
-    asleep.store(false, std::memory_order_relaxed);
+    if (inbox.fall_asleep()) waits->wait(left);
+    inbox.awake();
     collect_signals();
-    run_inbox();
+    inbox.run();
   }
 }
 
@@ -57,7 +55,7 @@ void loop::state::run_watched(detail::node& main_node) {
       return;
     }
     await_threads();
-    if (inbox.load(std::memory_order_acquire) != nullptr) run_inbox();
+    if (inbox.has_items()) inbox.run();
     if (detail::node* task = take_ready()) {
       // A call is begun after the turn that made it, so that a driver that cancels it there always finds it not begun.
       if (rt.watcher != nullptr) {
@@ -77,7 +75,7 @@ void loop::state::run_watched(detail::node& main_node) {
     }
     since_look = 0;
     if (timers.size() != 0) fire_timers();
-    if (rt.ready_head == nullptr && inbox.load(std::memory_order_acquire) == nullptr) wait_for_work();
+    if (rt.ready_head == nullptr && !inbox.has_items()) wait_for_work();
   }
 }
 
