@@ -20,11 +20,12 @@ class inbox {
   template <class Wake>
   [[nodiscard]] bool push(Item& item, Wake wake) noexcept {
     pushing_.fetch_add(1, std::memory_order_relaxed);
-    Item* head = head_.load(std::memory_order_relaxed);
+    // Acquire: who is refused sees all that the loop has done.
+    Item* head = head_.load(std::memory_order_acquire);
     bool taken = false;
     while (head != &closed_ && !taken) {
       item.next = head;
-      taken = head_.compare_exchange_weak(head, &item, std::memory_order_seq_cst, std::memory_order_relaxed);
+      taken = head_.compare_exchange_weak(head, &item, std::memory_order_seq_cst, std::memory_order_acquire);
     }
     if (taken && asleep_.load(std::memory_order_seq_cst)) wake();
     pushing_.fetch_sub(1, std::memory_order_release);

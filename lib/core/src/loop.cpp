@@ -18,6 +18,7 @@
 #include <system_error>
 
 #include "loop_state.hpp"
+#include "visitors.hpp"
 
 namespace belay {
 
@@ -141,22 +142,28 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   detail::this_runtime = &s.rt;
   // While it is watched, every await of a task takes the way of the deep stack, where the driver is asked.
   s.rt.stack_limit = s.rt.watcher == nullptr ? stack_limit_from_here() : reinterpret_cast<char*>(UINTPTR_MAX);
+  auto guests = std::make_unique<detail::visitors>();
+  guests->open(root.base);
+  s.guests = guests.get();
   s.inbox.open();
   if (s.threads) s.threads->report_late_errors();
   s.rt.coarse_now = detail::coarse_time(s.rt.time->now());
   struct leave {
     state& s;
+    std::unique_ptr<detail::visitors>& guests;
     ~leave() {
+      guests->refuse_more();
       s.inbox.close();
+      guests->close();
+      if (guests->busy() != 0) static_cast<void>(guests.release());  // left with tasks in it that do not end
+      s.guests = nullptr;
       s.root = nullptr;
       detail::this_runtime = nullptr;
     }
-  } leave_at_end{s};
-  if (s.rt.watcher == nullptr && !s.order) {
-    s.run_until_ended(root);
-  } else {
-    s.run_watched(root);
-  }
+  } leave_at_end{s, guests};
+  s.run_to_end(root);
+  guests->refuse_more();
+  if (guests->busy() != 0 && !s.abandoned) s.see_off_guests();
   if (s.abandoned) {
     throw deadlock_error("the loop was left by its driver with tasks in it that do not end", where);
   }
@@ -169,6 +176,38 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
           where);
     }
   }
+}
+
+void loop::state::run_to_end(detail::node& main_node) {
+  if (rt.watcher == nullptr && !order) {
+    run_until_ended(main_node);
+  } else {
+    run_watched(main_node);
+  }
+}
+
+namespace {
+
+task<void> end_of(detail::visitors& guests) {
+  guests.request_cancel(cancel_reason::shutdown, std::source_location());
+  co_await guests.join();
+}
+
+}  // namespace
+
+// The main task has ended. What others have in the loop is cancelled, cleaned up and answered.
+void loop::state::see_off_guests() {
+  detail::node closing;
+  outcome<void> how;
+  closing.result = &how;
+  task<void> until_gone = end_of(*guests);
+  detail::prepare_node(closing, detail::task_access::release(until_gone), std::source_location());
+  guests->move_under(closing.base);
+  root = &closing;
+  ++rt.live_nodes;
+  rt.push_ready(closing);
+  run_to_end(closing);
+  guests->inner_scope().detach();
 }
 
 void loop::state::run_until_ended(detail::node& main_node) {
@@ -296,7 +335,7 @@ void loop::post(std::function<void()> fn) {
     }
   };
   if (!state_->try_push(*item)) {
-    throw misuse_error("loop::post: the loop is not running (any more); nothing would call the function");
+    detail::loop_closed("loop::post", std::source_location()).rethrow();
   }
   static_cast<void>(item.release());  // it belongs to the loop now
 }

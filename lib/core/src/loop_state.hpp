@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "inbox.hpp"
 #include "random_order.hpp"
@@ -15,6 +16,10 @@
 namespace belay {
 
 class signal_watch;
+namespace detail {
+class call_wait;
+class visitors;
+}  // namespace detail
 
 struct loop::state {
   loop_options options;
@@ -29,6 +34,8 @@ struct loop::state {
   // What will be ended from outside: calls to other loops, like jobs of the pool; and doors, through which anything may come.
   std::size_t calls_outside = 0;
   std::size_t open_doors = 0;
+  std::vector<detail::call_wait*> held_calls;  // until the end of the turn, when it is watched
+  detail::visitors* guests = nullptr;          // while it runs
 
   signal_watch* signals = nullptr;
   detail::node* root = nullptr;
@@ -57,6 +64,9 @@ struct loop::state {
   }
   // To the sink.
   void report(const failure& what) noexcept;
+  void run_to_end(detail::node& root);
+  void see_off_guests();
+  void send_held_calls() noexcept;
   void fire_timers() noexcept;
   void wait_for_work();
   void collect_signals() noexcept;

@@ -2,6 +2,7 @@
 // The loop's other way to run: in a seeded order, and with a driver that is told of every turn. Kept apart, so that the
 // usual way is not slowed by it.
 
+#include <belay/core/detail/remote_call.hpp>
 #include <belay/core/detail/watch.hpp>
 
 #include "loop_state.hpp"
@@ -46,6 +47,14 @@ void loop::state::await_threads() {
   }
 }
 
+void loop::state::send_held_calls() noexcept {
+  while (!held_calls.empty()) {
+    detail::call_wait& first = *held_calls.front();
+    held_calls.erase(held_calls.begin());
+    first.send_held();
+  }
+}
+
 void loop::state::run_watched(detail::node& main_node) {
   constexpr unsigned tasks_between_looks = 256;
   unsigned since_look = 0;
@@ -66,6 +75,7 @@ void loop::state::run_watched(detail::node& main_node) {
       if (rt.watcher != nullptr) {
         rt.watcher->after_turn();
         if (threads->jobs() != 0) threads->let_go();
+        send_held_calls();
       }
       if (++since_look < tasks_between_looks) continue;
       since_look = 0;

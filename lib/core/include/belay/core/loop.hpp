@@ -50,6 +50,14 @@ class deadlock_error : public error {
       : error(error_kind::internal, "deadlock", std::move(message), where) {}
 };
 
+/// A loop was asked from another thread to do something, and does not run, or does not run any more. Nothing was done.
+class loop_closed_error : public error {
+ public:
+  explicit loop_closed_error(std::string message,
+                             std::source_location where = std::source_location::current())
+      : error(error_kind::unavailable, "loop_closed", std::move(message), where) {}
+};
+
 /// One thread's loop. Most programs use `belay::run`, which makes one, and prints what went wrong.
 class loop {
  public:
@@ -79,7 +87,7 @@ class loop {
   }
 
   /// Has `fn` called on the loop's thread, soon. From any thread, in order for each caller.
-  /// Errors: `misuse_error` when the loop is not running (any more). What `fn` throws goes to the failure sink.
+  /// Errors: `loop_closed_error` when the loop is not running (any more). What `fn` throws goes to the failure sink.
   void post(std::function<void()> fn);
 
   /// The calls of `to_thread` that were abandoned and still run: "'look up the host' at fetch.cpp:17".
