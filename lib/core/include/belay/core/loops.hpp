@@ -33,11 +33,11 @@ namespace detail {
 [[nodiscard]] unsigned processors() noexcept;
 
 template <class F>
-BELAY_CORO_WRAPPER task<> main_of_loop(F& factory, unsigned index, std::span<loop* const> all) {
+task<> main_of_loop(F& factory, unsigned index, std::span<loop* const> all) {
   if constexpr (std::is_invocable_v<F&, unsigned, std::span<loop* const>>) {
-    return call_as_task(factory, index, all);
+    co_await or_fail(factory(index, all));
   } else {
-    return call_as_task(factory, index);
+    co_await or_fail(factory(index));
   }
 }
 
