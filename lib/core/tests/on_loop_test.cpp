@@ -300,7 +300,7 @@ TEST_CASE("spawn_on: a handle that goes on the loop's own thread cancels the tas
   CHECK(cleaned == 1);
 }
 
-TEST_CASE("spawn_on: an error that nobody asks for is reported; on the loop's own thread it is misuse") {
+TEST_CASE("spawn_on: on the loop's own thread, asking and waiting are misuse") {
   running_loop here;
   std::latch asked(1);
   b::remote_child<int> other = b::spawn_on(here.loop(), gives, 1);
@@ -312,6 +312,9 @@ TEST_CASE("spawn_on: an error that nobody asks for is reported; on the loop's ow
   });
   asked.wait();
   CHECK(other.get() == 1);
+}
+
+TEST_CASE("spawn_on: an error that nobody asks for is reported") {
   const process_end end = in_process([] {
     running_loop there;
     b::remote_child<int> dropped = b::spawn_on(there.loop(), fails, std::string("nobody asked"));
