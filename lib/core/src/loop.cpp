@@ -143,7 +143,7 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   // While it is watched, every await of a task takes the way of the deep stack, where the driver is asked.
   s.rt.stack_limit = s.rt.watcher == nullptr ? stack_limit_from_here() : reinterpret_cast<char*>(UINTPTR_MAX);
   auto guests = std::make_unique<detail::visitors>();
-  guests->open(root.base);
+  guests->open(root.base, where);
   s.guests = guests.get();
   s.inbox.open();
   if (s.threads) s.threads->report_late_errors();
@@ -189,7 +189,7 @@ void loop::state::run_to_end(detail::node& main_node) {
 namespace {
 
 task<void> end_of(detail::visitors& guests) {
-  guests.request_cancel(cancel_reason::shutdown, std::source_location());
+  guests.cancel_all();
   co_await guests.join();
 }
 
@@ -272,8 +272,7 @@ void loop::state::wait_for_work() {
   rt.coarse_now = detail::coarse_time(rt.time->now());
   // A virtual clock stands still while a thread works; but when the thread has taken as long as the next timer has to wait,
   // that timer is due, too: the thread may be waiting for what it does. (A real clock does not jump.)
-  if (threads_busy && timer_waits && !inbox.has_items() &&
-      steady_clock().now() - asleep_since >= limit) {
+  if (threads_busy && timer_waits && !inbox.has_items() && steady_clock().now() - asleep_since >= limit) {
     rt.time->jump_to(time_point(duration(due)));
   }
   collect_signals();

@@ -60,9 +60,7 @@ class loop_on_thread {
  public:
   explicit loop_on_thread(loop_options options) : home_(*loop::current()), loop_(std::move(options)) {
     stop_.of = this;
-    stop_.run = [](loop::inbox_item& item) noexcept {
-      static_cast<stop_message&>(item).of->end_.set();
-    };
+    stop_.run = [](loop::inbox_item& item) noexcept { static_cast<stop_message&>(item).of->end_.set(); };
     thread_ = detail::start_thread([this] { run(); });
   }
   loop_on_thread(const loop_on_thread&) = delete;
@@ -132,8 +130,10 @@ managed<loop> loop_thread(loop_options options) {
 
 namespace detail {
 
-void throw_misuse_no_loops(std::source_location where) {
-  throw misuse_error("run_on_each with a count of zero: nothing would run; give it one at the least", where);
+void throw_misuse_loops(unsigned count, std::source_location where) {
+  throw misuse_error("run_on_each with a count of " + std::to_string(count) +
+                         ": give it one loop at the least, and no more than most_loops",
+                     where);
 }
 
 unsigned processors() noexcept { return std::max(1u, std::thread::hardware_concurrency()); }

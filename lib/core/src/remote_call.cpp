@@ -16,14 +16,16 @@ failure loop_closed(const char* call, std::source_location where) {
 }
 
 void throw_misuse_own_loop(const char* call, std::source_location where) {
-  throw misuse_error(std::string(call) +
-                         ": called on the thread of that very loop, which could not go on; use group::spawn and "
-                         "co_await there",
-                     where);
+  throw misuse_error(
+      std::string(call) +
+          ": called on the thread of that very loop, which could not go on; use group::spawn and "
+          "co_await there",
+      where);
 }
 
 void throw_misuse_no_answer(std::source_location where) {
-  throw misuse_error("remote_child: there is no task behind this handle (moved from, or asked before)", where);
+  throw misuse_error("remote_child: there is no task behind this handle (moved from, or asked before)",
+                     where);
 }
 
 // ---- the caller's side
@@ -86,10 +88,10 @@ void remote_call::last_word() noexcept {
   answer();
 }
 
-void visitors::open(scope& under) noexcept {
+void visitors::open(scope& under, std::source_location where) noexcept {
   under_ = &under;
   open_ = true;
-  group_core::open(std::source_location(), "the end of its loop");
+  group_core::open(where, "the end of its loop");
 }
 
 void visitors::let_in(remote_call& call) noexcept {

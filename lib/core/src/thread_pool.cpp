@@ -55,8 +55,8 @@ struct thread_pool::shared {
   std::mutex mutex;
   // guarded by it
   std::list<worker> workers;
-  loop::state* home = nullptr;   // null: the loop has gone
-  pool_job* late = nullptr;      // abandoned calls that failed while the loop did not run
+  loop::state* home = nullptr;  // null: the loop has gone
+  pool_job* late = nullptr;     // abandoned calls that failed while the loop did not run
 
   static void work(const std::shared_ptr<shared>& self, worker& me) noexcept;
   void outlived(pool_job& job) noexcept;
@@ -121,11 +121,10 @@ void thread_pool::report_late_errors() noexcept {
 
 thread_pool::~thread_pool() {
   shared_->queue.stop();
-  const bool all_ended =
-      shared_->queue.wait_for_threads([this](auto& changed, auto& lock, auto done) {
-        const duration patience = std::min<duration>(home_.options.abandon_limit, std::chrono::years(1));
-        return changed.wait_until(lock, std::chrono::steady_clock::now() + patience, done);
-      });
+  const bool all_ended = shared_->queue.wait_for_threads([this](auto& changed, auto& lock, auto done) {
+    const duration patience = std::min<duration>(home_.options.abandon_limit, std::chrono::years(1));
+    return changed.wait_until(lock, std::chrono::steady_clock::now() + patience, done);
+  });
   report_late_errors();
   {
     const std::lock_guard lock(shared_->mutex);
@@ -148,7 +147,8 @@ thread_pool::~thread_pool() {
   for (shared::worker& one : ended) one.thread.join();
   if (all_ended) return;
   for (const std::string& name : abandoned_names()) {
-    const std::string text = "belay: a call that was abandoned has not returned; its thread is left behind: " + name + "\n";
+    const std::string text =
+        "belay: a call that was abandoned has not returned; its thread is left behind: " + name + "\n";
     std::fputs(text.c_str(), stderr);
   }
 }

@@ -12,7 +12,7 @@ class visitors final : public group_core {
  public:
   visitors() noexcept : group_core(&visitor_left) {}
 
-  void open(scope& under) noexcept;
+  void open(scope& under, std::source_location where) noexcept;
   // The thread of the loop. Refused, or without memory: the call is answered with that.
   void let_in(remote_call& call) noexcept;
   // A call that was let in has had its last word.
@@ -20,6 +20,7 @@ class visitors final : public group_core {
   // No more are let in; those that are here go below another task.
   void refuse_more() noexcept { open_ = false; }
   void move_under(scope& other) noexcept;
+  void cancel_all() noexcept { request_cancel(cancel_reason::shutdown, opened_at()); }
 
  private:
   struct visitor : child_node<void> {

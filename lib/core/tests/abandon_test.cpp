@@ -77,8 +77,9 @@ struct last_seen {
 TEST_CASE("abandon: a call that nobody cancels is as any other: values, void, move-only, errors") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
-    CHECK(co_await b::to_thread(b::abandon(), [](int x, const std::string& y) { return std::to_string(x) + y; },
-                                4, std::string("x")) == "4x");
+    CHECK(co_await b::to_thread(
+              b::abandon(), [](int x, const std::string& y) { return std::to_string(x) + y; }, 4,
+              std::string("x")) == "4x");
     co_await b::to_thread(b::abandon("nothing"), [] {});
     const std::unique_ptr<int> box = co_await b::to_thread(
         b::abandon(), [](std::unique_ptr<int> in) { return in; }, std::make_unique<int>(3));
@@ -193,7 +194,8 @@ TEST_CASE(
   CHECK(loop.statistics().abandoned_ever == 1);
 }
 
-TEST_CASE("abandon: an error that comes while the loop does not run is reported by its next run, or by its end [row 215]") {
+TEST_CASE(
+    "abandon: an error that comes while the loop does not run is reported by its next run, or by its end [row 215]") {
   for (const bool runs_again : {true, false}) {
     int lost = 0;
     {
@@ -249,7 +251,8 @@ TEST_CASE("abandon: a call takes its thread until it returns") {
   loop.run([](gate g) -> b::task<> {
     co_await leave_behind(g, "");
     co_await b::with_group([&](b::group& tasks) -> b::task<> {
-      b::child<int> next = tasks.spawn([]() -> b::task<int> { co_return co_await b::to_thread([] { return 1; }); });
+      b::child<int> next =
+          tasks.spawn([]() -> b::task<int> { co_return co_await b::to_thread([] { return 1; }); });
       for (int i = 0; i < 10; ++i) co_await b::yield();
       CHECK(!next.done());
       g->go.count_down();
@@ -263,7 +266,8 @@ TEST_CASE("abandon: a limit below zero is refused") {
   const b::loop fine({.abandon_limit = b::duration::max()});
 }
 
-TEST_CASE("to_thread: no thread can be started: the error comes out, nothing is queued, the next call works [row 217]") {
+TEST_CASE(
+    "to_thread: no thread can be started: the error comes out, nothing is queued, the next call works [row 217]") {
   b::testing::test_loop loop({.blocking_threads = 2});
   loop.run([]() -> b::task<> {
     const auto call = []() -> b::task<int> { co_return co_await b::to_thread([] { return 1; }); };
@@ -288,7 +292,8 @@ TEST_CASE("to_thread: no thread can be started: the error comes out, nothing is 
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("to_thread: all threads are in abandoned calls and no other can be started: the error comes out [row 217]") {
+TEST_CASE(
+    "to_thread: all threads are in abandoned calls and no other can be started: the error comes out [row 217]") {
   b::loop loop({.blocking_threads = 2});
   const gate at = std::make_shared<shared_gate>();
   loop.run([](gate g) -> b::task<> {

@@ -138,9 +138,8 @@ struct sync {
     void store(T value, std::memory_order order) {
       machine& m = machine::here();
       if (m.buffers(order)) {
-        m.keep(this, to_bits(value), [](void* self, std::uint64_t bits) {
-          static_cast<atomic*>(self)->value_ = from_bits(bits);
-        });
+        m.keep(this, to_bits(value),
+               [](void* self, std::uint64_t bits) { static_cast<atomic*>(self)->value_ = from_bits(bits); });
         return;
       }
       m.step(this, true, true);

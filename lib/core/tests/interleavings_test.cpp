@@ -51,7 +51,9 @@ class litmus final : public m::world {
       saw_x_ = x_.load(order);
     });
   }
-  [[nodiscard]] std::string verdict() const override { return saw_x_ + saw_y_ == 0 ? "neither saw the other" : ""; }
+  [[nodiscard]] std::string verdict() const override {
+    return saw_x_ + saw_y_ == 0 ? "neither saw the other" : "";
+  }
 
  private:
   m::sync::atomic<int> x_{0};
@@ -357,7 +359,8 @@ TEST_CASE("interleavings: the machine tries what differs, and stores pass loads 
   CHECK(search<litmus>(m::stores::at_once, strict, false).runs == 3);
 }
 
-TEST_CASE("interleavings: the inbox of a loop: no item is lost, no sleep goes on, nobody touches a loop that has gone") {
+TEST_CASE(
+    "interleavings: the inbox of a loop: no item is lost, no sleep goes on, nobody touches a loop that has gone") {
   for (const m::stores kind : {m::stores::at_once, m::stores::buffered}) {
     holds("one thread, one item", search<posting>(kind, 1u, 1u, inbox_bug::none));
     holds("one thread, two items", search<posting>(kind, 1u, 2u, inbox_bug::none));
@@ -369,11 +372,14 @@ TEST_CASE("interleavings: the inbox of a loop: no item is lost, no sleep goes on
 TEST_CASE("interleavings: bugs planted into the use of the inbox are found") {
   is_found("no second look", search<posting>(m::stores::at_once, 1u, 1u, inbox_bug::no_second_look));
   is_found("no wake", search<posting>(m::stores::at_once, 1u, 1u, inbox_bug::no_wake));
-  is_found("the sleep is announced without order", search<posting>(m::stores::never_in_order, 1u, 1u, inbox_bug::none));
-  is_found("goes while somebody pushes", search<posting>(m::stores::at_once, 1u, 1u, inbox_bug::goes_at_once));
+  is_found("the sleep is announced without order",
+           search<posting>(m::stores::never_in_order, 1u, 1u, inbox_bug::none));
+  is_found("goes while somebody pushes",
+           search<posting>(m::stores::at_once, 1u, 1u, inbox_bug::goes_at_once));
 }
 
-TEST_CASE("interleavings: calls on threads end once: taken back, answered, or given up and left to their thread") {
+TEST_CASE(
+    "interleavings: calls on threads end once: taken back, answered, or given up and left to their thread") {
   using enum cancelling;
   const m::stores kind = m::stores::at_once;  // all under a mutex
   for (const cancelling how : {nothing, waits_for_it, abandons}) {
@@ -386,12 +392,14 @@ TEST_CASE("interleavings: calls on threads end once: taken back, answered, or gi
 TEST_CASE("interleavings: bugs planted into the use of the queue are found") {
   using enum cancelling;
   const m::stores kind = m::stores::at_once;
-  is_found("given up, and answered all the same", search<pool>(kind, 1u, std::vector{abandons}, pool_bug::answers_all));
+  is_found("given up, and answered all the same",
+           search<pool>(kind, 1u, std::vector{abandons}, pool_bug::answers_all));
   is_found("taken back while it runs",
            search<pool>(kind, 1u, std::vector{waits_for_it}, pool_bug::takes_running_back));
 }
 
-TEST_CASE("interleavings: calls to another loop are answered once, and not touched after that, cancelled or not") {
+TEST_CASE(
+    "interleavings: calls to another loop are answered once, and not touched after that, cancelled or not") {
   for (const m::stores kind : {m::stores::at_once, m::stores::buffered}) {
     for (const there how : {there::runs, there::ends_first}) {
       holds("a call", search<calling>(kind, false, how, call_bug::none));

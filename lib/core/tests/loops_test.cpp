@@ -91,30 +91,46 @@ TEST_CASE("loop_thread: its abandoned calls are waited for by its own thread, an
   home.run([]() -> b::task<> {
     auto go = std::make_shared<std::atomic<bool>>(false);
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      g.spawn([](std::shared_ptr<std::atomic<bool>> gate) -> b::task<> {
-        b::loop& other = co_await b::use(b::loop_thread());
-        const auto leaves = [](std::shared_ptr<std::atomic<bool>> until) -> b::task<> {
-          auto begun = std::make_shared<std::atomic<bool>>(false);
-          co_await b::with_group([&](b::group& in) -> b::task<> {
-            in.spawn([](auto up, auto wait_for) -> b::task<> {
-              co_await b::to_thread(
-                  b::abandon(),
-                  [](const auto& told, const auto& end) {
-                    *told = true;
-                    while (!*end) std::this_thread::yield();
-                  },
-                  up, wait_for);
-            }, begun, until);
-            while (!*begun) co_await b::yield();
-            in.cancel();
-          });
-        };
-        co_await b::on_loop(other, leaves, gate);
-      }, go);
+      g.spawn(
+          [](std::shared_ptr<std::atomic<bool>> gate) -> b::task<> {
+            b::loop& other = co_await b::use(b::loop_thread());
+            const auto leaves = [](std::shared_ptr<std::atomic<bool>> until) -> b::task<> {
+              auto begun = std::make_shared<std::atomic<bool>>(false);
+              co_await b::with_group([&](b::group& in) -> b::task<> {
+                in.spawn(
+                    [](auto up, auto wait_for) -> b::task<> {
+                      co_await b::to_thread(
+                          b::abandon(),
+                          [](const auto& told, const auto& end) {
+                            *told = true;
+                            while (!*end) std::this_thread::yield();
+                          },
+                          up, wait_for);
+                    },
+                    begun, until);
+                while (!*begun) co_await b::yield();
+                in.cancel();
+              });
+            };
+            co_await b::on_loop(other, leaves, gate);
+          },
+          go);
       for (int i = 0; i < 20; ++i) co_await b::sleep_for(1ms);
       *go = true;
     });
   }());
+}
+
+TEST_CASE("loop_thread: with a virtual clock of its own, an hour over there costs nothing") {
+  b::testing::test_loop home;
+  b::testing::virtual_clock time;
+  home.run([](b::clock& its) -> b::task<> {
+    b::loop& other = co_await b::use(b::loop_thread({.clock = &its}));
+    CHECK(co_await b::on_loop(other, gives_after, 1h, 3) == 3);
+    CHECK(co_await b::on_loop(other, gives_after, 1h, 4) == 4);
+  }(time));
+  CHECK(time.elapsed() == 2h);
+  CHECK(home.elapsed() == 0s);
 }
 
 TEST_CASE("run_on_each: each loop has its thread and its index; the first is the caller's") {
@@ -140,10 +156,14 @@ TEST_CASE("run_on_each: each loop has its thread and its index; the first is the
     co_return;
   }));
   CHECK(count == std::max(1u, std::thread::hardware_concurrency()));
-  CHECK_THROWS_AS(home.run(b::run_on_each(0, [](unsigned) -> b::task<> { co_return; })), b::misuse_error);
+  for (const unsigned wrong : {0u, static_cast<unsigned>(-1)}) {
+    CHECK_THROWS_AS(home.run(b::run_on_each(wrong, [](unsigned) -> b::task<> { co_return; })),
+                    b::misuse_error);
+  }
 }
 
-TEST_CASE("run_on_each: the first failure cancels the others, on all loops, and comes out bare; what else fails is attached") {
+TEST_CASE(
+    "run_on_each: the first failure cancels the others, on all loops, and comes out bare; what else fails is attached") {
   for (const unsigned failing : {0u, 2u}) {
     b::loop home;
     census in;
@@ -179,9 +199,11 @@ TEST_CASE("run_on_each: cancelled from outside, all loops clean up") {
   b::loop home;
   census in;
   home.run(b::with_group([&](b::group& g) -> b::task<> {
-    g.spawn([](census& all) -> b::task<> {
-      co_await b::run_on_each(3, [&all](unsigned) -> b::task<> { co_await stays(all); });
-    }, std::ref(in));
+    g.spawn(
+        [](census& all) -> b::task<> {
+          co_await b::run_on_each(3, [&all](unsigned) -> b::task<> { co_await stays(all); });
+        },
+        std::ref(in));
     while (in.came != 3) co_await b::yield();
     g.cancel();
   }));
@@ -207,7 +229,8 @@ TEST_CASE("run_on_each: the loops call each other, all at the same time") {
   for (const std::atomic<int>& one : served) CHECK(one == 40);
 }
 
-TEST_CASE("run_on_each: its program ends by SIGTERM, after the cleanup of all loops; SIGTERM comes to the first") {
+TEST_CASE(
+    "run_on_each: its program ends by SIGTERM, after the cleanup of all loops; SIGTERM comes to the first") {
   const process_end end = in_process(
       [] {
         static census in;
@@ -235,7 +258,8 @@ TEST_CASE("run_on_each: its program ends by SIGTERM, after the cleanup of all lo
   CHECK(end.said.find("left: 3") != std::string::npos);
 }
 
-TEST_CASE("signal_watch: a signal between its making and the first wait is not lost, whichever thread the system picks [row 513]") {
+TEST_CASE(
+    "signal_watch: a signal between its making and the first wait is not lost, whichever thread the system picks [row 513]") {
   b::loop home;
   home.run([]() -> b::task<> {
     for (int round = 0; round < 20; ++round) {

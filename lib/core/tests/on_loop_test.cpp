@@ -93,7 +93,9 @@ TEST_CASE("on_loop: what the task throws comes out, the same object, with the tr
   b::testing::test_loop home;
   home.run([]() -> b::task<> {
     b::loop& other = co_await b::use(b::loop_thread());
-    const auto calls = [](b::loop& on) -> b::task<int> { co_return co_await b::on_loop(on, fails, std::string("there")); };
+    const auto calls = [](b::loop& on) -> b::task<int> {
+      co_return co_await b::on_loop(on, fails, std::string("there"));
+    };
     try {
       static_cast<void>(co_await calls(other));
       FAIL("it throws");
@@ -102,8 +104,13 @@ TEST_CASE("on_loop: what the task throws comes out, the same object, with the tr
       const std::string story = b::describe(b::current_failure());
       CHECK(story.find("on_loop_test.cpp") != std::string::npos);
     }
-    const auto throws_at_once = [](int) -> b::task<int> { throw boom("before there is a task"); co_return 1; };
-    const auto again = [&](b::loop& on) -> b::task<int> { co_return co_await b::on_loop(on, throws_at_once, 1); };
+    const auto throws_at_once = [](int) -> b::task<int> {
+      throw boom("before there is a task");
+      co_return 1;
+    };
+    const auto again = [&](b::loop& on) -> b::task<int> {
+      co_return co_await b::on_loop(on, throws_at_once, 1);
+    };
     CHECK_THROWS_AS(static_cast<void>(co_await again(other)), boom);
   }());
   CHECK(home.lost_errors().empty());
@@ -117,18 +124,20 @@ TEST_CASE("on_loop: cancelled, the task over there is cancelled, cleans up, and 
   home.run([](std::atomic<int>& up, std::atomic<int>& down) -> b::task<> {
     b::loop& other = co_await b::use(b::loop_thread());
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      g.spawn([](b::loop& on, std::atomic<int>& u, std::atomic<int>& d) -> b::task<> {
-        co_await b::on_loop(on, forever, std::ref(u), std::ref(d));
-        FAIL("it was cancelled");
-      }, std::ref(other), std::ref(up), std::ref(down));
+      g.spawn(
+          [](b::loop& on, std::atomic<int>& u, std::atomic<int>& d) -> b::task<> {
+            co_await b::on_loop(on, forever, std::ref(u), std::ref(d));
+            FAIL("it was cancelled");
+          },
+          std::ref(other), std::ref(up), std::ref(down));
       while (up == 0) co_await b::yield();
       g.cancel();
     });
     CHECK(down == 1);
     const auto limited = [](b::loop& on, std::atomic<int>& u, std::atomic<int>& d) -> b::task<> {
-      CHECK_THROWS_AS(static_cast<void>(
-                          co_await b::with_timeout(1ms, b::on_loop(on, forever, std::ref(u), std::ref(d)))),
-                      b::timeout_error);
+      CHECK_THROWS_AS(
+          static_cast<void>(co_await b::with_timeout(1ms, b::on_loop(on, forever, std::ref(u), std::ref(d)))),
+          b::timeout_error);
     };
     co_await limited(other, up, down);
     CHECK(up == down);
@@ -153,9 +162,11 @@ TEST_CASE("on_loop: the record of the cancellation is the caller's, over there")
       co_await b::sleep_for(1h);
     };
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      g.spawn([](b::loop& on, auto fn, std::atomic<bool>& up, std::string& said) -> b::task<> {
-        co_await b::on_loop(on, fn, std::ref(up), std::ref(said));
-      }, std::ref(other), waits, std::ref(begun), std::ref(to));
+      g.spawn(
+          [](b::loop& on, auto fn, std::atomic<bool>& up, std::string& said) -> b::task<> {
+            co_await b::on_loop(on, fn, std::ref(up), std::ref(said));
+          },
+          std::ref(other), waits, std::ref(begun), std::ref(to));
       while (!begun) co_await b::yield();
       g.cancel(b::cancel_reason::disconnect);
     });
@@ -180,7 +191,8 @@ TEST_CASE("on_loop: an error while it is being cancelled is kept") {
               co_return;
             });
       };
-      g.spawn([](b::loop& on, auto fn, std::atomic<bool>& up) -> b::task<> { co_await b::on_loop(on, fn, std::ref(up)); },
+      g.spawn([](b::loop& on, auto fn,
+                 std::atomic<bool>& up) -> b::task<> { co_await b::on_loop(on, fn, std::ref(up)); },
               std::ref(other), fails_in_cleanup, std::ref(begun));
       while (!begun) co_await b::yield();
       g.cancel();
@@ -201,16 +213,20 @@ TEST_CASE("on_loop: a loop that has ended, or never ran, is a loop_closed_error 
   CHECK(home.nothing_left());
 }
 
-TEST_CASE("on_loop: the loop over there ends: the task is cancelled and cleaned up, the caller gets child_cancelled") {
+TEST_CASE(
+    "on_loop: the loop over there ends: the task is cancelled and cleaned up, the caller gets child_cancelled") {
   b::loop home;
   std::atomic<int> begun = 0;
   std::atomic<int> cleaned = 0;
   home.run([](std::atomic<int>& up, std::atomic<int>& down) -> b::task<> {
     running_loop other;
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      g.spawn([](b::loop& on, std::atomic<int>& u, std::atomic<int>& d) -> b::task<> {
-        CHECK_THROWS_AS(static_cast<void>(co_await b::on_loop(on, forever, std::ref(u), std::ref(d))), b::child_cancelled);
-      }, std::ref(other.loop()), std::ref(up), std::ref(down));
+      g.spawn(
+          [](b::loop& on, std::atomic<int>& u, std::atomic<int>& d) -> b::task<> {
+            CHECK_THROWS_AS(static_cast<void>(co_await b::on_loop(on, forever, std::ref(u), std::ref(d))),
+                            b::child_cancelled);
+          },
+          std::ref(other.loop()), std::ref(up), std::ref(down));
       while (up == 0) co_await b::yield();
       co_await b::to_thread([&other] { other.stop(); });
     });
@@ -223,7 +239,9 @@ TEST_CASE("on_loop: to the own loop is an ordinary await") {
   home.run([]() -> b::task<> {
     b::loop& here = *b::loop::current();
     CHECK(co_await b::on_loop(here, gives_after, 1h, 2) == 2);
-    const auto bad = [](b::loop& on) -> b::task<> { static_cast<void>(co_await b::on_loop(on, fails, std::string("x"))); };
+    const auto bad = [](b::loop& on) -> b::task<> {
+      static_cast<void>(co_await b::on_loop(on, fails, std::string("x")));
+    };
     CHECK_THROWS_AS(co_await bad(here), boom);
     CHECK(!(co_await b::move_on_after(1s, b::on_loop(here, naps, 1h))).has_value());
   }());
@@ -325,7 +343,8 @@ TEST_CASE("spawn_on: an error that nobody asks for is reported") {
   CHECK(end.said.find("nobody asked") != std::string::npos);
 }
 
-TEST_CASE("spawn_on: a thread of to_thread calls back into its loop, and gets the error of that task [row 218]") {
+TEST_CASE(
+    "spawn_on: a thread of to_thread calls back into its loop, and gets the error of that task [row 218]") {
   b::testing::test_loop home;
   home.run([](b::loop& here) -> b::task<> {
     const bool seen = co_await b::to_thread([&here] {
@@ -369,7 +388,8 @@ TEST_CASE("everywhere: calls to another loop") {
     };
     const int two = co_await b::on_loop(other, there, std::ref(live), 1);
     CHECK(two == 2);
-    auto [x, y] = co_await b::all(b::on_loop(other, there, std::ref(live), 2), b::on_loop(other, there, std::ref(live), 3));
+    auto [x, y] = co_await b::all(b::on_loop(other, there, std::ref(live), 2),
+                                  b::on_loop(other, there, std::ref(live), 3));
     CHECK(x + y == 7);
   });
 }

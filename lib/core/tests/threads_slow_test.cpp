@@ -43,7 +43,8 @@ b::task<int> visits(std::atomic<int>& live, int turns) {
 
 }  // namespace
 
-TEST_CASE("stress: many threads post and spawn while the loop ends: run or refused, never dropped [row 24] [row 219]") {
+TEST_CASE(
+    "stress: many threads post and spawn while the loop ends: run or refused, never dropped [row 24] [row 219]") {
   constexpr int rounds = 600;
   constexpr int threads = 4;
   for (int round = 0; round < rounds; ++round) {
@@ -102,7 +103,8 @@ TEST_CASE("stress: to_thread, waited for or abandoned: cancelled at any moment, 
       const auto late = static_cast<unsigned>(dice() % 20);
       co_await b::with_group([&](b::group& g) -> b::task<> {
         for (unsigned i = 0; i < 6; ++i) {
-          const auto calls = [](std::shared_ptr<std::atomic<int>> to, unsigned turns, bool leave) -> b::task<int> {
+          const auto calls = [](std::shared_ptr<std::atomic<int>> to, unsigned turns,
+                                bool leave) -> b::task<int> {
             const auto work = [](const std::shared_ptr<std::atomic<int>>& in, unsigned n) {
               const alive here(*in);
               dawdle(n);
@@ -131,7 +133,8 @@ TEST_CASE("stress: to_thread, waited for or abandoned: cancelled at any moment, 
   CHECK(loop.statistics().blocking_jobs == 0);
 }
 
-TEST_CASE("stress: four loops call each other, with errors and cancellations at any moment; all is answered") {
+TEST_CASE(
+    "stress: four loops call each other, with errors and cancellations at any moment; all is answered") {
   b::loop home;
   std::atomic<int> live = 0;
   std::atomic<int> values = 0;
@@ -225,7 +228,6 @@ TEST_CASE("stress: one exception on its way in several threads at once: each has
             CHECK(e.code() == "shared");
             CHECK(e.cause().message() == "below");
           }
-          b::current_failure();
         }(shared, t));
       }
       CHECK(loop.lost_errors().empty());
@@ -259,7 +261,8 @@ TEST_CASE("stress: one exception comes out of calls on threads and on loops, at 
   CHECK(seen == 1500);
 }
 
-TEST_CASE("stress: signals while several loops run, begin and end: each one sent by itself is seen [row 513]") {
+TEST_CASE(
+    "stress: signals while several loops run, begin and end: each one sent by itself is seen [row 513]") {
   b::loop home;
   home.run([]() -> b::task<> {
     b::signal_watch watch{SIGUSR2};
@@ -269,9 +272,9 @@ TEST_CASE("stress: signals while several loops run, begin and end: each one sent
         co_await b::yield();
         ::kill(::getpid(), SIGUSR2);
       };
-      auto [sent, number] = co_await b::all(b::on_loop(other, sends), [](b::signal_watch& on) -> b::task<int> {
-        co_return co_await on.next();
-      }(watch));
+      auto [sent, number] =
+          co_await b::all(b::on_loop(other, sends),
+                          [](b::signal_watch& on) -> b::task<int> { co_return co_await on.next(); }(watch));
       CHECK(number == SIGUSR2);
     }
   }());

@@ -9,6 +9,7 @@ belay::task<> uses(std::string text) {
 #ifdef BELAY_CONTROL
   co_await belay::to_thread(belay::abandon(), [](const std::string& in) { return in.size(); }, text);
 #else
-  co_await belay::to_thread(belay::abandon(), [](std::string_view in) { return in.size(); }, std::string_view(text));
+  co_await belay::to_thread(
+      belay::abandon(), [](std::string_view in) { return in.size(); }, std::string_view(text));
 #endif
 }

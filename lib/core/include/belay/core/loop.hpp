@@ -37,10 +37,10 @@ struct loop_options {
 struct loop_statistics {
   std::size_t live_tasks = 0;
   std::size_t timers = 0;
-  std::size_t blocking_jobs = 0;      ///< `to_thread` calls under way or queued
-  std::size_t abandoned_jobs = 0;     ///< ... that were abandoned, and still run
-  std::uint64_t abandoned_ever = 0;   ///< ... that were abandoned since the loop was made
-  std::uint64_t lost_failures = 0;    ///< reported to the sink since the loop was made
+  std::size_t blocking_jobs = 0;     ///< `to_thread` calls under way or queued
+  std::size_t abandoned_jobs = 0;    ///< ... that were abandoned, and still run
+  std::uint64_t abandoned_ever = 0;  ///< ... that were abandoned since the loop was made
+  std::uint64_t lost_failures = 0;   ///< reported to the sink since the loop was made
 };
 
 /// All tasks were waiting and nothing could ever wake them. Only a loop with a virtual clock can know that.

@@ -6,6 +6,7 @@
 #include <belay/core/loop.hpp>
 #include <belay/core/managed.hpp>
 #include <belay/core/on_loop.hpp>
+#include <concepts>
 #include <functional>
 #include <source_location>
 #include <span>
@@ -27,9 +28,12 @@ namespace belay {
 ///                that several loops share must be safe for that. A clock must not be shared, except the real one.
 [[nodiscard]] managed<loop> loop_thread(loop_options options = {});
 
+/// More are taken for a mistake, such as a negative number.
+inline constexpr unsigned most_loops = 1024;
+
 namespace detail {
 
-[[noreturn]] void throw_misuse_no_loops(std::source_location where);
+[[noreturn]] void throw_misuse_loops(unsigned count, std::source_location where);
 [[nodiscard]] unsigned processors() noexcept;
 
 template <class F>
@@ -53,7 +57,7 @@ task<> main_of_loop(F& factory, unsigned index, std::span<loop* const> all) {
 /// `factory(index, loops)` gets the loops, too, as a `std::span<loop* const>`, to be used by `on_loop`.
 ///
 /// Errors:        the first one, bare, with its trace; it cancels the others, on all loops, and what else fails is attached.
-///                `misuse_error` for a count of zero; what `loop_thread` throws.
+///                `misuse_error` for a count of zero, or of more than `most_loops`; what `loop_thread` throws.
 /// Cancellation:  of the caller, such as by SIGTERM: cancels all and waits for their cleanup.
 /// Lifetime:      `factory` is kept until all have ended. It is called once for each loop, on that loop's thread, several at the same time:
 ///                it must not change what it holds. What each call makes belongs to one loop: a pool, a cache, a listener for each.
@@ -61,7 +65,7 @@ task<> main_of_loop(F& factory, unsigned index, std::span<loop* const> all) {
 template <class F>
 [[nodiscard]] auto run_on_each(unsigned count, F factory, loop_options options = {},
                                std::source_location where = std::source_location::current()) -> task<> {
-  if (count == 0) detail::throw_misuse_no_loops(where);
+  if (count == 0 || count > most_loops) detail::throw_misuse_loops(count, where);
   std::vector<loop*> loops{loop::current()};
   while (loops.size() < count) loops.push_back(&co_await use(loop_thread(options)));
   const auto everywhere = [&](group& tasks) -> task<> {

@@ -282,8 +282,8 @@ template <class F, class... A>
                 "when the call goes on alone; pass a value that owns it");
   static_assert(!std::is_reference_v<result>,
                 "to_thread(abandon, fn, args...): fn must return a value, not a reference");
-  return detail::abandonable_call<result, function, std::decay_t<A>...>(
-      std::move(how), std::forward<F>(fn), std::forward<A>(args)...);
+  return detail::abandonable_call<result, function, std::decay_t<A>...>(std::move(how), std::forward<F>(fn),
+                                                                        std::forward<A>(args)...);
 }
 
 }  // namespace belay

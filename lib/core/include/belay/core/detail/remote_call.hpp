@@ -155,7 +155,8 @@ class task_call final : public kept_remote_call<T, F, A...> {
     bool abort() noexcept override {
       if (take_back_held(*this)) return true;
       asked_ = true;
-      if (of_->ask_to_stop(effective_record(*task()->current)) == remote_call::stopping::will_answer) return false;
+      if (of_->ask_to_stop(effective_record(*task()->current)) == remote_call::stopping::will_answer)
+        return false;
       end_outside();
       return true;
     }
