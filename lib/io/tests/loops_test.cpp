@@ -3,6 +3,7 @@
 
 #include <belay/core/all.hpp>
 #include <belay/core/loops.hpp>
+#include <belay/core/sleep.hpp>
 #include <belay/io/tcp.hpp>
 #include <belay/io/use_task.hpp>
 #include <doctest/doctest.h>
