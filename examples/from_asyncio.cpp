@@ -5,7 +5,9 @@
 #include <belay/core/as_completed.hpp>
 #include <belay/core/finally.hpp>
 #include <belay/core/group.hpp>
+#include <belay/core/loops.hpp>
 #include <belay/core/managed.hpp>
+#include <belay/core/on_loop.hpp>
 #include <belay/core/outcome.hpp>
 #include <belay/core/periodic.hpp>
 #include <belay/core/run.hpp>
@@ -17,9 +19,11 @@
 #include <belay/core/thread.hpp>
 #include <belay/core/timeout.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <stdexcept>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -174,6 +178,46 @@ int slow_blocking_function(std::stop_token stop, int steps) {
 task<> in_a_thread() { std::printf("  %d steps\n", co_await belay::to_thread(slow_blocking_function, 3)); }
 // [end]
 
+// [snippet abandon]
+std::string look_up(const std::string& host) {  // of a library that takes no stop token, and its time
+  std::this_thread::sleep_for(30ms);
+  return host + " is at home";
+}
+
+task<std::string> patient_look_up(std::string host) {
+  co_return co_await belay::to_thread(belay::abandon("look up"), look_up, host);
+}
+
+task<> not_that_long() {
+  const auto found = co_await belay::move_on_after(5ms, patient_look_up("example"));
+  std::puts(found ? "  found" : "  went on without an answer");
+}
+// [end]
+
+// [snippet threadsafe]
+task<int> answer(int question) {
+  co_await belay::sleep_for(1ms);
+  co_return question * 2;
+}
+
+// Called on a thread that has no loop.
+void ask_from_a_thread(belay::loop& loop) {
+  belay::remote_child<int> future = belay::spawn_on(loop, answer, 21);
+  std::printf("  %d\n", future.get());  // or its error; cancel() cancels the task
+}
+// [end]
+
+// [snippet loops]
+task<> on_all_processors() {
+  std::atomic<int> sum = 0;
+  co_await belay::run_on_each(4, [&sum](unsigned index, std::span<belay::loop* const> loops) -> task<> {
+    belay::loop& next = *loops[(index + 1) % loops.size()];
+    sum += co_await belay::on_loop(next, answer, static_cast<int>(index));
+  });
+  std::printf("  %d\n", sum.load());
+}
+// [end]
+
 // [snippet semaphore]
 task<> at_most_two(std::vector<std::string> names) {
   belay::semaphore line(2);  // outlives the group's tasks
@@ -239,6 +283,12 @@ task<> program() {
   co_await read_some();
   std::puts("to_thread:");
   co_await in_a_thread();
+  std::puts("to_thread, abandoned:");
+  co_await not_that_long();
+  std::puts("run_coroutine_threadsafe:");
+  co_await belay::to_thread(ask_from_a_thread, std::ref(*belay::loop::current()));
+  std::puts("several loops:");
+  co_await on_all_processors();
   std::puts("Semaphore:");
   co_await at_most_two({"a", "b", "c"});
   std::puts("supervised:");

@@ -10,7 +10,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <new>
+#include <utility>
 
 namespace belay {
 
@@ -31,9 +33,24 @@ error::error(error_kind kind, std::string code, std::string message, std::source
 error_kind error::kind() const noexcept { return details_->kind; }
 std::string_view error::code() const noexcept { return details_->code; }
 std::source_location error::where() const noexcept { return details_->where; }
-failure error::cause() const { return details_->replaced; }
 
-void detail::error_access::drop_cause(const error& from) noexcept { from.details_->replaced = failure(); }
+namespace {
+
+// The same exception may be on its way in several threads. Its cause is all that ever changes in it, and that hardly ever.
+constinit std::mutex changing_causes;
+
+}  // namespace
+
+failure error::cause() const {
+  const std::lock_guard lock(changing_causes);
+  return details_->replaced;
+}
+
+void detail::error_access::drop_cause(const error& from) noexcept {
+  failure dropped;
+  const std::lock_guard lock(changing_causes);
+  std::swap(dropped, from.details_->replaced);
+}
 
 std::string_view to_string(error_kind kind) noexcept {
   switch (kind) {

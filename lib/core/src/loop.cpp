@@ -18,6 +18,7 @@
 #include <system_error>
 
 #include "loop_state.hpp"
+#include "visitors.hpp"
 
 namespace belay {
 
@@ -70,6 +71,9 @@ loop::loop(loop_options options) : state_(std::make_unique<state>()) {
   if (options.cleanup_limit <= duration::zero()) {
     throw misuse_error("loop_options::cleanup_limit must be more than zero: cleanup could never run");
   }
+  if (options.abandon_limit < duration::zero()) {
+    throw misuse_error("loop_options::abandon_limit must not be negative; zero does not wait at all");
+  }
   if (options.blocking_threads == 0) throw misuse_error("loop_options::blocking_threads must be at least 1");
   state& s = *state_;
   s.options = std::move(options);
@@ -85,6 +89,7 @@ loop::loop(loop_options options) : state_(std::make_unique<state>()) {
 }
 
 loop::~loop() {
+  state_->inbox.wait_for_pushers();
   state_->threads.reset();
   state_->waits.reset();
   ::close(state_->wake_fd);
@@ -113,9 +118,18 @@ loop_statistics loop::statistics() const noexcept {
   loop_statistics now;
   now.live_tasks = state_->rt.live_nodes;
   now.timers = state_->timers.size();
-  now.blocking_jobs = state_->threads ? state_->threads->jobs() : 0;
+  if (state_->threads) {
+    now.blocking_jobs = state_->threads->jobs();
+    now.abandoned_jobs = state_->threads->abandoned_now();
+    now.abandoned_ever = state_->threads->abandoned_ever();
+  }
   now.lost_failures = state_->lost_failures;
   return now;
+}
+
+std::vector<std::string> loop::abandoned_calls() const {
+  if (!state_->threads) return {};
+  return state_->threads->abandoned_names();
 }
 
 void loop::run_root(detail::node& root, detail::frame& body, std::source_location where) {
@@ -132,21 +146,28 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   detail::this_runtime = &s.rt;
   // While it is watched, every await of a task takes the way of the deep stack, where the driver is asked.
   s.rt.stack_limit = s.rt.watcher == nullptr ? stack_limit_from_here() : reinterpret_cast<char*>(UINTPTR_MAX);
-  s.inbox.store(nullptr);
+  auto guests = std::make_unique<detail::visitors>();
+  guests->open(root.base, where);
+  s.guests = guests.get();
+  s.inbox.open();
+  if (s.threads) s.threads->report_late_errors();
   s.rt.coarse_now = detail::coarse_time(s.rt.time->now());
   struct leave {
     state& s;
+    std::unique_ptr<detail::visitors>& guests;
     ~leave() {
-      s.close_inbox();
+      guests->refuse_more();
+      s.inbox.close();
+      guests->close();
+      if (guests->busy() != 0) static_cast<void>(guests.release());  // left with tasks in it that do not end
+      s.guests = nullptr;
       s.root = nullptr;
       detail::this_runtime = nullptr;
     }
-  } leave_at_end{s};
-  if (s.rt.watcher == nullptr && !s.order) {
-    s.run_until_ended(root);
-  } else {
-    s.run_watched(root);
-  }
+  } leave_at_end{s, guests};
+  s.run_to_end(root);
+  guests->refuse_more();
+  if (guests->busy() != 0 && !s.abandoned) s.see_off_guests();
   if (s.abandoned) {
     throw deadlock_error("the loop was left by its driver with tasks in it that do not end", where);
   }
@@ -161,11 +182,43 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   }
 }
 
+void loop::state::run_to_end(detail::node& main_node) {
+  if (rt.watcher == nullptr && !order) {
+    run_until_ended(main_node);
+  } else {
+    run_watched(main_node);
+  }
+}
+
+namespace {
+
+task<void> end_of(detail::visitors& guests) {
+  guests.cancel_all();
+  co_await guests.join();
+}
+
+}  // namespace
+
+// The main task has ended. What others have in the loop is cancelled, cleaned up and answered.
+void loop::state::see_off_guests() {
+  detail::node closing;
+  outcome<void> how;
+  closing.result = &how;
+  task<void> until_gone = end_of(*guests);
+  detail::prepare_node(closing, detail::task_access::release(until_gone), std::source_location());
+  guests->move_under(closing.base);
+  root = &closing;
+  ++rt.live_nodes;
+  rt.push_ready(closing);
+  run_to_end(closing);
+  guests->inner_scope().detach();
+}
+
 void loop::state::run_until_ended(detail::node& main_node) {
   constexpr unsigned tasks_between_looks = 256;  // at the clock and at I/O, while tasks keep the loop busy
   unsigned since_look = 0;
   while (main_node.state != detail::node_state::ended) {
-    if (inbox.load(std::memory_order_relaxed) != nullptr) run_inbox();
+    if (inbox.may_have_items()) inbox.run();
     if (detail::node* task = rt.ready_head; task != nullptr) [[likely]] {
       rt.ready_head = task->next_ready;
       if (rt.ready_head == nullptr) rt.ready_tail = nullptr;
@@ -181,7 +234,7 @@ void loop::state::run_until_ended(detail::node& main_node) {
     }
     since_look = 0;
     if (timers.size() != 0) fire_timers();
-    if (rt.ready_head == nullptr && inbox.load(std::memory_order_acquire) == nullptr) wait_for_work();
+    if (rt.ready_head == nullptr && !inbox.has_items()) wait_for_work();
   }
 }
 
@@ -192,30 +245,9 @@ void loop::state::fire_timers() noexcept {
   while (detail::timer_node* timer = timers.pop_due(now)) timer->fire(*timer);
 }
 
-void loop::state::run_inbox() noexcept {
-  inbox_item* newest = inbox.exchange(nullptr, std::memory_order_acquire);
-  inbox_item* oldest = nullptr;
-  while (newest != nullptr) {
-    inbox_item* next = newest->next;
-    newest->next = oldest;
-    oldest = newest;
-    newest = next;
-  }
-  while (oldest != nullptr) {
-    inbox_item* next = oldest->next;
-    oldest->run(*oldest);  // may destroy it
-    oldest = next;
-  }
-}
-
-void loop::state::close_inbox() noexcept {
-  // Nothing that was accepted is dropped.
-  for (inbox_item* none = nullptr; !inbox.compare_exchange_strong(none, &closed); none = nullptr) run_inbox();
-}
-
 void loop::state::wait_for_work() {
   const std::uint64_t due = timers.next_due();
-  const bool threads_busy = threads && threads->jobs() != 0;
+  const bool threads_busy = work_outside() != 0;
   const bool timer_waits = due != UINT64_MAX;
   if (!threads_busy) {
     if (timer_waits && rt.time->jump_to(time_point(duration(due)))) {
@@ -223,11 +255,11 @@ void loop::state::wait_for_work() {
       if (signals != nullptr) signals->collect();
       return;
     }
-    if (!timer_waits && rt.time->jump_to(time_point::max())) {
+    if (!timer_waits && open_doors == 0 && rt.time->jump_to(time_point::max())) {
       // Virtual time: nothing will happen by itself any more, except I/O, signals and what other threads post.
       waits->wait(std::chrono::milliseconds(0));
       if (signals != nullptr) signals->collect();
-      if (rt.ready_head != nullptr || inbox.load() != nullptr) return;
+      if (rt.ready_head != nullptr || inbox.has_items()) return;
       if (dynamic_cast<idle_reactor*>(waits.get()) != nullptr) return report_deadlock();
       waits->wait(std::chrono::milliseconds(10));
       return;
@@ -238,16 +270,13 @@ void loop::state::wait_for_work() {
     const std::uint64_t now = ticks(rt.time->now());
     limit = due <= now ? duration::zero() : duration(static_cast<duration::rep>(due - now));
   }
-  // Announce the sleep, then look again: whoever posts either sees `asleep` and wakes us, or we see its item.
   const time_point asleep_since = threads_busy ? steady_clock().now() : time_point();
-  asleep.store(true, std::memory_order_seq_cst);
-  if (inbox.load(std::memory_order_seq_cst) == nullptr) waits->wait(limit);
-  asleep.store(false, std::memory_order_relaxed);
+  if (inbox.fall_asleep()) waits->wait(limit);
+  inbox.awake();
   rt.coarse_now = detail::coarse_time(rt.time->now());
   // A virtual clock stands still while a thread works; but when the thread has taken as long as the next timer has to wait,
   // that timer is due, too: the thread may be waiting for what it does. (A real clock does not jump.)
-  if (threads_busy && timer_waits && inbox.load() == nullptr &&
-      steady_clock().now() - asleep_since >= limit) {
+  if (threads_busy && timer_waits && !inbox.has_items() && steady_clock().now() - asleep_since >= limit) {
     rt.time->jump_to(time_point(duration(due)));
   }
   collect_signals();
@@ -288,17 +317,6 @@ void loop::state::wake() noexcept {
   [[maybe_unused]] const auto written = ::write(wake_fd, &one, sizeof one);
 }
 
-bool loop::state::try_push(inbox_item& item) noexcept {
-  inbox_item* head = inbox.load(std::memory_order_relaxed);
-  do {
-    if (head == &closed) return false;
-    item.next = head;
-  } while (!inbox.compare_exchange_weak(head, &item, std::memory_order_seq_cst, std::memory_order_relaxed));
-  // The item may have run and be gone from here on; the loop itself waits for its threads before it goes.
-  if (asleep.load(std::memory_order_seq_cst)) wake();
-  return true;
-}
-
 void loop::post_item(inbox_item& item) noexcept {
   if (state_->try_push(item)) return;
   std::fputs("belay: something was posted to a loop that has ended while it was still needed\n", stderr);
@@ -320,7 +338,7 @@ void loop::post(std::function<void()> fn) {
     }
   };
   if (!state_->try_push(*item)) {
-    throw misuse_error("loop::post: the loop is not running (any more); nothing would call the function");
+    detail::loop_closed("loop::post", std::source_location()).rethrow();
   }
   static_cast<void>(item.release());  // it belongs to the loop now
 }
@@ -329,19 +347,14 @@ namespace detail {
 
 duration cleanup_limit() noexcept { return this_runtime->loop->cleanup_limit(); }
 
-void report_lost(const failure& what) noexcept {
+namespace {
+
+// An empty sink: stderr.
+void report_to(const failure_sink& sink, const failure& what) noexcept {
   what.observe();
-  belay::loop* here = belay::loop::current();
   try {
     for (const failure& one : what.flatten()) one.observe();  // one report for all that hangs together
-    if (here != nullptr) {
-      auto& s = here->internals();
-      ++s.lost_failures;
-      if (s.options.on_lost_failure) {
-        s.options.on_lost_failure(what);
-        return;
-      }
-    }
+    if (sink) return sink(what);
     const std::string text = "belay: an error that nobody looked at: " + describe(what) + "\n";
     std::fputs(text.c_str(), stderr);
   } catch (...) {
@@ -350,5 +363,18 @@ void report_lost(const failure& what) noexcept {
   }
 }
 
+}  // namespace
+
+void report_lost(const failure& what) noexcept {
+  if (belay::loop* here = belay::loop::current()) return here->internals().report(what);
+  report_to({}, what);
+}
+
 }  // namespace detail
+
+void loop::state::report(const failure& what) noexcept {
+  ++lost_failures;
+  detail::report_to(options.on_lost_failure, what);
+}
+
 }  // namespace belay

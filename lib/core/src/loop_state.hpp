@@ -4,17 +4,22 @@
 
 #include <belay/core/detail/timer_wheel.hpp>
 #include <belay/core/loop.hpp>
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "inbox.hpp"
 #include "random_order.hpp"
 #include "thread_pool.hpp"
 
 namespace belay {
 
 class signal_watch;
+namespace detail {
+class call_wait;
+class visitors;
+}  // namespace detail
 
 struct loop::state {
   loop_options options;
@@ -25,11 +30,12 @@ struct loop::state {
   std::unique_ptr<detail::thread_pool> threads;
   int wake_fd = -1;
 
-  // From other threads: a stack of items, newest first, and whether the loop must be woken for them. While the loop
-  // does not run, `closed` stands in the inbox, so that an item is either refused or run.
-  static inline inbox_item closed;
-  std::atomic<inbox_item*> inbox{&closed};
-  std::atomic<bool> asleep{false};
+  detail::inbox<detail::real_sync, inbox_item> inbox;  // from other threads
+  // What will be ended from outside: calls to other loops, like jobs of the pool; and doors, through which anything may come.
+  std::size_t calls_outside = 0;
+  std::size_t open_doors = 0;
+  std::vector<detail::call_wait*> held_calls;  // until the end of the turn, when it is watched
+  detail::visitors* guests = nullptr;          // while it runs
 
   signal_watch* signals = nullptr;
   detail::node* root = nullptr;
@@ -38,11 +44,11 @@ struct loop::state {
   bool abandoned = false;           // a driver gave up: tasks are left in it that will never run
   std::optional<detail::random_order> order;
   std::optional<detail::random_order> numbers;  // for random_bits; none yet: from the machine
-  std::size_t slow_jobs = 0;  // of the pool: those that were not finished after a patient wait
+  std::size_t slow_jobs = 0;  // outside of the loop: those that were not finished after a patient wait
   std::uint64_t lost_failures = 0;
 
   detail::thread_pool& pool() {
-    if (!threads) threads = std::make_unique<detail::thread_pool>(options.blocking_threads);
+    if (!threads) threads = std::make_unique<detail::thread_pool>(*this);
     return *threads;
   }
 
@@ -50,9 +56,18 @@ struct loop::state {
   void run_watched(detail::node& root);
   [[nodiscard]] detail::node* take_ready() noexcept;
   void await_threads();
-  [[nodiscard]] bool try_push(inbox_item& item) noexcept;
-  void run_inbox() noexcept;
-  void close_inbox() noexcept;
+  [[nodiscard]] bool try_push(inbox_item& item) noexcept {
+    return inbox.push(item, [this] { wake(); });
+  }
+  // What other threads do for its tasks.
+  [[nodiscard]] std::size_t work_outside() const noexcept {
+    return (threads ? threads->jobs() : 0) + calls_outside;
+  }
+  // To the sink.
+  void report(const failure& what) noexcept;
+  void run_to_end(detail::node& root);
+  void see_off_guests();
+  void send_held_calls() noexcept;
   void fire_timers() noexcept;
   void wait_for_work();
   void collect_signals() noexcept;

@@ -3,45 +3,53 @@
 // The threads behind to_thread: started when needed, joined when the loop goes.
 
 #include <belay/core/thread.hpp>
-#include <atomic>
-#include <condition_variable>
+#include <list>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "job_queue.hpp"
 
 namespace belay::detail {
 
 class thread_pool {
  public:
-  explicit thread_pool(unsigned most_threads) : most_threads_(most_threads) {}
+  explicit thread_pool(loop::state& home);
+  thread_pool(const thread_pool&) = delete;
+  thread_pool& operator=(const thread_pool&) = delete;
+  // Waits for the threads; for abandoned calls as long as the loop's options say. Those that are left then are named on stderr.
   ~thread_pool();
 
-  // Errors: std::system_error when no thread at all can be started; the job is not queued then.
-  void submit(thread_job& job);
-  // Jobs submitted from now on wait until `let_go`: the same again in each run, whatever the threads do.
-  void hold() noexcept { held_ = true; }
+  // Errors: std::system_error when no thread can be started that could get to it; the job is not queued then.
+  void submit(pool_job& job);
+  [[nodiscard]] bool take_back(pool_job& job) noexcept;
+  [[nodiscard]] bool give_up(pool_job& job) noexcept;
+  // Jobs submitted from now on wait until `let_go`.
+  void hold() noexcept;
   void let_go() noexcept;
-  // Takes a job back that no thread has begun.
-  bool take_back(thread_job& job) noexcept;
+
+  // For the loop's thread.
   [[nodiscard]] std::size_t jobs() const noexcept { return jobs_; }
   void job_done() noexcept { --jobs_; }
+  [[nodiscard]] std::size_t abandoned_now() const noexcept;
+  [[nodiscard]] std::uint64_t abandoned_ever() const noexcept { return abandoned_ever_; }
+  [[nodiscard]] std::vector<std::string> abandoned_names() const;
+  // Reports the errors of abandoned calls that came while the loop did not run.
+  void report_late_errors() noexcept;
 
  private:
-  void work();
-  void unlink(thread_job& job) noexcept;
+  struct shared;
+  void start_one();
 
-  const unsigned most_threads_;
-  std::size_t jobs_ = 0;  // loop thread only
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  // guarded by mutex_
-  thread_job* head_ = nullptr;
-  thread_job* tail_ = nullptr;
-  unsigned idle_ = 0;
-  std::size_t queued_ = 0;
-  bool stopping_ = false;
-  std::atomic<bool> held_{false};
-  std::vector<std::thread> threads_;  // loop thread only
+  // Threads that are left behind keep it.
+  std::shared_ptr<shared> shared_;
+  loop::state& home_;
+  // loop thread only
+  std::size_t jobs_ = 0;
+  std::uint64_t abandoned_ever_ = 0;
+  bool holds_ = false;
 };
 
 }  // namespace belay::detail

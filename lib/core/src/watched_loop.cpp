@@ -2,6 +2,7 @@
 // The loop's other way to run: in a seeded order, and with a driver that is told of every turn. Kept apart, so that the
 // usual way is not slowed by it.
 
+#include <belay/core/detail/remote_call.hpp>
 #include <belay/core/detail/watch.hpp>
 
 #include "loop_state.hpp"
@@ -31,20 +32,26 @@ detail::node* loop::state::take_ready() noexcept {
 // take longer (they may wait for what a task does later) are not waited for again.
 void loop::state::await_threads() {
   constexpr auto patience = std::chrono::seconds(2);
-  if (!threads) return;
-  if (threads->jobs() < slow_jobs) slow_jobs = threads->jobs();
+  if (work_outside() < slow_jobs) slow_jobs = work_outside();
   const time_point since = steady_clock().now();
-  while (threads->jobs() > slow_jobs) {
+  while (work_outside() > slow_jobs) {
     const duration left = patience - (steady_clock().now() - since);
     if (left <= duration::zero()) {
-      slow_jobs = threads->jobs();
+      slow_jobs = work_outside();
       return;
     }
-    asleep.store(true, std::memory_order_seq_cst);
-    if (inbox.load(std::memory_order_seq_cst) == nullptr) waits->wait(left);
-    asleep.store(false, std::memory_order_relaxed);
+    if (inbox.fall_asleep()) waits->wait(left);
+    inbox.awake();
     collect_signals();
-    run_inbox();
+    inbox.run();
+  }
+}
+
+void loop::state::send_held_calls() noexcept {
+  while (!held_calls.empty()) {
+    detail::call_wait& first = *held_calls.front();
+    held_calls.erase(held_calls.begin());
+    first.send_held();
   }
 }
 
@@ -57,7 +64,7 @@ void loop::state::run_watched(detail::node& main_node) {
       return;
     }
     await_threads();
-    if (inbox.load(std::memory_order_acquire) != nullptr) run_inbox();
+    if (inbox.has_items()) inbox.run();
     if (detail::node* task = take_ready()) {
       // A call is begun after the turn that made it, so that a driver that cancels it there always finds it not begun.
       if (rt.watcher != nullptr) {
@@ -68,6 +75,7 @@ void loop::state::run_watched(detail::node& main_node) {
       if (rt.watcher != nullptr) {
         rt.watcher->after_turn();
         if (threads->jobs() != 0) threads->let_go();
+        send_held_calls();
       }
       if (++since_look < tasks_between_looks) continue;
       since_look = 0;
@@ -77,7 +85,7 @@ void loop::state::run_watched(detail::node& main_node) {
     }
     since_look = 0;
     if (timers.size() != 0) fire_timers();
-    if (rt.ready_head == nullptr && inbox.load(std::memory_order_acquire) == nullptr) wait_for_work();
+    if (rt.ready_head == nullptr && !inbox.has_items()) wait_for_work();
   }
 }
 

@@ -163,16 +163,16 @@ TEST_CASE("post: wakes a loop that sleeps on the real clock") {
 }
 
 TEST_CASE(
-    "post: to a loop that is not running, is a misuse_error; nothing accepted is dropped [row 24] [row 219]") {
+    "post: to a loop that is not running, is a loop_closed_error; nothing accepted is dropped [row 24] [row 219]") {
   b::testing::test_loop loop;
-  CHECK_THROWS_AS(loop.loop().post([] {}), b::misuse_error);
+  CHECK_THROWS_AS(loop.loop().post([] {}), b::loop_closed_error);
   int ran = 0;
   loop.run([](b::loop& l, int& count) -> b::task<> {
     l.post([&count] { ++count; });
     co_return;
   }(loop.loop(), ran));
   CHECK(ran == 1);
-  CHECK_THROWS_AS(loop.loop().post([] {}), b::misuse_error);
+  CHECK_THROWS_AS(loop.loop().post([] {}), b::loop_closed_error);
 }
 
 TEST_CASE("post: racing with the end of the loop, is refused or run, never dropped [row 24]") {
@@ -187,7 +187,7 @@ TEST_CASE("post: racing with the end of the loop, is refused or run, never dropp
         try {
           loop->loop().post([&ran] { ++ran; });
           ++accepted;
-        } catch (const b::misuse_error&) {
+        } catch (const b::loop_closed_error&) {
           return;
         }
       }

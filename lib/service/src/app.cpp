@@ -185,6 +185,8 @@ task<int> app::state::live() {
 // Tells how it went, and gives the exit code.
 int app::state::conclude(const outcome<void>& how, const std::string& failed_step) {
   const failure what = how.failure();
+  for (const std::string& call : loop::current()->abandoned_calls())
+    report.overran.push_back("abandoned call " + call);
   if (!failed_step.empty()) {
     log.fatal("start_failed",
               {{"message", options.name + ": cannot start: " + failed_step + ": " + what.message()},

@@ -4,8 +4,12 @@
 #include "support.hpp"
 
 #include <belay/core/all.hpp>
+#include <belay/core/thread.hpp>
 #include <belay/http/problem.hpp>
 #include <doctest/doctest.h>
+
+#include <latch>
+#include <thread>
 
 using namespace std::chrono_literals;
 namespace http = belay::http;
@@ -58,6 +62,45 @@ TEST_CASE("app: background work that outlasts the grace is cancelled and told by
   CHECK(contains(report[0], "endless"));
   REQUIRE(records.events("background_task_cancelled").size() == 1);
   CHECK(contains(records.events("background_task_cancelled")[0], trace));
+}
+
+TEST_CASE("app: a call on a thread that was abandoned, and still runs, is told by name [row 214]") {
+  struct gate {
+    std::latch begun{1};
+    std::latch go{1};
+  };
+  const auto at = std::make_shared<gate>();
+  record_keeper records;
+  app a(support::options(), records.log);
+  a.get("/slow", [at](request&) -> task<http::response> {
+    const auto calls = [](std::shared_ptr<gate> in) -> task<> {
+      const auto blocks = [](const std::shared_ptr<gate>& inside) {
+        inside->begun.count_down();
+        inside->go.wait();
+      };
+      co_await belay::to_thread(belay::abandon("old library"), blocks, in);
+    };
+    co_await belay::with_group([&](belay::group& g) -> task<> {
+      g.spawn(calls, at);
+      co_await belay::yield();
+      at->begun.wait();
+      g.cancel();
+    });
+    co_return http::response::json(http::status::ok, "{}");
+  });
+  std::thread releases;
+  CHECK(support::serve(a, [&](app& of) -> task<> {
+          client c = co_await support::connect(of);
+          CHECK((co_await c.ask(get("/slow"))).status() == 200);
+          // The report is written before the loop's end waits for the thread.
+          releases = std::thread([&records, at] {
+            while (records.events("shutdown_report").empty()) std::this_thread::sleep_for(1ms);
+            at->go.count_down();
+          });
+        }) == service::exit_unclean_shutdown);
+  releases.join();
+  CHECK(contains(records.events("shutdown_report").at(0),
+                 "\"overran\":[\"abandoned call 'old library' at app_end_test.cpp:"));
 }
 
 TEST_CASE(

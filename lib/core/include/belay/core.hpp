@@ -17,10 +17,12 @@
 #include <belay/core/group.hpp>
 #include <belay/core/group_options.hpp>
 #include <belay/core/loop.hpp>
+#include <belay/core/loops.hpp>
 #include <belay/core/managed.hpp>
 #include <belay/core/map.hpp>
 #include <belay/core/mutex.hpp>
 #include <belay/core/on_cancel.hpp>
+#include <belay/core/on_loop.hpp>
 #include <belay/core/operation.hpp>
 #include <belay/core/outcome.hpp>
 #include <belay/core/periodic.hpp>

@@ -12,7 +12,9 @@
 #include <memory>
 #include <optional>
 #include <source_location>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace belay {
 
@@ -25,6 +27,8 @@ struct loop_options {
   duration cleanup_limit = std::chrono::seconds(10);
   /// The most threads that `to_thread` uses at the same time, at least 1. They are started when needed.
   unsigned blocking_threads = 16;
+  /// How long the loop's destructor waits for calls of `to_thread` that were abandoned and still run.
+  duration abandon_limit = std::chrono::seconds(10);
   /// Ready tasks run in a random order made from this seed, the same for the same seed; none: first come, first served. With a virtual
   /// clock and no I/O, a program then does exactly the same again. Threads of `to_thread` are waited for after each turn.
   std::optional<std::uint64_t> schedule_seed = {};
@@ -35,8 +39,10 @@ struct loop_options {
 struct loop_statistics {
   std::size_t live_tasks = 0;
   std::size_t timers = 0;
-  std::size_t blocking_jobs = 0;    ///< `to_thread` calls under way or queued
-  std::uint64_t lost_failures = 0;  ///< reported to the sink since the loop was made
+  std::size_t blocking_jobs = 0;     ///< `to_thread` calls under way or queued
+  std::size_t abandoned_jobs = 0;    ///< ... that were abandoned, and still run
+  std::uint64_t abandoned_ever = 0;  ///< ... that were abandoned since the loop was made
+  std::uint64_t lost_failures = 0;   ///< reported to the sink since the loop was made
 };
 
 /// All tasks were waiting and nothing could ever wake them. Only a loop with a virtual clock can know that.
@@ -46,6 +52,14 @@ class deadlock_error : public error {
       : error(error_kind::internal, "deadlock", std::move(message), where) {}
 };
 
+/// A loop was asked from another thread to do something, and does not run, or does not run any more. Nothing was done.
+class loop_closed_error : public error {
+ public:
+  explicit loop_closed_error(std::string message,
+                             std::source_location where = std::source_location::current())
+      : error(error_kind::unavailable, "loop_closed", std::move(message), where) {}
+};
+
 /// One thread's loop. Most programs use `belay::run`, which makes one, and prints what went wrong.
 class loop {
  public:
@@ -53,7 +67,8 @@ class loop {
   explicit loop(loop_options options = {});
   loop(const loop&) = delete;
   loop& operator=(const loop&) = delete;
-  /// Joins the threads of `to_thread`; they have no work left.
+  /// Joins the threads of `to_thread`. They have no work left, except abandoned calls: for these it waits up to `abandon_limit`, then
+  /// names them on stderr and leaves their threads behind.
   ~loop();
 
   /// Runs `main` and everything that it starts, to the end.
@@ -74,8 +89,11 @@ class loop {
   }
 
   /// Has `fn` called on the loop's thread, soon. From any thread, in order for each caller.
-  /// Errors: `misuse_error` when the loop is not running (any more). What `fn` throws goes to the failure sink.
+  /// Errors: `loop_closed_error` when the loop is not running (any more). What `fn` throws goes to the failure sink.
   void post(std::function<void()> fn);
+
+  /// The calls of `to_thread` that were abandoned and still run: "'look up the host' at fetch.cpp:17".
+  [[nodiscard]] std::vector<std::string> abandoned_calls() const;
 
   [[nodiscard]] time_point now() noexcept;
   [[nodiscard]] loop_statistics statistics() const noexcept;

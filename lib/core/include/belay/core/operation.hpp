@@ -45,6 +45,9 @@ class operation {
   // Asked by the runtime when the task is cancelled.
   [[nodiscard]] bool abort_now() noexcept { return abort(); }
   [[nodiscard]] detail::node* task() const noexcept { return task_; }
+  // For what completes it from elsewhere.
+  void complete_now() noexcept { complete(); }
+  void complete_cancelled_now() noexcept { complete_cancelled(); }
   /// For reports.
   [[nodiscard]] virtual awaited waits_for() const noexcept { return {}; }
 

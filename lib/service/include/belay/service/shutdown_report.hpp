@@ -19,10 +19,11 @@ struct shutdown_report {
 
   std::string reason;       ///< "SIGTERM", "SIGINT", "failed start", "failure", or what `app::stop` was given
   std::vector<step> steps;  ///< in the order in which they stopped
-  std::vector<std::string> overran;  ///< the names of what did not stop within its bound
-  bool forced = false;               ///< a second SIGINT cut it short
-  bool failed = false;               ///< a step failed while closing
-  std::vector<std::string> open;     ///< lifespan steps that have not been closed, in the order of opening
+  std::vector<std::string>
+      overran;  ///< the names of what did not stop within its bound, and of abandoned calls that still run
+  bool forced = false;            ///< a second SIGINT cut it short
+  bool failed = false;            ///< a step failed while closing
+  std::vector<std::string> open;  ///< lifespan steps that have not been closed, in the order of opening
 
   /// The process ends now: what is still open overran.
   void give_up();
