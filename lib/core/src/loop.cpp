@@ -327,6 +327,7 @@ duration cleanup_limit() noexcept { return this_runtime->loop->cleanup_limit(); 
 
 void report_lost(const failure& what) noexcept {
   what.observe();
+  what.record()->lost.store(true, std::memory_order_relaxed);
   belay::loop* here = belay::loop::current();
   try {
     for (const failure& one : what.flatten()) one.observe();  // one report for all that hangs together

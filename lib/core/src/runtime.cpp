@@ -436,12 +436,26 @@ void merge_cleanup_outcome(outcome_base& how, outcome<void>& closed, const deadl
 // ---- deadlines
 
 void deadline_scope::arm() noexcept {
-  runtime& rt = *this_runtime;
-  deadline_ = saturating_add(rt.time->now(), limit_);
+  deadline_ = saturating_add(this_runtime->time->now(), limit_);
+  set_timer();
+}
+
+void deadline_scope::set_timer() noexcept {
   if (deadline_ == time_point::max()) return;
   due = static_cast<std::uint64_t>(deadline_.time_since_epoch().count());
   fire = &deadline_scope::fired;
-  rt.timers->insert(*this);
+  this_runtime->timers->insert(*this);
+}
+
+void deadline_scope::move_to(time_point when, duration limit) noexcept {
+  if (requested) return;
+  disarm();
+  deadline_ = when;
+  limit_ = limit;
+  if (when > this_runtime->time->now()) return set_timer();
+  if (owner == nullptr || owner->state != node_state::running) return expire();
+  // The task itself moves it: the frame in which it waited last may be gone. The cancellation acts at its next await.
+  cancel_scope(*this, cancel_record::make(cancel_reason::deadline, kind_, where_));
 }
 
 void deadline_scope::disarm() noexcept {
