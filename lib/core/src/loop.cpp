@@ -120,6 +120,10 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
     body.handle.destroy();
     throw misuse_error("loop::run was called inside of a running loop; co_await the task instead", where);
   }
+  if (s.root != nullptr) {
+    body.handle.destroy();
+    throw misuse_error("loop::run: this loop is running on another thread; make one for each thread", where);
+  }
   detail::prepare_node(root, body, std::source_location());
   s.root = &root;
   s.deadlocked = false;

@@ -83,7 +83,13 @@ void end_node(runtime& rt, node& task) noexcept {
     outcome_base& result = *ended->result;  // part of the awaiter's frame, or of the node
     const delivery how = ended->how;
     const bool was_driver = ended->closes_parent;
+    ended->state = progress::waiting;
     ended->handle.destroy();
+    if (rt.next_step != step::none) [[unlikely]] {
+      // A destructor of a local threw: that is the frame's outcome now, and it has come to its end once more.
+      rt.next_step = step::none;
+      continue;
+    }
     if (was_driver) {
       ended = awaiter;
       continue;
@@ -291,6 +297,41 @@ void child_wait::start() {
 bool child_wait::abort() noexcept {
   unlink();
   return true;
+}
+
+namespace {
+
+// `task` or one that it belongs to.
+bool belongs_to(const node& task, const node& other) noexcept {
+  for (const scope* walk = task.current; walk != nullptr; walk = walk->parent) {
+    if (walk->owner == &other) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void stop_wait::ask_to_stop() const {
+  const node& self = *this_runtime->current;
+  for (const node* end_of = on_; end_of != nullptr;) {
+    if (belongs_to(self, *end_of)) {
+      throw misuse_error(
+          "cancel_and_join: a task cannot wait here for the end of itself, of a task that it belongs to, or of one that "
+          "waits for it",
+          where_);
+    }
+    const auto* waits = end_of->state == node_state::joining
+                            ? dynamic_cast<const stop_wait*>(end_of->waits_for)
+                            : nullptr;
+    end_of = waits != nullptr ? waits->on_ : nullptr;
+  }
+  on_->group->require_here("cancel_and_join");
+  cancel_scope(on_->base, cancel_record::make(reason_, "cancel_and_join", where_));
+}
+
+void group_core::abort_on_wrong_thread(const char* call) noexcept {
+  std::fprintf(stderr, "belay: %s on a thread that is not the group's; let its loop do this, by loop::post\n", call);
+  std::abort();
 }
 
 group_core::~group_core() {

@@ -109,6 +109,7 @@ class group : public detail::group_base {
   /// Cancels the body and every task of the group. The group then ends without an error of its own. Idempotent.
   void cancel(cancel_reason reason = cancel_reason::caller,
               std::source_location where = std::source_location::current()) noexcept {
+    require_here("group::cancel");
     request_cancel(reason, where);
   }
 

@@ -123,6 +123,12 @@ struct task_promise : promise_base {
   using value_type = T;
   task<T> get_return_object() noexcept;
 
+  // Also when a local's destructor throws after co_return.
+  void unhandled_exception() noexcept {
+    static_cast<outcome<T>*>(result)->drop_value();
+    promise_base::unhandled_exception();
+  }
+
   template <class U = T>
     requires std::constructible_from<unit_if_void<T>, U&&>
   void return_value(U&& value) {
