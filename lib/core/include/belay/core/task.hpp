@@ -15,11 +15,13 @@
 #if __has_cpp_attribute(clang::coro_return_type)
 #define BELAY_CORO_TYPE [[clang::coro_return_type]] [[clang::coro_lifetimebound]]
 #define BELAY_CORO_WRAPPER [[clang::coro_wrapper]]
+#define BELAY_LIFETIMEBOUND [[clang::lifetimebound]]
 #endif
 #endif
 #ifndef BELAY_CORO_TYPE
 #define BELAY_CORO_TYPE
 #define BELAY_CORO_WRAPPER
+#define BELAY_LIFETIMEBOUND
 #endif
 
 namespace belay {
