@@ -53,7 +53,7 @@ TEST_CASE("cancel: of a task that runs, and then awaits a child, which is cut at
   CHECK(loop.elapsed() == 0s);
 }
 
-TEST_CASE("cancel: a group absorbs its own cancellation only; one from outside that came as well travels on, in either order [row 49] [row 145]") {
+TEST_CASE("cancel: a group absorbs its own cancellation only; one from outside that came as well travels on, in either order [row 49]") {
   for (const bool outer_first : {false, true}) {
     b::testing::test_loop loop;
     trail out;

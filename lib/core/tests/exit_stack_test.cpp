@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resources whose number is known at run time.
 
+#include <belay/core/all.hpp>
 #include <belay/core/exit_stack.hpp>
 #include <doctest/doctest.h>
+
+#include <algorithm>
 
 #include "driven.hpp"
 
@@ -246,6 +249,23 @@ TEST_CASE("exit_stack: the caller of an early close is cancelled, the close runs
             CHECK(!co_await b::move_on_after(1s, closes()));
           });
         }) == trail{"open a", "close a: succeeded", "closed a", "after it"});
+}
+
+TEST_CASE("exit_stack: closing in parallel is asked for by a stack for each part, closed together; within a part the order holds [row 282]") {
+  b::testing::test_loop loop;
+  trail out;
+  auto part = [&out](std::string name) -> b::task<> {
+    co_await b::with_exit_stack([&out, name](b::exit_stack& open) -> b::task<> {
+      static_cast<void>(co_await open.enter(resource(out, name + "1", 0s, 1s)));
+      static_cast<void>(co_await open.enter(resource(out, name + "2", 0s, 1s)));
+    });
+  };
+  loop.run([&]() -> b::task<> { co_await b::all(part("a"), part("b")); }());
+  CHECK(loop.elapsed() == 2s);  // not 4: the parts close beside each other
+  const auto place = [&out](const std::string& words) { return std::find(out.begin(), out.end(), words); };
+  for (const std::string name : {"a", "b"}) {
+    CHECK(place("closed " + name + "2") < place("close " + name + "1: succeeded"));
+  }
 }
 
 TEST_CASE("everywhere: exit_stack with an early close") {
