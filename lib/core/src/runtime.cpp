@@ -63,6 +63,13 @@ void end_node(runtime& rt, node& task) noexcept {
   if (task.group != nullptr) task.group->child_ended(task);  // may destroy the node
 }
 
+// Destroys a frame with its locals. False: the destructor of one threw; that is the frame's outcome now, and it has come to its end.
+[[gnu::noinline]] bool destroy_unfinished(runtime& rt, frame& cut) noexcept {
+  cut.state = progress::waiting;
+  cut.handle.destroy();
+  return std::exchange(rt.next_step, step::none) == step::none;
+}
+
 // The outcome of `ended` is set. Closes what it opened, destroys it, and tells its awaiter; goes on outwards as long as
 // awaiting frames are ended by it too. Iterative, so that the depth of a chain does not matter.
 [[gnu::noinline]] void settle(runtime& rt, frame& first) noexcept {
@@ -83,11 +90,9 @@ void end_node(runtime& rt, node& task) noexcept {
     outcome_base& result = *ended->result;  // part of the awaiter's frame, or of the node
     const delivery how = ended->how;
     const bool was_driver = ended->closes_parent;
-    ended->state = progress::waiting;
-    ended->handle.destroy();
-    if (rt.next_step != step::none) [[unlikely]] {
-      // A destructor of a local threw: that is the frame's outcome now, and it has come to its end once more.
-      rt.next_step = step::none;
+    if (ended->body_ended) [[likely]] {
+      ended->handle.destroy();
+    } else if (!destroy_unfinished(rt, *ended)) {
       continue;
     }
     if (was_driver) {
