@@ -3,6 +3,7 @@
 //   ./from_asyncio     exit: 0
 #include <belay/core/all.hpp>
 #include <belay/core/as_completed.hpp>
+#include <belay/core/deadline.hpp>
 #include <belay/core/finally.hpp>
 #include <belay/core/group.hpp>
 #include <belay/core/loops.hpp>
@@ -112,6 +113,17 @@ task<> timeouts() {
   } catch (const belay::timeout_error&) {
     std::puts("  timed out");
   }
+}
+// [end]
+
+// [snippet reschedule]
+task<> while_it_makes_progress(std::vector<std::string> names) {
+  co_await belay::with_deadline(1s, [&](belay::deadline& limit) -> task<> {  // asyncio.timeout(1) as limit
+    for (const std::string& name : names) {
+      std::printf("  %s\n", (co_await fetch(name)).c_str());
+      limit.restart();  // limit.reschedule(loop.time() + 1); also move_to, extend, remove, when, expired
+    }
+  });
 }
 // [end]
 
@@ -260,6 +272,37 @@ task<> catch_everything() {
 }
 // [end]
 
+// [snippet except_star]
+struct not_there : belay::error {
+  using error::error;
+};
+
+template <class E>
+task<> fails_with(std::string words) {
+  co_await belay::fail(E(words));
+}
+task<> fetch_all() {
+  co_await belay::with_group({.policy = belay::group_policy::settle}, [](belay::group& g) -> task<> {
+    g.spawn(fails_with<belay::timeout_error>, "replica 1");
+    g.spawn(fails_with<not_there>, "user 7");
+    g.spawn(fails_with<belay::timeout_error>, "replica 2");
+    co_return;
+  });
+}
+
+task<> handles_some() {
+  try {
+    co_await fetch_all();
+  } catch (...) {
+    belay::failure what = belay::current_failure();
+    what.note("while loading the dashboard");                // e.add_note(...)
+    auto [late, rest] = what.split<belay::timeout_error>();  // except* TimeoutError as late:
+    late.for_each<belay::timeout_error>([](const auto& e) { std::printf("  late: %s\n", e.what()); });
+    if (rest) rest.rethrow();  // what except* does by itself; forgotten, it would go to the failure sink
+  }
+}
+// [end]
+
 task<> program() {
   std::puts("gather:");
   co_await dashboard();
@@ -272,6 +315,8 @@ task<> program() {
   co_await await_a_cancelled_one();
   std::puts("wait_for:");
   co_await timeouts();
+  std::puts("timeout, reschedule:");
+  co_await while_it_makes_progress({"first", "second"});
   std::puts("shield:");
   connection c{"bank"};
   co_await commit_whatever_comes(c);
@@ -295,6 +340,12 @@ task<> program() {
   co_await keep_going();
   std::puts("except:");
   co_await belay::move_on_after(5ms, catch_everything());
+  std::puts("except*, add_note:");
+  try {
+    co_await handles_some();
+  } catch (const not_there& e) {
+    std::printf("  not handled there: %s\n", e.what());
+  }
 }
 
 int main() { return belay::run(program()); }

@@ -59,7 +59,7 @@ void after_awaiter::fired(timer_node& timer) noexcept { static_cast<after_awaite
 
 }  // namespace detail
 
-detail::after_awaiter after(duration length) noexcept {
+detail::after_awaiter after(any_duration length) noexcept {
   return detail::after_awaiter(saturating_add(now(), length));
 }
 

@@ -28,7 +28,9 @@ error::error(std::string message, std::source_location where)
 
 error::error(error_kind kind, std::string code, std::string message, std::source_location where)
     : std::runtime_error(message),
-      details_(std::make_shared<details>(details{kind, std::move(code), where, current_failure()})) {}
+      details_(std::make_shared<details>(details{kind, std::move(code), where, current_failure()})) {
+  if (details_->replaced) details_->replaced.record()->below.store(true, std::memory_order_relaxed);
+}
 
 error_kind error::kind() const noexcept { return details_->kind; }
 std::string_view error::code() const noexcept { return details_->code; }

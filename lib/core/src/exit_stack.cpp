@@ -39,6 +39,24 @@ exit_stack::~exit_stack() {
   std::abort();
 }
 
+task<bool> exit_stack::close_one(const void* handed_out, std::source_location where) {
+  detail::resource_frame** link = &top_;
+  while (*link != nullptr && (*link)->handed_out != handed_out) link = &(*link)->next_cleanup;
+  if (*link == nullptr) co_return false;
+  detail::resource_frame& resource = **link;
+  *link = resource.next_cleanup;
+  --size_;
+  detail::cleanup_scope shield(where);
+  shield.arm();
+  outcome<void> closed = co_await detail::close_awaiter(resource, exit_status(), shield);
+  shield.disarm();
+  if (closed.succeeded()) co_return true;
+  outcome<void> how;
+  detail::merge_cleanup(how, closed, shield, [] {});
+  co_await detail::end_with(how);
+  __builtin_unreachable();
+}
+
 void exit_stack::push(detail::resource_frame& resource) noexcept {
   resource.next_cleanup = top_;
   top_ = &resource;

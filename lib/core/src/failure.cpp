@@ -79,7 +79,13 @@ bool trace_rows::grow() noexcept {
 
 void rethrow_record(const ref<failure_record>& record) {
   record->observed.store(true, std::memory_order_relaxed);
-  if (this_runtime != nullptr && this_runtime->find_recent(record->exception) != record.get()) {
+  if (this_runtime != nullptr) {
+    if (this_runtime->recent_count != 0) {
+      // Another record of this exception (one that was split) must not be taken for this one.
+      for (ref<failure_record>& one : this_runtime->recent) {
+        if (one && one->exception == record->exception) one = nullptr;
+      }
+    }
     this_runtime->remember(record);
   }
   std::rethrow_exception(record->exception);
@@ -153,8 +159,13 @@ std::span<const failure> failure::attached() const noexcept {
 }
 
 failure failure::cause() const {
+  if (!record_) return {};
   if (const auto* typed = detail::exception_as<error>(exception())) return typed->cause();
-  return {};
+  const auto* nesting = detail::exception_as<std::nested_exception>(exception());
+  if (nesting == nullptr) return {};
+  failure nested = of(nesting->nested_ptr());
+  nested.observe();  // it has no fate of its own
+  return nested;
 }
 
 std::span<const std::string> failure::notes() const noexcept {
@@ -175,9 +186,10 @@ void failure::attach(failure other) {
       std::find(record_->attached.begin(), record_->attached.end(), other) != record_->attached.end()) {
     return;
   }
-  if (!record_->has_one_owner()) detail::cut_ways(other, *record_);
+  if (record_->below.load(std::memory_order_relaxed)) detail::cut_ways(other, *record_);
   record_->attached.push_back(std::move(other));
   added.attached_to.store(record_.get(), std::memory_order_relaxed);
+  added.below.store(true, std::memory_order_relaxed);
 }
 
 void failure::note(std::string text) {
@@ -193,11 +205,19 @@ void failure::observe() const noexcept {
   if (record_) record_->observed.store(true, std::memory_order_relaxed);
 }
 
+bool failure::lost() const noexcept { return record_ && record_->lost.load(std::memory_order_relaxed); }
+
 bool failure::observed() const noexcept {
   return !record_ || record_->observed.load(std::memory_order_relaxed);
 }
 
 std::vector<failure> failure::flatten() const {
+  std::vector<failure> all = everything();
+  for (const failure& one : all) one.observe();
+  return all;
+}
+
+std::vector<failure> failure::everything() const {
   std::vector<failure> all;
   std::vector<failure> to_visit{*this};
   std::unordered_set<const detail::failure_record*> seen;
@@ -212,6 +232,78 @@ std::vector<failure> failure::flatten() const {
   }
   return all;
 }
+
+namespace detail {
+
+namespace {
+
+// What comes out of a part of the tree: those that match, and the others; null where there is none.
+struct parts {
+  failure matching;
+  failure rest;
+};
+
+// Another record of the same exception, with the same story; nothing attached yet. The duty to be looked at goes over to it.
+failure twin(const failure& of) {
+  auto made = ref<failure_record>::adopt(new failure_record(of.exception()));
+  made->observed.store(of.observed(), std::memory_order_relaxed);
+  of.observe();
+  made->trace = of.record()->trace;
+  made->notes = of.record()->notes;
+  return failure(std::move(made));
+}
+
+// One failure for several: the first, with the others attached.
+failure join(std::vector<failure>& several) {
+  if (several.empty()) return {};
+  if (several.size() == 1) return std::move(several.front());
+  failure first = twin(several.front());
+  for (const failure& one : several.front().record()->attached) first.attach(one);
+  for (std::size_t i = 1; i < several.size(); ++i) first.attach(std::move(several[i]));
+  return first;
+}
+
+}  // namespace
+
+std::pair<failure, failure> split_failure(const failure& what, bool (*matches)(const std::exception_ptr&)) {
+  struct visit {
+    failure at;
+    std::size_t next = 0;  // the attached one to be looked at next
+    std::vector<failure> matching;
+    std::vector<failure> rest;
+  };
+  std::unordered_set<const failure_record*> seen{what.record().get()};
+  std::vector<visit> path;
+  path.push_back({what, 0, {}, {}});
+  for (;;) {
+    visit& here = path.back();
+    if (const auto& attached = here.at.record()->attached; here.next < attached.size()) {
+      const failure& one = attached[here.next++];
+      if (seen.insert(one.record().get()).second) path.push_back({one, 0, {}, {}});
+      continue;
+    }
+    const bool fits = matches(here.at.exception());
+    std::vector<failure>& same = fits ? here.matching : here.rest;
+    std::vector<failure>& others = fits ? here.rest : here.matching;
+    failure mine = here.at;
+    if (!others.empty()) {  // a part is taken out of it, so it cannot stay the record that it is
+      mine = twin(mine);
+      for (failure& one : same) mine.attach(std::move(one));
+    }
+    failure separated = join(others);
+    parts done = fits ? parts{std::move(mine), std::move(separated)} : parts{std::move(separated), std::move(mine)};
+    path.pop_back();
+    if (path.empty()) {
+      for (const failure& one : done.matching.everything()) one.observe();
+      if (done.rest) done.rest.record()->observed.store(false, std::memory_order_relaxed);
+      return {std::move(done.matching), std::move(done.rest)};
+    }
+    if (done.matching) path.back().matching.push_back(std::move(done.matching));
+    if (done.rest) path.back().rest.push_back(std::move(done.rest));
+  }
+}
+
+}  // namespace detail
 
 std::string failure::message() const {
   if (!record_) return {};
@@ -238,52 +330,6 @@ std::string failure::type_name() const {
   std::string name = status == 0 && readable != nullptr ? readable : type->name();
   std::free(readable);
   return name;
-}
-
-namespace {
-
-void add_place(std::string& text, std::string_view what, const std::source_location& place) {
-  text.append(what).append(detail::place_text(place));
-  text.append("  ").append(place.function_name()).append("\n");
-}
-
-void render(const failure& what, std::string& text, std::string indent, int depth) {
-  constexpr int deepest = 8;
-  constexpr std::size_t widest = 16;
-  text.append(what.type_name()).append(": ").append(what.message()).append("\n");
-  if (const auto* typed = detail::exception_as<error>(what.exception());
-      typed != nullptr && typed->where().line() != 0) {
-    add_place(text, indent + "  made at    ", typed->where());
-  }
-  for (const std::source_location& place : what.trace()) add_place(text, indent + "  awaited at ", place);
-  for (const std::string& note : what.notes())
-    text.append(indent).append("  note: ").append(note).append("\n");
-  what.observe();
-  if (depth == deepest) return;
-  std::size_t shown = 0;
-  for (const failure& one : what.attached()) {
-    if (++shown > widest) {
-      text.append(indent).append("  ... and ").append(std::to_string(what.attached().size() - widest));
-      text.append(" more\n");
-      break;
-    }
-    text.append(indent).append("  also: ");
-    render(one, text, indent + "    ", depth + 1);
-  }
-  if (failure below = what.cause()) {
-    text.append(indent).append("  replaced: ");
-    render(below, text, indent + "    ", depth + 1);
-  }
-}
-
-}  // namespace
-
-std::string describe(const failure& what) {
-  if (!what) return "no failure";
-  std::string text;
-  render(what, text, "", 0);
-  text.pop_back();
-  return text;
 }
 
 }  // namespace belay

@@ -138,6 +138,10 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
     body.handle.destroy();
     throw misuse_error("loop::run was called inside of a running loop; co_await the task instead", where);
   }
+  if (s.root != nullptr) {
+    body.handle.destroy();
+    throw misuse_error("loop::run: this loop is running on another thread; make one for each thread", where);
+  }
   detail::prepare_node(root, body, std::source_location());
   s.root = &root;
   s.deadlocked = false;
@@ -352,6 +356,7 @@ namespace {
 // An empty sink: stderr.
 void report_to(const failure_sink& sink, const failure& what) noexcept {
   what.observe();
+  what.record()->lost.store(true, std::memory_order_relaxed);
   try {
     for (const failure& one : what.flatten()) one.observe();  // one report for all that hangs together
     if (sink) return sink(what);

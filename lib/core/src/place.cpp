@@ -79,4 +79,16 @@ std::string json_string(std::string_view text) {
   return out += '"';
 }
 
+std::string place_json(const std::source_location& where) {
+  return "{\"file\":" + json_string(where.file_name()) + ",\"line\":" + std::to_string(where.line()) +
+         ",\"function\":" + json_string(cut_text(function_text(where.function_name()), 200)) + "}";
+}
+
+std::string cut_text(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return std::string(text);
+  std::size_t end = most;
+  while (end > 0 && most - end < 3 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return std::string(text.substr(0, end)) + "... (" + std::to_string(text.size() - end) + " more bytes)";
+}
+
 }  // namespace belay::detail

@@ -64,6 +64,13 @@ void end_node(runtime& rt, node& task) noexcept {
   if (task.group != nullptr) task.group->child_ended(task);  // may destroy the node
 }
 
+// Destroys a frame with its locals. False: the destructor of one threw; that is the frame's outcome now, and it has come to its end.
+[[gnu::noinline]] bool destroy_unfinished(runtime& rt, frame& cut) noexcept {
+  cut.state = progress::waiting;
+  cut.handle.destroy();
+  return std::exchange(rt.next_step, step::none) == step::none;
+}
+
 // The outcome of `ended` is set. Closes what it opened, destroys it, and tells its awaiter; goes on outwards as long as
 // awaiting frames are ended by it too. Iterative, so that the depth of a chain does not matter.
 [[gnu::noinline]] void settle(runtime& rt, frame& first) noexcept {
@@ -84,7 +91,11 @@ void end_node(runtime& rt, node& task) noexcept {
     outcome_base& result = *ended->result;  // part of the awaiter's frame, or of the node
     const delivery how = ended->how;
     const bool was_driver = ended->closes_parent;
-    ended->handle.destroy();
+    if (ended->body_ended) [[likely]] {
+      ended->handle.destroy();
+    } else if (!destroy_unfinished(rt, *ended)) {
+      continue;
+    }
     if (was_driver) {
       ended = awaiter;
       continue;
@@ -337,6 +348,41 @@ bool child_wait::abort() noexcept {
   return true;
 }
 
+namespace {
+
+// `task` or one that it belongs to.
+bool belongs_to(const node& task, const node& other) noexcept {
+  for (const scope* walk = task.current; walk != nullptr; walk = walk->parent) {
+    if (walk->owner == &other) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void stop_wait::ask_to_stop() const {
+  const node& self = *this_runtime->current;
+  for (const node* end_of = on_; end_of != nullptr;) {
+    if (belongs_to(self, *end_of)) {
+      throw misuse_error(
+          "cancel_and_join: a task cannot wait here for the end of itself, of a task that it belongs to, or of one that "
+          "waits for it",
+          where_);
+    }
+    const auto* waits = end_of->state == node_state::joining
+                            ? dynamic_cast<const stop_wait*>(end_of->waits_for)
+                            : nullptr;
+    end_of = waits != nullptr ? waits->on_ : nullptr;
+  }
+  on_->group->require_here("cancel_and_join");
+  cancel_scope(on_->base, cancel_record::make(reason_, "cancel_and_join", where_));
+}
+
+void group_core::abort_on_wrong_thread(const char* call) noexcept {
+  std::fprintf(stderr, "belay: %s on a thread that is not the group's; let its loop do this, by loop::post\n", call);
+  std::abort();
+}
+
 group_core::~group_core() {
   // Only children that never ran can be left: a combinator failed while it made the others.
   while (scope_.first_child != nullptr) {
@@ -484,12 +530,26 @@ void merge_cleanup_outcome(outcome_base& how, outcome<void>& closed, const deadl
 // ---- deadlines
 
 void deadline_scope::arm() noexcept {
-  runtime& rt = *this_runtime;
-  deadline_ = saturating_add(rt.time->now(), limit_);
+  deadline_ = saturating_add(this_runtime->time->now(), limit_);
+  set_timer();
+}
+
+void deadline_scope::set_timer() noexcept {
   if (deadline_ == time_point::max()) return;
   due = static_cast<std::uint64_t>(deadline_.time_since_epoch().count());
   fire = &deadline_scope::fired;
-  rt.timers->insert(*this);
+  this_runtime->timers->insert(*this);
+}
+
+void deadline_scope::move_to(time_point when, duration limit) noexcept {
+  if (requested) return;
+  disarm();
+  deadline_ = when;
+  limit_ = limit;
+  if (when > this_runtime->time->now()) return set_timer();
+  if (owner == nullptr || owner->state != node_state::running) return expire();
+  // The task itself moves it: the frame in which it waited last may be gone. The cancellation acts at its next await.
+  cancel_scope(*this, cancel_record::make(cancel_reason::deadline, kind_, where_));
 }
 
 void deadline_scope::disarm() noexcept {

@@ -53,6 +53,12 @@ clock& steady_clock() noexcept {
 
 namespace detail {
 
+void throw_misuse_nan(std::source_location where) {
+  throw misuse_error("a duration that is not a number (NaN) was given to the call at " + place_text(where) +
+                         "; nothing was begun",
+                     where);
+}
+
 void sleep_awaiter::start() { insert(); }
 
 bool sleep_awaiter::abort() noexcept {

@@ -124,11 +124,6 @@ std::string first_words(const task_info& one) {
   return text;
 }
 
-std::string place_json(const std::source_location& where) {
-  return "{\"file\":" + detail::json_string(where.file_name()) + ",\"line\":" + std::to_string(where.line()) +
-         ",\"function\":" + detail::json_string(detail::function_text(where.function_name())) + "}";
-}
-
 }  // namespace
 
 std::vector<task_info> live_tasks() {
@@ -161,9 +156,9 @@ std::string to_json(const std::vector<task_info>& tasks) {
             ",\"waits_for\":" + detail::json_string(one.waits_for) +
             ",\"waiting_ns\":" + std::to_string(one.waiting.count());
     text += ",\"stack\":[";
-    for (std::size_t i = 0; i < one.stack.size(); ++i) text += (i == 0 ? "" : ",") + place_json(one.stack[i]);
+    for (std::size_t i = 0; i < one.stack.size(); ++i) text += (i == 0 ? "" : ",") + detail::place_json(one.stack[i]);
     text +=
-        "],\"spawned_at\":" + (one.spawned_at.line() != 0 ? place_json(one.spawned_at) : std::string("null"));
+        "],\"spawned_at\":" + (one.spawned_at.line() != 0 ? detail::place_json(one.spawned_at) : std::string("null"));
     text += ",\"deadline_ns\":" + (one.deadline != time_point::max()
                                        ? std::to_string((one.deadline - now()).count())
                                        : std::string("null"));

@@ -139,7 +139,7 @@ TEST_CASE("all: cancelled before its first step, nothing of it runs and the argu
   };
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
     b::child<std::tuple<b::unit, b::unit>> both =
-        g.spawn(b::all(runs(ran, counted(live)), runs(ran, counted(live))));
+        g.adopt(b::all(runs(ran, counted(live)), runs(ran, counted(live))));
     CHECK(live == 2);
     both.cancel();
     co_return;

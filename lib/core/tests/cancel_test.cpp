@@ -439,7 +439,7 @@ TEST_CASE("cancel: the awaiter of a child, does not touch the child [row 81] [ro
   b::testing::test_loop loop;
   loop.run(b::with_group([](b::group& g) -> b::task<> {
     b::child<int> child = g.spawn(gives_after, 5s, 1);
-    for (int i = 0; i < 1000; ++i) {  // no growth of what the child remembers either [row 84] [row 194]
+    for (int i = 0; i < 1000; ++i) {
       auto waits = [](b::child<int>& on) -> b::task<int> { co_return co_await on; };
       CHECK(!co_await b::move_on_after(1ms, waits(child)));
     }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resources whose number is known at run time.
 
+#include <belay/core/all.hpp>
 #include <belay/core/exit_stack.hpp>
-#include <belay/testing/everywhere.hpp>
 #include <doctest/doctest.h>
 
-#include "support.hpp"
+#include <algorithm>
+
+#include "driven.hpp"
 
 using namespace core_tests;
 
@@ -184,4 +186,113 @@ TEST_CASE("exit_stack: whatever await is hit, what was opened is closed") {
     });
   });
   CHECK_MESSAGE(found.ok(), found.text());
+}
+
+TEST_CASE("exit_stack: one resource is closed early, once: the end of the block closes the others only [row 283]") {
+  CHECK(in_loop([](trail& out) -> b::task<> {
+          co_await b::with_exit_stack([&out](b::exit_stack& open) -> b::task<> {
+            static_cast<void>(co_await open.enter(resource(out, "a")));
+            int& early = co_await open.enter(resource(out, "b", 0s, 1s));
+            static_cast<void>(co_await open.enter(resource(out, "c")));
+            CHECK(co_await open.close(early));
+            CHECK(open.size() == 2);
+            out.push_back("body");
+          });
+        }) == trail{"open a", "open b", "open c", "close b: succeeded", "closed b", "body", "close c: succeeded",
+                    "closed c", "close a: succeeded", "closed a"});
+}
+
+TEST_CASE("exit_stack: closed early twice, one after the other or at the same time, the second does nothing and says so [row 284]") {
+  CHECK(in_loop([](trail& out) -> b::task<> {
+          co_await b::with_exit_stack([&out](b::exit_stack& open) -> b::task<> {
+            int& one = co_await open.enter(resource(out, "a", 0s, 1s));
+            co_await b::with_group([&](b::group& g) -> b::task<> {
+              auto closes = [&open, &one]() -> b::task<bool> { co_return co_await open.close(one); };
+              b::child<bool> first = g.spawn(closes);
+              b::child<bool> second = g.spawn(closes);
+              CHECK(co_await first);
+              CHECK(!co_await second);
+            });
+            CHECK(!co_await open.close(one));
+            int other = 0;
+            CHECK(!co_await open.close(other));
+          });
+        }) == trail{"open a", "close a: succeeded", "closed a"});
+}
+
+TEST_CASE("exit_stack: closing early fails or overruns, that is an error of the call, and the resource is gone") {
+  b::loop_options options;
+  options.cleanup_limit = 2s;
+  b::testing::test_loop loop(std::move(options));
+  trail out;
+  loop.run(b::with_exit_stack([&](b::exit_stack& open) -> b::task<> {
+    int& bad = co_await open.enter(fails_to_close(out, "a"));
+    CHECK_THROWS_WITH_AS(static_cast<void>(co_await open.close(bad)), "a does not close", boom);
+    int& slow = co_await open.enter(resource(out, "b", 0s, 9s));
+    CHECK_THROWS_AS(static_cast<void>(co_await open.close(slow)), b::timeout_error);
+    CHECK(open.size() == 0);
+  }));
+  CHECK(loop.elapsed() == 3s);
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE("exit_stack: the caller of an early close is cancelled, the close runs to its end") {
+  CHECK(in_loop([](trail& out) -> b::task<> {
+          co_await b::with_exit_stack([&out](b::exit_stack& open) -> b::task<> {
+            int& one = co_await open.enter(resource(out, "a", 0s, 3s));
+            auto closes = [&]() -> b::task<> {
+              CHECK(co_await open.close(one));
+              out.push_back("after it");
+              co_await b::yield();
+              out.push_back("past the next await");
+            };
+            CHECK(!co_await b::move_on_after(1s, closes()));
+          });
+        }) == trail{"open a", "close a: succeeded", "closed a", "after it"});
+}
+
+TEST_CASE("exit_stack: closing in parallel is asked for by a stack for each part, closed together; within a part the order holds [row 282]") {
+  b::testing::test_loop loop;
+  trail out;
+  auto part = [&out](std::string name) -> b::task<> {
+    co_await b::with_exit_stack([&out, name](b::exit_stack& open) -> b::task<> {
+      static_cast<void>(co_await open.enter(resource(out, name + "1", 0s, 1s)));
+      static_cast<void>(co_await open.enter(resource(out, name + "2", 0s, 1s)));
+    });
+  };
+  loop.run([&]() -> b::task<> { co_await b::all(part("a"), part("b")); }());
+  CHECK(loop.elapsed() == 2s);  // not 4: the parts close beside each other
+  const auto place = [&out](const std::string& words) { return std::find(out.begin(), out.end(), words); };
+  for (const std::string name : {"a", "b"}) {
+    CHECK(place("closed " + name + "2") < place("close " + name + "1: succeeded"));
+  }
+}
+
+TEST_CASE("everywhere: exit_stack with an early close") {
+  drive("early close", [](t::stage& s) -> b::task<> {
+    struct world {
+      int opened = 0;
+      int closed = 0;
+    };
+    auto& w = s.make<world>();
+    s.expect("what was opened was closed, once, unless closing failed", [&w](const t::run_end& how) {
+      return w.closed <= w.opened && (w.opened == w.closed || how.failed_in_cleanup);
+    });
+    auto opens = [](world& in) -> b::managed<int> {
+      co_await b::sleep_for(1s);
+      ++in.opened;
+      int value = 1;
+      co_yield value;
+      co_await b::sleep_for(1s);
+      ++in.closed;
+    };
+    co_await b::with_exit_stack([&](b::exit_stack& open) -> b::task<> {
+      static_cast<void>(co_await open.enter(opens(w)));
+      int& early = co_await open.enter(opens(w));
+      static_cast<void>(co_await open.enter(opens(w)));
+      static_cast<void>(co_await open.close(early));
+      co_await b::sleep_for(1s);
+      static_cast<void>(co_await open.close(early));
+    });
+  });
 }

@@ -525,7 +525,7 @@ TEST_CASE("child: results may be void, move-only and references; arguments may b
     const std::unique_ptr<int> mine = box.take();
     CHECK(*mine == 2);
     b::task<int> made = gives_after(1s, 5);
-    b::child<int> given = g.spawn(std::move(made));
+    b::child<int> given = g.adopt(std::move(made));
     CHECK(co_await given == 5);
   }));
 }

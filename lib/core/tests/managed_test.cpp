@@ -465,3 +465,42 @@ TEST_CASE("use: of a resource that was moved from, ends the process with a messa
   CHECK(end.signal == SIGABRT);
   CHECK(end.said.find("moved from") != std::string::npos);
 }
+
+TEST_CASE("with: the closing part is told of an error and ends normally: the error comes out all the same; who wants to go on says so outside [row 267]") {
+  b::testing::test_loop loop;
+  trail out;
+  auto tolerant = [](trail& to) -> b::managed<int> {
+    int value = 1;
+    const b::exit_status how = co_yield value;
+    to.push_back("told: " + words(how));
+  };
+  auto block = [](int&) -> b::task<> { co_await fails("the block"); };
+  CHECK_THROWS_WITH_AS(loop.run(b::with(tolerant(out), block)), "the block", boom);
+  loop.run([&]() -> b::task<> {
+    const b::outcome<void> how = co_await b::as_outcome(b::with(tolerant(out), block));
+    CHECK(how.failure().message() == "the block");
+    out.push_back("after the block");
+  }());
+  CHECK(out == trail{"told: failed", "told: failed", "after the block"});
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE("with: the closing part is told of a cancellation and ends normally: the task does not go on after the block [row 272]") {
+  b::testing::test_loop loop;
+  trail out;
+  auto swallows = [](trail& to) -> b::managed<int> {
+    int value = 1;
+    try {
+      const b::exit_status how = co_yield value;
+      to.push_back("told: " + words(how));
+    } catch (...) {
+      to.push_back("caught");
+    }
+  };
+  auto work = [&]() -> b::task<> {
+    co_await b::with(swallows(out), [](int&) -> b::task<> { co_await b::sleep_for(9s); });
+    out.push_back("went on");
+  };
+  loop.run([&]() -> b::task<> { CHECK(!co_await b::move_on_after(1s, work())); }());
+  CHECK(out == trail{"told: cancelled"});
+}

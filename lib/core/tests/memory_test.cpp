@@ -177,6 +177,22 @@ TEST_CASE("group: a million short tasks, a hundred at a time, the heap does not 
   }));
 }
 
+TEST_CASE("child: waited for and given up again and again, nothing of that is kept [row 84] [row 194]") {
+  b::testing::test_loop loop;
+  loop.run(b::with_group([](b::group& g) -> b::task<> {
+    b::child<int> child = g.spawn(gives_after, 1h, 1);
+    const auto run = [&child](int times) -> b::task<> {
+      auto waits = [](b::child<int>& on) -> b::task<int> { co_return co_await on; };
+      for (int i = 0; i < times; ++i) CHECK(!co_await b::move_on_after(1ms, waits(child)));
+    };
+    co_await run(100);
+    const std::size_t before = ::mallinfo2().uordblks;
+    co_await run(20'000);
+    CHECK(::mallinfo2().uordblks <= before + 64 * 1024);
+    CHECK(co_await child == 1);
+  }));
+}
+
 TEST_CASE("failure: many failed and timed out operations, the heap does not grow") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {

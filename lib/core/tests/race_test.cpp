@@ -204,7 +204,7 @@ TEST_CASE("race: cancelled before its first step, nothing runs and the arguments
     co_return;
   };
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    b::child<void> both = g.spawn(b::race(runs(ran, counted(live)), runs(ran, counted(live))));
+    b::child<void> both = g.adopt(b::race(runs(ran, counted(live)), runs(ran, counted(live))));
     both.cancel();
     co_return;
   }));

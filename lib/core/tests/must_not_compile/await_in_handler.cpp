@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// C++ does not allow co_await in a handler: cleanup that awaits belongs into finally, with or use.
+// C++ does not allow co_await in a handler: cleanup that awaits belongs into finally, with or use. So a task never waits while an
+// exception is being handled, and none leaks from one task into another [rows 22, 510].
 
 #include <belay/core/task.hpp>
 

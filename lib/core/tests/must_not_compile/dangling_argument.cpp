@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A task that is kept must not refer to a temporary.
+// A task that is kept must not refer to a temporary [row 507].
 
 #include <belay/core/task.hpp>
 #include <string>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A task that nobody awaits or spawns does nothing: the compiler says so.
+// A task that nobody awaits or spawns does nothing: the compiler says so [row 1].
 
 #include <belay/core/task.hpp>
 

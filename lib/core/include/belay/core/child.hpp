@@ -33,12 +33,6 @@ class child_wait : public operation {
 
  protected:
   ~child_wait() = default;
-  node* on_;
-
- private:
-  friend class group_core;
-  void start() override;
-  bool abort() noexcept override;
   void wait() noexcept {
     if (on_->state == node_state::ended) return complete();
     next_ = on_->awaiters;
@@ -46,6 +40,12 @@ class child_wait : public operation {
     on_->awaiters = this;
     link_ = &on_->awaiters;
   }
+  node* on_;
+
+ private:
+  friend class group_core;
+  void start() override;
+  bool abort() noexcept override;
   void unlink() noexcept {
     *link_ = next_;
     if (next_ != nullptr) next_->link_ = link_;
@@ -55,11 +55,41 @@ class child_wait : public operation {
   child_wait** link_ = nullptr;
 };
 
+// Cancels a child and waits for its end, whatever becomes of whoever waits.
+class stop_wait : public child_wait {
+ public:
+  stop_wait(node& on, cancel_reason reason, std::source_location where) noexcept
+      : child_wait(on), reason_(reason), where_(where) {}
+  // Errors: misuse_error, before anything is done, when both would wait for each other.
+  [[nodiscard]] bool await_ready() const {
+    if (on_->state == node_state::ended) return true;
+    ask_to_stop();
+    return false;
+  }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiting) noexcept {
+    suspend_uncancellable(waiting);
+    wait();
+    return true;
+  }
+  [[nodiscard]] awaited waits_for() const noexcept override { return {"a child task to stop", ""}; }
+
+ protected:
+  ~stop_wait() = default;
+  cancel_reason reason_;
+  std::source_location where_;
+
+ private:
+  void ask_to_stop() const;
+};
+
 inline void drop_handle(node& of) noexcept {
   of.has_handle = false;
   if (of.state == node_state::ended && !of.dropping) of.destroy(of);
 }
 [[noreturn]] void throw_misuse_empty_child(const char* call, std::source_location where);
+template <class T>
+class stop_awaiter;
 
 }  // namespace detail
 
@@ -83,6 +113,7 @@ class child {
   bool cancel(cancel_reason reason = cancel_reason::caller,
               std::source_location where = std::source_location::current()) noexcept {
     if (done()) return false;
+    node_->group->require_here("child::cancel");
     detail::cancel_scope(node_->base, cancel_record::make(reason, "child.cancel", where));
     return true;
   }
@@ -166,6 +197,12 @@ class child {
     return end_awaiter<R>(*node_);
   }
 
+  // For cancel_and_join.
+  [[nodiscard]] detail::stop_awaiter<T> stop(cancel_reason reason, std::source_location where) {
+    if (node_ == nullptr) detail::throw_misuse_empty_child("cancel_and_join", where);
+    return detail::stop_awaiter<T>(*node_, reason, where);
+  }
+
   // For combinators: how it ended, unchecked.
   [[nodiscard]] outcome<T>& ended_with() noexcept { return node_->value; }
 
@@ -188,6 +225,35 @@ template <class T>
 template <class T>
 [[nodiscard]] auto as_outcome(child<T>&& of, std::source_location where = std::source_location::current()) {
   return of.template wait_end<outcome<T>>(where);
+}
+
+namespace detail {
+
+template <class T>
+class stop_awaiter final : public stop_wait {
+ public:
+  stop_awaiter(child_node<T>& on, cancel_reason reason, std::source_location where) noexcept
+      : stop_wait(on, reason, where) {}
+  void await_resume() {
+    auto& how = static_cast<child_node<T>*>(on_)->value;
+    if (how.failed()) static_cast<void>(how.value(where_));
+  }
+};
+
+}  // namespace detail
+
+/// Asks the task behind a handle to stop, and waits until it has ended: `co_await cancel_and_join(worker);`
+///
+/// Result:        nothing: that it was cancelled is no error here. A value that it gave nevertheless stays in the handle.
+/// Errors:        what it failed with, in its cleanup or before. `misuse_error` for an empty handle, and where both would wait for each other
+///                (the caller itself, a task that it belongs to, one that is waiting here for the caller).
+/// Cancellation:  of the caller: acts at its next await after this one, when the task has ended. So this takes as long as the task takes
+///                to clean up (`loop_options::cleanup_limit` bounds each of its cleanups).
+template <class T>
+[[nodiscard]] detail::stop_awaiter<T> cancel_and_join(
+    child<T>& of, cancel_reason reason = cancel_reason::caller,
+    std::source_location where = std::source_location::current()) {
+  return of.stop(reason, where);
 }
 
 }  // namespace belay

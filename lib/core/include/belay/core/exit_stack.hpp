@@ -77,6 +77,17 @@ class exit_stack {
     }
   }
 
+  /// Closes what `enter` gave as `opened` now, before its turn; the end of the block does not close it again.
+  ///
+  /// Result:        false: it is not on this stack (any more), nothing was done. Two calls at the same time: the second gets false.
+  /// Errors:        those of closing. It is gone all the same.
+  /// Cancellation:  does not reach the closing, which is bounded by the loop's `cleanup_limit`.
+  template <class T>
+  [[nodiscard]] BELAY_CORO_WRAPPER task<bool> close(
+      T& opened, std::source_location where = std::source_location::current()) {
+    return close_one(&opened, where);
+  }
+
   /// Gives everything to `to`, on top of what it has; nothing is closed by this stack then. For a set-up that succeeded.
   void move_to(exit_stack& to) noexcept;
 
@@ -87,6 +98,7 @@ class exit_stack {
   friend class detail::enter_awaiter;
   friend task<void> detail::close_all(exit_stack&, detail::outcome_base&, const std::function<void()>&,
                                       std::source_location);
+  task<bool> close_one(const void* handed_out, std::source_location where);
   void push(detail::resource_frame& resource) noexcept;
   void push_deferred(task_function<task<>(exit_status)> cleanup);
 

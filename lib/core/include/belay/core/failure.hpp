@@ -8,9 +8,17 @@
 #include <source_location>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace belay {
+
+class failure;
+struct failure_parts;
+
+namespace detail {
+std::pair<failure, failure> split_failure(const failure& what, bool (*matches)(const std::exception_ptr&));
+}
 
 /// A failure with its story, beside the C++ exception that `catch` sees. A cheap handle to one shared record.
 ///
@@ -41,7 +49,8 @@ class failure {
   /// What else failed: siblings, cleanup. Looking at them marks them observed.
   [[nodiscard]] std::span<const failure> attached() const noexcept;
 
-  /// What this failure replaced: the exception that was being handled when this one was built.
+  /// What this failure replaced: the exception that was being handled when this one, a `belay::error`, was built; what is nested in it
+  /// when it was thrown by `std::throw_with_nested`.
   [[nodiscard]] failure cause() const;
 
   [[nodiscard]] std::span<const std::string> notes() const noexcept;
@@ -66,8 +75,23 @@ class failure {
   template <class E, class Visit>
   void for_each(Visit&& visit) const;
 
-  /// This failure and everything attached or caused, as one list.
+  /// This failure and everything attached or caused, as one list. Marks all of them observed.
   [[nodiscard]] std::vector<failure> flatten() const;
+
+  /// Takes this failure and what is attached to it apart (as `except*` does), for a handler that can treat some kinds only:
+  ///
+  ///     } catch (...) {
+  ///       auto [late, rest] = current_failure().split<timeout_error>();
+  ///       if (late) retry_later(late);
+  ///       if (rest) rest.rethrow();
+  ///     }
+  ///
+  /// Result:   `matching`: those that are `E`, `rest`: the others; each is its first one, with the others attached at the level where they
+  ///           were, or no failure when there are none. The exceptions are the same objects, with their traces and notes. Causes
+  ///           stay with what they caused.
+  /// Errors:   `matching` counts as observed. `rest` has to be rethrown or looked at; otherwise it goes to the sink.
+  template <class E>
+  [[nodiscard]] failure_parts split() const;
 
   /// Throws the exception; a task that lets it pass continues this record (trace, attached, notes).
   [[noreturn]] void rethrow() const;
@@ -75,6 +99,8 @@ class failure {
   /// Somebody looked: it will not be reported as lost.
   void observe() const noexcept;
   [[nodiscard]] bool observed() const noexcept;
+  /// Nobody looked: it went to the sink ("unhandled", for those who collect errors).
+  [[nodiscard]] bool lost() const noexcept;
 
   friend bool operator==(const failure& a, const failure& b) noexcept {
     return a.record_.get() == b.record_.get();
@@ -85,7 +111,16 @@ class failure {
   [[nodiscard]] detail::ref<detail::failure_record> take_record() noexcept { return std::move(record_); }
 
  private:
+  friend std::pair<failure, failure> detail::split_failure(const failure&, bool (*)(const std::exception_ptr&));
+  [[nodiscard]] std::vector<failure> everything() const;  // flatten, without looking
+
   detail::ref<detail::failure_record> record_;
+};
+
+/// What `failure::split` gives.
+struct failure_parts {
+  failure matching;
+  failure rest;
 };
 
 /// Inside a `catch` handler: the failure being handled, with its trace. Marks it observed. Outside: no failure.
@@ -93,8 +128,19 @@ class failure {
 /// `std::exception_ptr`, and `rethrow()` it: the exception alone does not hold trace, notes and attached failures.
 [[nodiscard]] failure current_failure();
 
-/// One screen of text: message, async trace, attached failures, causes, notes. Marks all of them observed.
+/// One screen of text: message, async trace, notes, attached failures, causes. However much there is, it stays below 32 KB; what is left
+/// out is counted. Marks all of them observed, those left out as well.
 [[nodiscard]] std::string describe(const failure& what);
+
+/// The same for programs: one JSON object (RFC 8259, in valid UTF-8), below 256 KB.
+///
+///     {"type":"app::not_found","message":"user 7","kind":"not_found","code":"no_user","handled":true,
+///      "made_at":{"file":"users.cpp","line":12,"function":"find"},"trace":[...places...],"notes":["..."],
+///      "attached":[...failures...],"cause":null,"left_out":0}
+///
+/// `kind`, `code` and `made_at` are null where the exception is no `belay::error`. `handled` is false for what went to the sink; it and
+/// `left_out`, the number of failures that are not shown, are given once, in the outermost object.
+[[nodiscard]] std::string to_json(const failure& what);
 
 /// Gets every failure that nobody observed, exactly once. Must not throw; a sink that does is answered by a line on
 /// stderr. The default sink writes `describe(what)` to stderr.
@@ -121,7 +167,7 @@ const E* exception_as(const std::exception_ptr& exception) noexcept {
 
 template <class E>
 const E* failure::find() const {
-  for (const failure& one : flatten()) {
+  for (const failure& one : everything()) {
     if (const E* found = detail::exception_as<E>(one.exception())) {
       one.observe();
       return found;
@@ -132,12 +178,21 @@ const E* failure::find() const {
 
 template <class E, class Visit>
 void failure::for_each(Visit&& visit) const {
-  for (const failure& one : flatten()) {
+  for (const failure& one : everything()) {
     if (const E* found = detail::exception_as<E>(one.exception())) {
       one.observe();
       visit(*found);
     }
   }
+}
+
+template <class E>
+failure_parts failure::split() const {
+  if (!record_) return {};
+  auto [matching, rest] = detail::split_failure(*this, [](const std::exception_ptr& one) {
+    return detail::exception_as<E>(one) != nullptr;
+  });
+  return {std::move(matching), std::move(rest)};
 }
 
 }  // namespace belay

@@ -65,6 +65,15 @@ class group : public detail::group_base {
     return spawn_now(where, std::forward<F>(fn), std::forward<A>(args)...);
   }
 
+  /// Starts a task that was made before: `g.adopt(std::move(prepared))`. Otherwise as `spawn`.
+  /// Lifetime: what it refers to must outlive the group: its reference parameters, and the closure of a lambda with captures.
+  template <class T>
+  child<T> adopt(task<T> made BELAY_LIFETIMEBOUND,
+                 std::source_location where = std::source_location::current()) {
+    require_open_with_room("group::adopt", where);
+    return child<T>(detail::adopt_task(*this, std::move(made), where));
+  }
+
   /// As `spawn`, but says no, by an empty optional, when the group is being cancelled or has as many tasks as it may. The arguments are
   /// untouched then.
   template <class F, class... A>
@@ -109,6 +118,7 @@ class group : public detail::group_base {
   /// Cancels the body and every task of the group. The group then ends without an error of its own. Idempotent.
   void cancel(cancel_reason reason = cancel_reason::caller,
               std::source_location where = std::source_location::current()) noexcept {
+    require_here("group::cancel");
     request_cancel(reason, where);
   }
 
@@ -120,8 +130,10 @@ class group : public detail::group_base {
   auto spawn_now(std::source_location where, F&& fn, A&&... args) {
     using made = detail::spawned<F, A...>;
     if constexpr (detail::is_task<std::remove_cvref_t<F>>) {
-      static_assert(sizeof...(A) == 0 && !std::is_lvalue_reference_v<F>, "spawn(std::move(task))");
-      return child<typename made::value_type>(detail::adopt_task(*this, std::forward<F>(fn), where));
+      static_assert(!detail::is_task<std::remove_cvref_t<F>>,
+                    "spawn(fn, args...): give the function and its arguments, which are kept as long as the task runs; a task that "
+                    "is made already may refer to what is gone by then (adopt takes one)");
+      return child<typename made::value_type>();
     } else {
       static_assert(detail::is_task<made>, "spawn(fn, args...): fn(args...) must return a belay::task");
       return child<typename made::value_type>(

@@ -51,6 +51,7 @@ struct managed_promise : basic_promise<resource_frame> {
   yield_awaiter hand_out(T& resource) {
     if (closing) throw_yielded_twice();
     static_cast<outcome<T&>*>(this->result)->emplace(&resource);
+    this->handed_out = &resource;
     return yield_awaiter(*this);
   }
 };

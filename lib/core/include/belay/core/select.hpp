@@ -147,6 +147,6 @@ class after_awaiter final : public list_wait, private timer_node {
 }  // namespace detail
 
 /// For `select`: happens when `length` has passed since the call; zero or less: at once.
-[[nodiscard]] detail::after_awaiter after(duration length) noexcept;
+[[nodiscard]] detail::after_awaiter after(any_duration length) noexcept;
 
 }  // namespace belay

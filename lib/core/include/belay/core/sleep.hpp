@@ -81,9 +81,9 @@ class checkpoint_awaiter {
 
 }  // namespace detail
 
-/// Waits at least `length` on the loop's clock; zero or less: gives others a turn.
+/// Waits at least `length` on the loop's clock; zero or less: gives others a turn. Not a number: `misuse_error`.
 /// Cancellation: wakes at once; the timer is gone.
-[[nodiscard]] inline detail::sleep_awaiter sleep_for(duration length) noexcept {
+[[nodiscard]] inline detail::sleep_awaiter sleep_for(any_duration length) noexcept {
   return detail::sleep_awaiter(saturating_add(now(), length));
 }
 

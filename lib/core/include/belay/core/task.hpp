@@ -15,11 +15,13 @@
 #if __has_cpp_attribute(clang::coro_return_type)
 #define BELAY_CORO_TYPE [[clang::coro_return_type]] [[clang::coro_lifetimebound]]
 #define BELAY_CORO_WRAPPER [[clang::coro_wrapper]]
+#define BELAY_LIFETIMEBOUND [[clang::lifetimebound]]
 #endif
 #endif
 #ifndef BELAY_CORO_TYPE
 #define BELAY_CORO_TYPE
 #define BELAY_CORO_WRAPPER
+#define BELAY_LIFETIMEBOUND
 #endif
 
 namespace belay {
@@ -122,6 +124,12 @@ template <class T>
 struct task_promise : promise_base {
   using value_type = T;
   task<T> get_return_object() noexcept;
+
+  // Also when a local's destructor throws after co_return.
+  void unhandled_exception() noexcept {
+    static_cast<outcome<T>*>(result)->drop_value();
+    promise_base::unhandled_exception();
+  }
 
   template <class U = T>
     requires std::constructible_from<unit_if_void<T>, U&&>

@@ -3,6 +3,8 @@
 // Time as Belay sees it: monotonic, in nanoseconds, and injected.
 
 #include <chrono>
+#include <ratio>
+#include <source_location>
 
 namespace belay {
 
@@ -36,5 +38,48 @@ class clock {
   }
   return !after_zero && time_point::min() - start > length ? time_point::min() : start + length;
 }
+
+namespace detail {
+[[noreturn]] void throw_misuse_nan(std::source_location where);
+}
+
+/// Any std::chrono duration as an argument: `250ms`, `1.5s`, `hours::max()`. What does not fit stops at the ends of the range, so
+/// that "for ever" in hours is not "already over" in nanoseconds.
+///
+/// Errors: `misuse_error` for what is not a number, before anything has begun.
+class any_duration {
+ public:
+  constexpr any_duration(duration length) noexcept : length_(length) {}  // NOLINT(google-explicit-constructor)
+  template <class Rep, class Period>
+  constexpr any_duration(std::chrono::duration<Rep, Period> length,  // NOLINT(google-explicit-constructor)
+                         std::source_location where = std::source_location::current())
+      : length_(convert(length, where)) {}
+
+  constexpr operator duration() const noexcept { return length_; }  // NOLINT(google-explicit-constructor)
+  [[nodiscard]] constexpr duration value() const noexcept { return length_; }
+
+ private:
+  template <class Rep, class Period>
+  static constexpr duration convert(std::chrono::duration<Rep, Period> length, std::source_location where) {
+    using ratio = std::ratio_divide<Period, std::nano>;
+    if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
+      const auto count = static_cast<long double>(length.count()) * ratio::num / ratio::den;
+      if (count != count) detail::throw_misuse_nan(where);
+      if (count >= static_cast<long double>(duration::max().count())) return duration::max();
+      if (count <= static_cast<long double>(duration::min().count())) return duration::min();
+      return duration(static_cast<duration::rep>(count));
+    } else {
+      // In the given unit: what is beyond the ends of ours. (Units finer than ours are rounded towards zero.)
+      using in_its_unit = std::chrono::duration<duration::rep, Period>;
+      if constexpr (ratio::num > ratio::den) {
+        if (length > std::chrono::duration_cast<in_its_unit>(duration::max())) return duration::max();
+        if (length < std::chrono::duration_cast<in_its_unit>(duration::min())) return duration::min();
+      }
+      return std::chrono::duration_cast<duration>(length);
+    }
+  }
+
+  duration length_;
+};
 
 }  // namespace belay

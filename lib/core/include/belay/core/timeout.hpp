@@ -14,13 +14,14 @@ namespace belay {
 /// Result:        that of `op`. Finished work is never thrown away: if `op` completes although the limit has passed, its
 ///                result wins.
 /// Errors:        `timeout_error` at the limit; it names this call, the limit and the await that was waiting. What `op`
-///                throws passes through unchanged, also from its cleanup while it is being cancelled.
+///                throws passes through unchanged, also from its cleanup while it is being cancelled. `misuse_error` at the call for a
+///                limit that is not a number.
 /// Cancellation:  cancelling the caller cancels `op`, waits for its cleanup, and is never reported as `timeout_error`.
 ///                Nested limits that are due together: the outermost acts.
 /// Time:          on the loop's clock, from the `co_await`. `op` is always waited for, so cleanup makes this late.
-///                Zero or less: `op` does not start. `duration::max()`: no limit.
+///                Zero or less: `op` does not start. `duration::max()`: no limit. (A limit that is moved while it runs: deadline.hpp.)
 template <class T>
-[[nodiscard]] task<T> with_timeout(duration limit, task<T> op,
+[[nodiscard]] task<T> with_timeout(any_duration limit, task<T> op,
                                    std::source_location where = std::source_location::current()) {
   detail::deadline_scope bounds("with_timeout", limit, where);
   if (bounds.expired_on_entry()) co_await fail(timeout_error(bounds.message(), where));
@@ -47,7 +48,7 @@ template <class T>
 /// Errors, Cancellation, Time: as `with_timeout`.
 template <class T>
 [[nodiscard]] task<std::optional<held<T>>> move_on_after(
-    duration limit, task<T> op, std::source_location where = std::source_location::current()) {
+    any_duration limit, task<T> op, std::source_location where = std::source_location::current()) {
   detail::deadline_scope bounds("move_on_after", limit, where);
   if (bounds.expired_on_entry()) co_return std::nullopt;
   bounds.arm();
@@ -69,7 +70,7 @@ template <class T>
 /// Cancellation:  does not reach `op`; it acts at the caller's next await after this one.
 /// Time:          as `with_timeout`.
 template <class T>
-[[nodiscard]] task<T> shielded(duration limit, task<T> op,
+[[nodiscard]] task<T> shielded(any_duration limit, task<T> op,
                                std::source_location where = std::source_location::current()) {
   detail::deadline_scope bounds("shielded", limit, where);
   bounds.shielded = true;

@@ -21,6 +21,8 @@ class deadline_scope : public scope, private timer_node {
   // Starts the clock: now. A limit that never comes needs no timer.
   void arm() noexcept;
   void disarm() noexcept;
+  // Another end for a clock that runs, `limit` after its start. What has expired stays so.
+  void move_to(time_point when, duration limit) noexcept;
   // The limit has passed: what the timer does.
   void expire() noexcept;
 
@@ -34,6 +36,7 @@ class deadline_scope : public scope, private timer_node {
 
  private:
   static void fired(timer_node& timer) noexcept;
+  void set_timer() noexcept;
 
   const char* kind_;
   duration limit_;

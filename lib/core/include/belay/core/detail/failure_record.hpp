@@ -25,6 +25,8 @@ class failure_record final : public refcounted {
   std::vector<failure> attached;
   std::vector<std::string> notes;
   std::atomic<bool> observed{false};
+  std::atomic<bool> lost{false};   // went to the sink
+  std::atomic<bool> below{false};  // was ever attached to another, or replaced by an error: a way may lead back to it
   // The record that this one was attached to last, and that lives: finds repeated attaching without a search.
   std::atomic<const failure_record*> attached_to{nullptr};
 

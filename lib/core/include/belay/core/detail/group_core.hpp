@@ -33,6 +33,11 @@ class group_core {
   [[nodiscard]] bool is_open_here() const noexcept { return is_open() && home_ == this_runtime; }
   [[nodiscard]] const char* name() const noexcept { return name_; }
   [[nodiscard]] bool being_cancelled() const noexcept { return scope_.effective(); }
+  // Where nothing can be thrown: a call from another thread ends the process.
+  void require_here(const char* call) const noexcept {
+    if (is_open() && home_ != this_runtime) [[unlikely]]
+      abort_on_wrong_thread(call);
+  }
 
   // Takes the ownership of a node that is ready to run.
   void adopt(node& task) noexcept {
@@ -127,6 +132,8 @@ class group_core {
     if constexpr (std::is_void_v<T>) how.emplace();
     return true;
   }
+
+  [[noreturn]] static void abort_on_wrong_thread(const char* call) noexcept;
 
   scope scope_;
   std::size_t live_ = 0;

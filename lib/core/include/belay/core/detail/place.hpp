@@ -2,6 +2,7 @@
 #pragma once
 // Places in reports.
 
+#include <cstddef>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -14,5 +15,10 @@ namespace belay::detail {
 [[nodiscard]] std::string function_text(std::string_view name);
 // `text` as a JSON string, with its quotes. Bytes that are no UTF-8 become U+FFFD.
 [[nodiscard]] std::string json_string(std::string_view text);
+
+// {"file":...,"line":...,"function":...}
+[[nodiscard]] std::string place_json(const std::source_location& where);
+// `text` if it is not longer than `most` bytes; otherwise its beginning, up to a whole character, and how much was cut.
+[[nodiscard]] std::string cut_text(std::string_view text, std::size_t most);
 
 }  // namespace belay::detail

@@ -67,6 +67,7 @@ struct frame {
 // A managed resource.
 struct resource_frame : frame {
   resource_frame* next_cleanup = nullptr;  // the one opened before it by the same frame
+  const void* handed_out = nullptr;        // by its co_yield
   void (*tell)(resource_frame&, exit_status) noexcept = nullptr;  // tells it how the block ended
   void (*drop_value)(outcome_base&) noexcept = nullptr;  // drops the value of the frame that opened it
 };

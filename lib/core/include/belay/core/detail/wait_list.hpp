@@ -8,17 +8,29 @@ namespace belay::detail {
 
 class list_wait;
 
+// A line must outlive those who wait in it, and belongs to one loop while somebody does. Otherwise the process ends, with a message.
 class wait_list {
  public:
+  wait_list() noexcept = default;
+  wait_list(const wait_list&) = delete;
+  wait_list& operator=(const wait_list&) = delete;
+  ~wait_list() {
+    if (head_ != nullptr) [[unlikely]]
+      abort_on_destroyed_line();
+  }
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
   [[nodiscard]] list_wait* front() const noexcept { return head_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
  private:
   friend class list_wait;
+  [[noreturn]] void abort_on_destroyed_line() const noexcept;
+  [[noreturn]] void abort_on_wrong_thread() const noexcept;
+
   list_wait* head_ = nullptr;
   list_wait* tail_ = nullptr;
   std::size_t size_ = 0;
+  runtime* home_ = nullptr;  // of those who wait
 };
 
 // An operation that stands in several lines at once, and takes the first that comes (`select`).
@@ -36,6 +48,8 @@ class list_wait : public operation {
   explicit list_wait(wait_list& list) noexcept : list_(&list) {}
   // It has got what it waited for: takes the waiter out of its list and lets its task go on.
   void wake() noexcept {
+    if (list_->home_ != this_runtime) [[unlikely]]
+      list_->abort_on_wrong_thread();
     leave();
     if (chooser_ != nullptr) [[unlikely]]
       return chooser_->chosen(*this);
@@ -62,6 +76,10 @@ class list_wait : public operation {
   ~list_wait() = default;
   [[nodiscard]] static bool cancel_pending() noexcept { return this_runtime->current->cancel_pending(); }
   void enqueue() noexcept {
+    if (list_->home_ != this_runtime) [[unlikely]] {
+      if (list_->head_ != nullptr) list_->abort_on_wrong_thread();
+      list_->home_ = this_runtime;
+    }
     prev_ = list_->tail_;
     next_ = nullptr;
     (prev_ != nullptr ? prev_->next_ : list_->head_) = this;
