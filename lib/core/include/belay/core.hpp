@@ -8,6 +8,7 @@
 #include <belay/core/channel.hpp>
 #include <belay/core/child.hpp>
 #include <belay/core/condition.hpp>
+#include <belay/core/deadline.hpp>
 #include <belay/core/error.hpp>
 #include <belay/core/event.hpp>
 #include <belay/core/exit_stack.hpp>
