@@ -186,9 +186,11 @@ TEST_CASE("everywhere: cancel_and_join") {
                                 co_await b::sleep_for(1s);
                               });
         };
+        b::child<void> one;  // outlive the tasks that refer to them
+        b::child<void> two;
         co_await b::with_group({.policy = b::group_policy::supervise}, [&](b::group& g) -> b::task<> {
-          b::child<void> one = g.spawn(works, std::ref(live));
-          b::child<void> two = g.spawn(works, std::ref(live));
+          one = g.spawn(works, std::ref(live));
+          two = g.spawn(works, std::ref(live));
           co_await b::sleep_for(1s);
           b::child<void> stops = g.spawn(
               [](b::child<void>& which) -> b::task<> { co_await b::cancel_and_join(which); }, std::ref(two));

@@ -283,8 +283,8 @@ TEST_CASE("everywhere: with_deadline") {
       }
       co_return 3;
     };
+    b::deadline limit(2s);  // outlives the task that moves it
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      b::deadline limit(2s);
       g.spawn(
           [](b::deadline& d) -> b::task<> {
             co_await b::sleep_for(1500ms);
