@@ -12,7 +12,8 @@ namespace belay {
 
 deadline::~deadline() {
   if (bounds_ == nullptr) return;
-  std::fputs("belay: a deadline was destroyed while its with_deadline was running; it must outlive it\n", stderr);
+  std::fputs("belay: a deadline was destroyed while its with_deadline was running; it must outlive it\n",
+             stderr);
   std::abort();
 }
 
@@ -43,7 +44,9 @@ bool deadline::restart(std::source_location where) {
   require_running("deadline::restart", where);
   return set(saturating_add(detail::this_runtime->time->now(), limit_), "deadline::restart", where);
 }
-bool deadline::remove(std::source_location where) { return set(time_point::max(), "deadline::remove", where); }
+bool deadline::remove(std::source_location where) {
+  return set(time_point::max(), "deadline::remove", where);
+}
 
 bool deadline::expired() const noexcept { return bounds_ != nullptr ? bounds_->requested : expired_; }
 

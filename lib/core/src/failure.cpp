@@ -248,7 +248,7 @@ failure twin(const failure& of) {
   auto made = ref<failure_record>::adopt(new failure_record(of.exception()));
   made->observed.store(of.observed(), std::memory_order_relaxed);
   of.observe();
-  made->trace = of.record()->trace;
+  for (const std::source_location& place : of.trace()) append_trace(*made, place);
   made->notes = of.record()->notes;
   return failure(std::move(made));
 }
@@ -291,7 +291,8 @@ std::pair<failure, failure> split_failure(const failure& what, bool (*matches)(c
       for (failure& one : same) mine.attach(std::move(one));
     }
     failure separated = join(others);
-    parts done = fits ? parts{std::move(mine), std::move(separated)} : parts{std::move(separated), std::move(mine)};
+    parts done =
+        fits ? parts{std::move(mine), std::move(separated)} : parts{std::move(separated), std::move(mine)};
     path.pop_back();
     if (path.empty()) {
       for (const failure& one : done.matching.everything()) one.observe();

@@ -71,7 +71,8 @@ class renderer {
   const bounds* limits_;
   std::unordered_set<const detail::failure_record*> all_;
   std::unordered_set<const detail::failure_record*> shown_;
-  std::vector<failure> kept_;  // so that no address comes twice: records of nested foreign exceptions are made when asked for
+  std::vector<failure>
+      kept_;  // so that no address comes twice: records of nested foreign exceptions are made when asked for
 };
 
 void add_place(std::string& text, const std::string& before, const std::source_location& place) {
@@ -101,7 +102,8 @@ void add_lines(std::string& text, std::string_view message, const std::string& i
 
 void add_trace(std::string& text, const failure& what, std::size_t begin, const std::string& indent) {
   const auto trace = what.trace();
-  for (const std::source_location& place : trace.first(begin)) add_place(text, indent + "  awaited at ", place);
+  for (const std::source_location& place : trace.first(begin))
+    add_place(text, indent + "  awaited at ", place);
   if (begin == trace.size()) return;
   text += indent + "  ... " + std::to_string(trace.size() - begin - 3) + " places\n";
   for (const std::source_location& place : trace.last(3)) add_place(text, indent + "  awaited at ", place);

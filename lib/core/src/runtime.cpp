@@ -369,9 +369,8 @@ void stop_wait::ask_to_stop() const {
           "waits for it",
           where_);
     }
-    const auto* waits = end_of->state == node_state::joining
-                            ? dynamic_cast<const stop_wait*>(end_of->waits_for)
-                            : nullptr;
+    const auto* waits =
+        end_of->state == node_state::joining ? dynamic_cast<const stop_wait*>(end_of->waits_for) : nullptr;
     end_of = waits != nullptr ? waits->on_ : nullptr;
   }
   on_->group->require_here("cancel_and_join");
@@ -379,7 +378,8 @@ void stop_wait::ask_to_stop() const {
 }
 
 void group_core::abort_on_wrong_thread(const char* call) noexcept {
-  std::fprintf(stderr, "belay: %s on a thread that is not the group's; let its loop do this, by loop::post\n", call);
+  std::fprintf(stderr, "belay: %s on a thread that is not the group's; let its loop do this, by loop::post\n",
+               call);
   std::abort();
 }
 

@@ -16,16 +16,18 @@ namespace belay {
 namespace detail {
 
 void wait_list::abort_on_destroyed_line() const noexcept {
-  std::fprintf(stderr,
-               "belay: %s was destroyed while tasks were waiting for it; declare it outside of the group that they belong to\n",
-               to_text(head_->waits_for()).c_str());
+  std::fprintf(
+      stderr,
+      "belay: %s was destroyed while tasks were waiting for it; declare it outside of the group that they belong to\n",
+      to_text(head_->waits_for()).c_str());
   std::abort();
 }
 
 void wait_list::abort_on_wrong_thread() const noexcept {
-  std::fprintf(stderr,
-               "belay: a task waits for %s on the loop of another thread; let that loop do this, by loop::post\n",
-               to_text(head_->waits_for()).c_str());
+  std::fprintf(
+      stderr,
+      "belay: a task waits for %s on the loop of another thread; let that loop do this, by loop::post\n",
+      to_text(head_->waits_for()).c_str());
   std::abort();
 }
 

@@ -156,9 +156,10 @@ std::string to_json(const std::vector<task_info>& tasks) {
             ",\"waits_for\":" + detail::json_string(one.waits_for) +
             ",\"waiting_ns\":" + std::to_string(one.waiting.count());
     text += ",\"stack\":[";
-    for (std::size_t i = 0; i < one.stack.size(); ++i) text += (i == 0 ? "" : ",") + detail::place_json(one.stack[i]);
-    text +=
-        "],\"spawned_at\":" + (one.spawned_at.line() != 0 ? detail::place_json(one.spawned_at) : std::string("null"));
+    for (std::size_t i = 0; i < one.stack.size(); ++i)
+      text += (i == 0 ? "" : ",") + detail::place_json(one.stack[i]);
+    text += "],\"spawned_at\":" +
+            (one.spawned_at.line() != 0 ? detail::place_json(one.spawned_at) : std::string("null"));
     text += ",\"deadline_ns\":" + (one.deadline != time_point::max()
                                        ? std::to_string((one.deadline - now()).count())
                                        : std::string("null"));

@@ -47,7 +47,8 @@ TEST_CASE("cancel_and_join: returns when the task has ended; that it was cancell
   CHECK(loop.elapsed() == 2s);
 }
 
-TEST_CASE("cancel_and_join: a task that has not begun does not begin; one that gives a value nevertheless keeps it [row 72]") {
+TEST_CASE(
+    "cancel_and_join: a task that has not begun does not begin; one that gives a value nevertheless keeps it [row 72]") {
   b::testing::test_loop loop;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
     int ran = 0;
@@ -59,7 +60,8 @@ TEST_CASE("cancel_and_join: a task that has not begun does not begin; one that g
         std::ref(ran));
     co_await b::cancel_and_join(fresh);
     CHECK(ran == 0);
-    b::child<int> deaf = g.spawn([]() -> b::task<int> { co_return co_await b::shielded(9s, gives_after(3s, 8)); });
+    b::child<int> deaf =
+        g.spawn([]() -> b::task<int> { co_return co_await b::shielded(9s, gives_after(3s, 8)); });
     co_await b::yield();
     co_await b::cancel_and_join(deaf);
     CHECK(deaf.take() == 8);
@@ -97,7 +99,8 @@ TEST_CASE("cancel_and_join: the caller is cancelled meanwhile, that acts when th
   CHECK(out == trail{"cleaned up", "joined"});
 }
 
-TEST_CASE("cancel_and_join: of itself, of a task that it belongs to, or of one that waits for it: a misuse_error, and nobody is cancelled") {
+TEST_CASE(
+    "cancel_and_join: of itself, of a task that it belongs to, or of one that waits for it: a misuse_error, and nobody is cancelled") {
   b::testing::test_loop loop;
   trail out;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
@@ -147,7 +150,8 @@ TEST_CASE("cancel_and_join: of itself, of a task that it belongs to, or of one t
   CHECK(out == trail{"not cancelled", "no deadlock"});
 }
 
-TEST_CASE("with_timeout: of zero around a running child, and then cancel_and_join: what wait_for does with a task [row 118]") {
+TEST_CASE(
+    "with_timeout: of zero around a running child, and then cancel_and_join: what wait_for does with a task [row 118]") {
   b::testing::test_loop loop;
   trail out;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
@@ -182,9 +186,11 @@ TEST_CASE("everywhere: cancel_and_join") {
                                 co_await b::sleep_for(1s);
                               });
         };
+        b::child<void> one;  // outlive the tasks that refer to them
+        b::child<void> two;
         co_await b::with_group({.policy = b::group_policy::supervise}, [&](b::group& g) -> b::task<> {
-          b::child<void> one = g.spawn(works, std::ref(live));
-          b::child<void> two = g.spawn(works, std::ref(live));
+          one = g.spawn(works, std::ref(live));
+          two = g.spawn(works, std::ref(live));
           co_await b::sleep_for(1s);
           b::child<void> stops = g.spawn(
               [](b::child<void>& which) -> b::task<> { co_await b::cancel_and_join(which); }, std::ref(two));

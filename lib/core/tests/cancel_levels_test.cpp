@@ -53,7 +53,8 @@ TEST_CASE("cancel: of a task that runs, and then awaits a child, which is cut at
   CHECK(loop.elapsed() == 0s);
 }
 
-TEST_CASE("cancel: a group absorbs its own cancellation only; one from outside that came as well travels on, in either order [row 49]") {
+TEST_CASE(
+    "cancel: a group absorbs its own cancellation only; one from outside that came as well travels on, in either order [row 49]") {
   for (const bool outer_first : {false, true}) {
     b::testing::test_loop loop;
     trail out;
@@ -77,7 +78,8 @@ TEST_CASE("cancel: a group absorbs its own cancellation only; one from outside t
   }
 }
 
-TEST_CASE("cancel: after a group has absorbed its own cancellation, one from outside and a limit still act [row 49]") {
+TEST_CASE(
+    "cancel: after a group has absorbed its own cancellation, one from outside and a limit still act [row 49]") {
   // CPython gh-155433: the group went on to swallow both.
   b::testing::test_loop loop;
   trail out;
@@ -101,7 +103,8 @@ TEST_CASE("cancel: after a group has absorbed its own cancellation, one from out
   CHECK(loop.elapsed() == 2s);
 }
 
-TEST_CASE("cancel: asked for, and no await comes that it could act at: ends normally, and nothing of it is left [row 50]") {
+TEST_CASE(
+    "cancel: asked for, and no await comes that it could act at: ends normally, and nothing of it is left [row 50]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
     co_await b::with_group([](b::group& g) -> b::task<> {
@@ -129,7 +132,8 @@ TEST_CASE("cancel: of a task that has ended as cancelled or with a value, change
   }));
 }
 
-TEST_CASE("cancel: cannot be wrapped into an error on its way: nothing is there to be caught, and its scope absorbs it [row 58]") {
+TEST_CASE(
+    "cancel: cannot be wrapped into an error on its way: nothing is there to be caught, and its scope absorbs it [row 58]") {
   b::testing::test_loop loop;
   trail out;
   auto wraps = [](trail& to) -> b::task<> {
@@ -152,7 +156,8 @@ TEST_CASE("cancel: cannot be wrapped into an error on its way: nothing is there 
   CHECK(loop.elapsed() == 1s);
 }
 
-TEST_CASE("cancel: of a scope whose work has not begun, acts at the first await of the body, and keeps a task from beginning [row 64]") {
+TEST_CASE(
+    "cancel: of a scope whose work has not begun, acts at the first await of the body, and keeps a task from beginning [row 64]") {
   b::testing::test_loop loop;
   trail out;
   loop.run([&]() -> b::task<> {
@@ -176,7 +181,8 @@ TEST_CASE("cancel: of a scope whose work has not begun, acts at the first await 
   CHECK(out == trail{"before the first await"});
 }
 
-TEST_CASE("with_timeout: a body that catches everything and tries again, is not kept alive by that: there is nothing to catch, and each cleanup is bounded [row 97]") {
+TEST_CASE(
+    "with_timeout: a body that catches everything and tries again, is not kept alive by that: there is nothing to catch, and each cleanup is bounded [row 97]") {
   b::testing::test_loop loop;
   trail out;
   auto stubborn = [](trail& to) -> b::task<> {
@@ -198,7 +204,8 @@ TEST_CASE("with_timeout: a body that catches everything and tries again, is not 
   CHECK(loop.elapsed() == 2s);
 }
 
-TEST_CASE("spawn: the child begins at the next turn; what it throws in its first line, or ends with, does not touch the parent before its next await [row 3] [row 4]") {
+TEST_CASE(
+    "spawn: the child begins at the next turn; what it throws in its first line, or ends with, does not touch the parent before its next await [row 3] [row 4]") {
   // CPython gh-128550, gh-128588: a child that was started eagerly cancelled its parent too early.
   b::testing::test_loop loop;
   trail out;
@@ -219,7 +226,8 @@ TEST_CASE("spawn: the child begins at the next turn; what it throws in its first
   CHECK(loop.elapsed() == 0s);
 }
 
-TEST_CASE("spawn: a child that cancels its group before its first await, is cancelled with it, and the group ends [row 5]") {
+TEST_CASE(
+    "spawn: a child that cancels its group before its first await, is cancelled with it, and the group ends [row 5]") {
   // CPython gh-155418: a child that was started eagerly was not registered yet, and hung.
   b::testing::test_loop loop;
   trail out;
@@ -239,7 +247,8 @@ TEST_CASE("spawn: a child that cancels its group before its first await, is canc
   CHECK(loop.elapsed() == 0s);
 }
 
-TEST_CASE("with_timeout: of zero around a child that is shielded by being another's, is a timeout at once; the child goes on [row 86]") {
+TEST_CASE(
+    "with_timeout: of zero around a child that is shielded by being another's, is a timeout at once; the child goes on [row 86]") {
   b::testing::test_loop loop;
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
     b::child<int> one = g.spawn(gives_after, 2s, 5);
@@ -253,7 +262,8 @@ TEST_CASE("with_timeout: of zero around a child that is shielded by being anothe
   CHECK(loop.elapsed() == 2s);
 }
 
-TEST_CASE("with_timeout: nested, around a child that has ended, cancelled from outside in the same turn: the result is still in the handle [row 123]") {
+TEST_CASE(
+    "with_timeout: nested, around a child that has ended, cancelled from outside in the same turn: the result is still in the handle [row 123]") {
   // CPython gh-86296: wait_for lost it.
   b::testing::test_loop loop;
   trail out;

@@ -36,27 +36,27 @@ std::string said(F call) {
 TEST_CASE("with_deadline: moved later by the operation, that counts; when and expired tell it [row 109]") {
   b::testing::test_loop loop;
   const b::time_point start = loop.clock().now();
-  const int got =
-      loop.run(b::with_deadline(2s, [&](b::deadline& limit) -> b::task<int> {
-        CHECK(limit.when() == start + 2s);
-        CHECK(b::current_deadline() == start + 2s);
-        co_await b::sleep_for(1s);
-        CHECK(limit.extend(3s));
-        CHECK(limit.when() == start + 5s);
-        CHECK(b::current_deadline() == start + 5s);
-        co_await b::sleep_for(3s);
-        CHECK(limit.restart());
-        CHECK(limit.when() == start + 6s);
-        CHECK(limit.running());
-        CHECK(!limit.expired());
-        co_return 3;
-      }));
+  const int got = loop.run(b::with_deadline(2s, [&](b::deadline& limit) -> b::task<int> {
+    CHECK(limit.when() == start + 2s);
+    CHECK(b::current_deadline() == start + 2s);
+    co_await b::sleep_for(1s);
+    CHECK(limit.extend(3s));
+    CHECK(limit.when() == start + 5s);
+    CHECK(b::current_deadline() == start + 5s);
+    co_await b::sleep_for(3s);
+    CHECK(limit.restart());
+    CHECK(limit.when() == start + 6s);
+    CHECK(limit.running());
+    CHECK(!limit.expired());
+    co_return 3;
+  }));
   CHECK(got == 3);
   CHECK(loop.elapsed() == 4s);
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("with_deadline: moved earlier by another task, acts then, and the error tells the new limit [row 109]") {
+TEST_CASE(
+    "with_deadline: moved earlier by another task, acts then, and the error tells the new limit [row 109]") {
   b::testing::test_loop loop;
   loop.run(b::with_group([](b::group& g) -> b::task<> {
     b::deadline limit(100s);
@@ -122,7 +122,8 @@ TEST_CASE("with_deadline: moved into the past, acts at the next await and not be
   CHECK(loop.elapsed() == 1s);
 }
 
-TEST_CASE("with_deadline: moved into the past, and the operation ends without another await: its value wins") {
+TEST_CASE(
+    "with_deadline: moved into the past, and the operation ends without another await: its value wins") {
   b::testing::test_loop loop;
   b::deadline limit(10s);
   auto ends = [](b::deadline& d) -> b::task<int> {
@@ -170,7 +171,8 @@ TEST_CASE("deadline: moved before its with_deadline or after it, is a misuse_err
   CHECK(said([&] { limit.remove(); }) == "deadline::remove: its with_deadline has ended");
 }
 
-TEST_CASE("deadline: used twice, at the same time or later, is a misuse_error and the first use is unharmed [row 65]") {
+TEST_CASE(
+    "deadline: used twice, at the same time or later, is a misuse_error and the first use is unharmed [row 65]") {
   b::testing::test_loop loop;
   loop.run([](b::testing::test_loop& l) -> b::task<> {
     b::deadline limit(2s);
@@ -281,8 +283,8 @@ TEST_CASE("everywhere: with_deadline") {
       }
       co_return 3;
     };
+    b::deadline limit(2s);  // outlives the task that moves it
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      b::deadline limit(2s);
       g.spawn(
           [](b::deadline& d) -> b::task<> {
             co_await b::sleep_for(1500ms);
@@ -296,7 +298,8 @@ TEST_CASE("everywhere: with_deadline") {
   });
 }
 
-TEST_CASE("durations: any unit fits as an argument; what does not fit in nanoseconds stops at the end [row 517]") {
+TEST_CASE(
+    "durations: any unit fits as an argument; what does not fit in nanoseconds stops at the end [row 517]") {
   using hours = std::chrono::hours;
   static_assert(b::any_duration(1.5s).value() == 1500ms);
   static_assert(b::any_duration(hours::max()).value() == b::duration::max());

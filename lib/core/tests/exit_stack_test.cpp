@@ -188,7 +188,8 @@ TEST_CASE("exit_stack: whatever await is hit, what was opened is closed") {
   CHECK_MESSAGE(found.ok(), found.text());
 }
 
-TEST_CASE("exit_stack: one resource is closed early, once: the end of the block closes the others only [row 283]") {
+TEST_CASE(
+    "exit_stack: one resource is closed early, once: the end of the block closes the others only [row 283]") {
   CHECK(in_loop([](trail& out) -> b::task<> {
           co_await b::with_exit_stack([&out](b::exit_stack& open) -> b::task<> {
             static_cast<void>(co_await open.enter(resource(out, "a")));
@@ -198,11 +199,12 @@ TEST_CASE("exit_stack: one resource is closed early, once: the end of the block 
             CHECK(open.size() == 2);
             out.push_back("body");
           });
-        }) == trail{"open a", "open b", "open c", "close b: succeeded", "closed b", "body", "close c: succeeded",
-                    "closed c", "close a: succeeded", "closed a"});
+        }) == trail{"open a", "open b", "open c", "close b: succeeded", "closed b", "body",
+                    "close c: succeeded", "closed c", "close a: succeeded", "closed a"});
 }
 
-TEST_CASE("exit_stack: closed early twice, one after the other or at the same time, the second does nothing and says so [row 284]") {
+TEST_CASE(
+    "exit_stack: closed early twice, one after the other or at the same time, the second does nothing and says so [row 284]") {
   CHECK(in_loop([](trail& out) -> b::task<> {
           co_await b::with_exit_stack([&out](b::exit_stack& open) -> b::task<> {
             int& one = co_await open.enter(resource(out, "a", 0s, 1s));
@@ -220,7 +222,8 @@ TEST_CASE("exit_stack: closed early twice, one after the other or at the same ti
         }) == trail{"open a", "close a: succeeded", "closed a"});
 }
 
-TEST_CASE("exit_stack: closing early fails or overruns, that is an error of the call, and the resource is gone") {
+TEST_CASE(
+    "exit_stack: closing early fails or overruns, that is an error of the call, and the resource is gone") {
   b::loop_options options;
   options.cleanup_limit = 2s;
   b::testing::test_loop loop(std::move(options));
@@ -251,7 +254,8 @@ TEST_CASE("exit_stack: the caller of an early close is cancelled, the close runs
         }) == trail{"open a", "close a: succeeded", "closed a", "after it"});
 }
 
-TEST_CASE("exit_stack: closing in parallel is asked for by a stack for each part, closed together; within a part the order holds [row 282]") {
+TEST_CASE(
+    "exit_stack: closing in parallel is asked for by a stack for each part, closed together; within a part the order holds [row 282]") {
   b::testing::test_loop loop;
   trail out;
   auto part = [&out](std::string name) -> b::task<> {

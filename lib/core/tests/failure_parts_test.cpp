@@ -88,7 +88,8 @@ TEST_CASE("split: all of them or none: the failure itself, and no other [row 255
   CHECK(!empty.rest);
 }
 
-TEST_CASE("split: a handler for some, the rest is rethrown and caught outside, with its story [row 255] [row 256]") {
+TEST_CASE(
+    "split: a handler for some, the rest is rethrown and caught outside, with its story [row 255] [row 256]") {
   b::testing::test_loop loop;
   int handled = 0;
   auto handles_keys = [&handled]() -> b::task<> {
@@ -172,7 +173,8 @@ TEST_CASE("split: a hundred thousand beside each other and below each other, wit
   CHECK(rest.flatten().size() == 50'001);
 }
 
-TEST_CASE("failure: a chain of 100,000 replaced errors, each built in a handler, made by awaiting tasks [row 30]") {
+TEST_CASE(
+    "failure: a chain of 100,000 replaced errors, each built in a handler, made by awaiting tasks [row 30]") {
   b::testing::test_loop loop;
   struct chain {
     static b::task<> down(int n) {
@@ -218,7 +220,8 @@ TEST_CASE("failure: nested by std::throw_with_nested, is the cause, also for for
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("failure: two branches that fail together are beside each other, whichever comes first, never one replaced by the other [row 248]") {
+TEST_CASE(
+    "failure: two branches that fail together are beside each other, whichever comes first, never one replaced by the other [row 248]") {
   for (const bool other_way : {false, true}) {
     b::testing::test_loop loop;
     loop.run([](bool swap) -> b::task<> {
@@ -241,7 +244,8 @@ TEST_CASE("failure: two branches that fail together are beside each other, which
   }
 }
 
-TEST_CASE("failure: what happened while handling is a cause, what happened besides is attached: the two are kept apart [row 248] [row 250]") {
+TEST_CASE(
+    "failure: what happened while handling is a cause, what happened besides is attached: the two are kept apart [row 248] [row 250]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
     auto work = []() -> b::task<> {
@@ -268,7 +272,8 @@ TEST_CASE("failure: what happened while handling is a cause, what happened besid
   }());
 }
 
-TEST_CASE("failure: no failure attached changes nothing; what is attached again, or to one that has it below, is there once [row 249]") {
+TEST_CASE(
+    "failure: no failure attached changes nothing; what is attached again, or to one that has it below, is there once [row 249]") {
   b::failure one = make<key_error>("one");
   one.attach(b::failure());
   CHECK(shape(one) == "one");
@@ -342,7 +347,8 @@ TEST_CASE("failure: handled or not is known of each: only what went to the sink 
   CHECK(json[0].find("\"handled\":false") != std::string::npos);
 }
 
-TEST_CASE("failure: an attached error that nobody looked at reaches the sink, also deep below a failure that was handled [row 172]") {
+TEST_CASE(
+    "failure: an attached error that nobody looked at reaches the sink, also deep below a failure that was handled [row 172]") {
   b::testing::test_loop loop;
   loop.run([]() -> b::task<> {
     auto work = []() -> b::task<> {
@@ -380,12 +386,14 @@ TEST_CASE("failure: error while being cancelled, kept with who had cancelled [ro
     CHECK(what.message() == "cleanup");
     REQUIRE(!what.notes().empty());
     CAPTURE(what.notes()[0]);
-    CHECK(what.notes()[0].find("during cleanup after: cancelled by with_group at failure_parts_test.cpp:") == 0);
+    CHECK(what.notes()[0].find("during cleanup after: cancelled by with_group at failure_parts_test.cpp:") ==
+          0);
     CHECK(what.notes()[0].find("shutdown") != std::string::npos);
   }());
 }
 
-TEST_CASE("cleanup: errors of closing go through the awaited close; destructors close at once, cannot fail, and report nothing away [row 263]") {
+TEST_CASE(
+    "cleanup: errors of closing go through the awaited close; destructors close at once, cannot fail, and report nothing away [row 263]") {
   static_assert(std::is_nothrow_destructible_v<b::task<int>>);
   static_assert(std::is_nothrow_destructible_v<b::managed<int>>);
   static_assert(std::is_nothrow_destructible_v<b::child<int>>);

@@ -142,7 +142,8 @@ TEST_CASE("describe: lines of a message stand below each other, and nothing in i
   b::failure what = make("one\ntwo\x1b[2J\r\x07");
   what.attach(make("three\nfour"));
   const std::string text = b::describe(what);
-  CHECK(text == "core_tests::boom: one\n  two\\x1b[2J\\x0d\\x07\n  also: core_tests::boom: three\n      four");
+  CHECK(text ==
+        "core_tests::boom: one\n  two\\x1b[2J\\x0d\\x07\n  also: core_tests::boom: three\n      four");
   const b::failure lines = make(std::string(5'000, '\n'));
   CHECK(b::describe(lines).size() < 2'000);
 }
@@ -180,11 +181,14 @@ TEST_CASE("to_json: a failure with all that belongs to it") {
     what.attach(make("beside"));
     const std::string text = b::to_json(what);
     CHECK(is_json(text));
-    CHECK(text.starts_with(R"({"type":"belay::error","message":"that \"address\" is taken","kind":"conflict",)"
-                           R"("code":"email_taken","made_at":{"file":")"));
+    CHECK(
+        text.starts_with(R"({"type":"belay::error","message":"that \"address\" is taken","kind":"conflict",)"
+                         R"("code":"email_taken","made_at":{"file":")"));
     CHECK(has(text, R"("trace":[{"file":")"));
     CHECK(has(text, R"("notes":["while adding user 7"])"));
-    CHECK(has(text, R"("cause":{"type":"core_tests::boom","message":"below","kind":null,"code":null,"made_at":null,)"));
+    CHECK(has(
+        text,
+        R"("cause":{"type":"core_tests::boom","message":"below","kind":null,"code":null,"made_at":null,)"));
     CHECK(has(text, R"("attached":[{"type":"core_tests::boom","message":"beside",)"));
     CHECK(text.ends_with(R"(,"handled":true,"left_out":0})"));
   }(work));

@@ -49,7 +49,8 @@ using promise_of = typename b::task<T>::promise_type;
 
 }  // namespace
 
-TEST_CASE("task: its promise catches everything: no exception comes out of resume, and the final suspension cannot throw [row 20] [row 509]") {
+TEST_CASE(
+    "task: its promise catches everything: no exception comes out of resume, and the final suspension cannot throw [row 20] [row 509]") {
   static_assert(noexcept(std::declval<promise_of<int>&>().unhandled_exception()));
   static_assert(noexcept(std::declval<promise_of<void>&>().unhandled_exception()));
   static_assert(noexcept(std::declval<promise_of<int&>&>().unhandled_exception()));
@@ -76,7 +77,8 @@ TEST_CASE("task: its promise catches everything: no exception comes out of resum
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("cancel: unwinds without an exception, but is more than destroying a frame: the cleanup awaits, and its end is waited for [row 21]") {
+TEST_CASE(
+    "cancel: unwinds without an exception, but is more than destroying a frame: the cleanup awaits, and its end is waited for [row 21]") {
   b::testing::test_loop loop;
   std::vector<int> in_flight;
   trail out;
@@ -100,7 +102,8 @@ TEST_CASE("cancel: unwinds without an exception, but is more than destroying a f
   CHECK(loop.elapsed() == 3s);
 }
 
-TEST_CASE("task: no exception that one task handles is seen by another, nor by what comes after an await [row 510]") {
+TEST_CASE(
+    "task: no exception that one task handles is seen by another, nor by what comes after an await [row 510]") {
   b::testing::test_loop loop;
   std::vector<int> in_flight;
   auto other = [](std::vector<int>& seen) -> b::task<> {
@@ -122,11 +125,13 @@ TEST_CASE("task: no exception that one task handles is seen by another, nor by w
       co_await b::yield();
     }
   };
-  loop.run([&]() -> b::task<> { co_await b::all(handles(in_flight), other(in_flight), handles(in_flight)); }());
+  loop.run(
+      [&]() -> b::task<> { co_await b::all(handles(in_flight), other(in_flight), handles(in_flight)); }());
   CHECK(in_flight == std::vector<int>(9, 0));
 }
 
-TEST_CASE("spawn: a lambda with captures is kept as long as its task runs, also a temporary one, with all it holds [row 506]") {
+TEST_CASE(
+    "spawn: a lambda with captures is kept as long as its task runs, also a temporary one, with all it holds [row 506]") {
   b::testing::test_loop loop;
   int live = 0;
   trail out;
@@ -151,7 +156,8 @@ TEST_CASE("spawn: a lambda with captures is kept as long as its task runs, also 
   CHECK(loop.run(b::finally(kept(std::make_shared<int>(4)), []() -> b::task<> { co_return; })) == 4);
 }
 
-TEST_CASE("spawn: a parameter by reference refers to a copy that the task owns, so a temporary may be given [row 507]") {
+TEST_CASE(
+    "spawn: a parameter by reference refers to a copy that the task owns, so a temporary may be given [row 507]") {
   b::testing::test_loop loop;
   trail out;
   auto says = [](const std::string& what, trail& to) -> b::task<> {
@@ -170,7 +176,8 @@ TEST_CASE("spawn: a parameter by reference refers to a copy that the task owns, 
   CHECK(out[0] == "a local that is gone, long enough to be on the heap");
 }
 
-TEST_CASE("task: a local whose destructor throws while it is cancelled: the other locals go, and it is an error like any other [row 508]") {
+TEST_CASE(
+    "task: a local whose destructor throws while it is cancelled: the other locals go, and it is an error like any other [row 508]") {
   b::testing::test_loop loop;
   int live = 0;
   auto work = [](int& count) -> b::task<std::string> {
@@ -192,7 +199,8 @@ TEST_CASE("task: a local whose destructor throws while it is cancelled: the othe
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("task: a local whose destructor throws after co_return or after fail: that is its error, value and first error are not lost track of [row 508]") {
+TEST_CASE(
+    "task: a local whose destructor throws after co_return or after fail: that is its error, value and first error are not lost track of [row 508]") {
   b::testing::test_loop loop;
   int live = 0;
   auto returns = [](int& count) -> b::task<std::shared_ptr<counted>> {
@@ -213,7 +221,8 @@ TEST_CASE("task: a local whose destructor throws after co_return or after fail: 
   CHECK(loop.lost_errors()[0].find("boom: first") != std::string::npos);
 }
 
-TEST_CASE("results: move-only values and errors go through all, settle, map, race and any; what is dropped is destroyed once [row 514]") {
+TEST_CASE(
+    "results: move-only values and errors go through all, settle, map, race and any; what is dropped is destroyed once [row 514]") {
   b::testing::test_loop loop;
   int live = 0;
   struct box {
@@ -248,8 +257,8 @@ TEST_CASE("results: move-only values and errors go through all, settle, map, rac
     }
     {
       const std::vector<int> items{1, 2, 3};
-      auto boxes = co_await b::map(
-          items, [&](int) -> b::task<box> { co_return co_await gives_box(live, 1s); }, 2);
+      auto boxes =
+          co_await b::map(items, [&](int) -> b::task<box> { co_return co_await gives_box(live, 1s); }, 2);
       CHECK(live == 3);
     }
     CHECK((co_await b::race(gives_box(live, 1s), gives_box(live, 9s))).here != nullptr);
@@ -266,7 +275,8 @@ TEST_CASE("results: move-only values and errors go through all, settle, map, rac
   CHECK(live == 0);
 }
 
-TEST_CASE("errors: without a throw the same holds: trace, attached and replaced errors in the failure; a cancellation is none [row 515]") {
+TEST_CASE(
+    "errors: without a throw the same holds: trace, attached and replaced errors in the failure; a cancellation is none [row 515]") {
   b::testing::test_loop loop;
   auto deep = []() -> b::task<int> {
     co_await b::fail(boom("no throw"));

@@ -466,7 +466,8 @@ TEST_CASE("use: of a resource that was moved from, ends the process with a messa
   CHECK(end.said.find("moved from") != std::string::npos);
 }
 
-TEST_CASE("with: the closing part is told of an error and ends normally: the error comes out all the same; who wants to go on says so outside [row 267]") {
+TEST_CASE(
+    "with: the closing part is told of an error and ends normally: the error comes out all the same; who wants to go on says so outside [row 267]") {
   b::testing::test_loop loop;
   trail out;
   auto tolerant = [](trail& to) -> b::managed<int> {
@@ -485,7 +486,8 @@ TEST_CASE("with: the closing part is told of an error and ends normally: the err
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("with: the closing part is told of a cancellation and ends normally: the task does not go on after the block [row 272]") {
+TEST_CASE(
+    "with: the closing part is told of a cancellation and ends normally: the task does not go on after the block [row 272]") {
   b::testing::test_loop loop;
   trail out;
   auto swallows = [](trail& to) -> b::managed<int> {

@@ -50,61 +50,74 @@ void on_another_thread(const std::function<void()>& act) { std::thread(act).join
 
 constexpr misuse misuses[] = {
     // limits of zero, and less
-    {"semaphore(0): nobody could ever acquire", []() -> b::task<> {
+    {"semaphore(0): nobody could ever acquire",
+     []() -> b::task<> {
        const b::semaphore none(0);
        co_return;
      }},
-    {"semaphore: a negative number of permits", []() -> b::task<> {
+    {"semaphore: a negative number of permits",
+     []() -> b::task<> {
        const b::semaphore negative(static_cast<std::size_t>(-2));
        co_return;
      }},
-    {"barrier(0): nobody could ever arrive", []() -> b::task<> {
+    {"barrier(0): nobody could ever arrive",
+     []() -> b::task<> {
        const b::barrier none(0);
        co_return;
      }},
-    {"barrier: a negative number of parties", []() -> b::task<> {
+    {"barrier: a negative number of parties",
+     []() -> b::task<> {
        const b::barrier negative(static_cast<std::size_t>(-2));
        co_return;
      }},
-    {"channel: a negative capacity", []() -> b::task<> {
+    {"channel: a negative capacity",
+     []() -> b::task<> {
        const b::channel<int> negative(static_cast<std::size_t>(-2));
        co_return;
      }},
-    {"with_group with most_live = 0", []() -> b::task<> {
+    {"with_group with most_live = 0",
+     []() -> b::task<> {
        co_await b::with_group({.most_live = 0}, [](b::group&) -> b::task<> { co_return; });
      }},
-    {"map with a limit of zero", []() -> b::task<> {
+    {"map with a limit of zero",
+     []() -> b::task<> {
        const std::vector<int> items{1, 2};
        static_cast<void>(co_await b::map(items, [](int one) -> b::task<int> { co_return one; }, 0));
      }},
     {"race", []() -> b::task<> { static_cast<void>(co_await b::race(std::vector<b::task<int>>())); }},
     {"any", []() -> b::task<> { static_cast<void>(co_await b::any(std::vector<b::task<int>>())); }},
-    {"loop_options::cleanup_limit must be more than zero", []() -> b::task<> {
+    {"loop_options::cleanup_limit must be more than zero",
+     []() -> b::task<> {
        const b::loop never({.cleanup_limit = 0s});
        co_return;
      }},
-    {"loop_options::blocking_threads must be at least 1", []() -> b::task<> {
+    {"loop_options::blocking_threads must be at least 1",
+     []() -> b::task<> {
        const b::loop none({.blocking_threads = 0});
        co_return;
      }},
 
     // used twice, or by whoever waits for himself
-    {"mutex 'door': lock() by the task that holds it already", []() -> b::task<> {
+    {"mutex 'door': lock() by the task that holds it already",
+     []() -> b::task<> {
        b::mutex door("door");
        const b::mutex_guard here = co_await door.lock();
        const b::mutex_guard again = co_await door.lock();
      }},
-    {"shared_mutex 'book'", []() -> b::task<> {
+    {"shared_mutex 'book'",
+     []() -> b::task<> {
        b::shared_mutex book("book");
        const auto here = co_await book.lock();
        const auto again = co_await book.lock();
      }},
-    {"with_deadline: this deadline was used before", []() -> b::task<> {
+    {"with_deadline: this deadline was used before",
+     []() -> b::task<> {
        b::deadline limit(9s);
        co_await b::with_deadline(limit, naps(1s));
        co_await b::with_deadline(limit, naps(1s));
      }},
-    {"task_status::started was called a second time", []() -> b::task<> {
+    {"task_status::started was called a second time",
+     []() -> b::task<> {
        co_await b::with_group([](b::group& g) -> b::task<> {
          co_await g.start([](b::task_status<>& ready) -> b::task<> {
            ready.started();
@@ -113,26 +126,30 @@ constexpr misuse misuses[] = {
          });
        });
      }},
-    {"group::start: the task ended without having called started()", []() -> b::task<> {
+    {"group::start: the task ended without having called started()",
+     []() -> b::task<> {
        co_await b::with_group([](b::group& g) -> b::task<> {
          co_await g.start([](b::task_status<>&) -> b::task<> { co_return; });
        });
      }},
-    {"a task cannot wait for itself to end", []() -> b::task<> {
+    {"a task cannot wait for itself to end",
+     []() -> b::task<> {
        co_await b::with_group([](b::group& g) -> b::task<> {
          b::child<void> self;
          self = g.spawn([](b::child<void>& me) -> b::task<> { co_await me; }, std::ref(self));
          co_await self;
        });
      }},
-    {"a managed resource ended without co_yield", []() -> b::task<> {
+    {"a managed resource ended without co_yield",
+     []() -> b::task<> {
        auto never = [](bool hands_out) -> b::managed<int> {
          int value = 1;
          if (hands_out) co_yield value;
        };
        co_await b::with(never(false), [](int&) -> b::task<> { co_return; });
      }},
-    {"a managed resource used co_yield a second time", []() -> b::task<> {
+    {"a managed resource used co_yield a second time",
+     []() -> b::task<> {
        auto twice = []() -> b::managed<int> {
          int value = 1;
          co_yield value;
@@ -140,124 +157,147 @@ constexpr misuse misuses[] = {
        };
        co_await b::with(twice(), [](int&) -> b::task<> { co_return; });
      }},
-    {"loop::run was called inside of a running loop", []() -> b::task<> {
+    {"loop::run was called inside of a running loop",
+     []() -> b::task<> {
        b::loop inner;
        inner.run(naps(1s));
        co_return;
      }},
-    {"loop::run: this loop is running on another thread", []() -> b::task<> {
+    {"loop::run: this loop is running on another thread",
+     []() -> b::task<> {
        b::loop& here = *b::loop::current();
        co_await b::to_thread([&here] { here.run(naps(1s)); });
      }},
 
     // used after its end, or empty
-    {"group::spawn: the group has ended", []() -> b::task<> {
+    {"group::spawn: the group has ended",
+     []() -> b::task<> {
        co_await in_ended_group([](b::group& g) -> b::task<> {
          g.spawn(naps, 1s);
          co_return;
        });
      }},
-    {"group::adopt: the group has ended", []() -> b::task<> {
+    {"group::adopt: the group has ended",
+     []() -> b::task<> {
        co_await in_ended_group([](b::group& g) -> b::task<> {
          g.adopt(naps(1s));
          co_return;
        });
      }},
-    {"group::try_spawn: the group has ended", []() -> b::task<> {
+    {"group::try_spawn: the group has ended",
+     []() -> b::task<> {
        co_await in_ended_group([](b::group& g) -> b::task<> {
          static_cast<void>(g.try_spawn(naps, 1s));
          co_return;
        });
      }},
-    {"group::spawn_when_free: the group has ended", []() -> b::task<> {
+    {"group::spawn_when_free: the group has ended",
+     []() -> b::task<> {
        co_await in_ended_group(
            [](b::group& g) -> b::task<> { static_cast<void>(co_await g.spawn_when_free(naps, 1s)); });
      }},
-    {"group::start: the group has ended", []() -> b::task<> {
+    {"group::start: the group has ended",
+     []() -> b::task<> {
        co_await in_ended_group([](b::group& g) -> b::task<> {
          co_await g.start([](b::task_status<>&) -> b::task<> { co_return; });
        });
      }},
-    {"deadline::extend: its with_deadline has ended", []() -> b::task<> {
+    {"deadline::extend: its with_deadline has ended",
+     []() -> b::task<> {
        b::deadline limit(9s);
        co_await b::with_deadline(limit, naps(1s));
        limit.extend(1s);
      }},
-    {"co_await child", []() -> b::task<> {
+    {"co_await child",
+     []() -> b::task<> {
        b::child<int> none;
        static_cast<void>(co_await none);
      }},
-    {"as_outcome(child)", []() -> b::task<> {
+    {"as_outcome(child)",
+     []() -> b::task<> {
        b::child<int> none;
        static_cast<void>(co_await b::as_outcome(none));
      }},
-    {"cancel_and_join", []() -> b::task<> {
+    {"cancel_and_join",
+     []() -> b::task<> {
        b::child<int> none;
        co_await b::cancel_and_join(none);
      }},
-    {"child::take before its end", []() -> b::task<> {
+    {"child::take before its end",
+     []() -> b::task<> {
        co_await b::with_group([](b::group& g) -> b::task<> {
          b::child<int> early = g.spawn(gives_after, 1s, 1);
          static_cast<void>(early.take());
          co_return;
        });
      }},
-    {"outcome::value: there is no outcome yet (or it was moved from)", []() -> b::task<> {
+    {"outcome::value: there is no outcome yet (or it was moved from)",
+     []() -> b::task<> {
        b::outcome<int> how = co_await b::as_outcome(gives(1));
        const b::outcome<int> moved = std::move(how);
        static_cast<void>(how.value());  // NOLINT(bugprone-use-after-move)
      }},
-    {"sender::try_send: this handle was closed or moved from", []() -> b::task<> {
+    {"sender::try_send: this handle was closed or moved from",
+     []() -> b::task<> {
        b::channel<int> c(1);
        b::sender<int> out = c.new_sender();
        out.close();
        static_cast<void>(out.try_send(1));
        co_return;
      }},
-    {"receiver::receive: this handle was closed or moved from", []() -> b::task<> {
+    {"receiver::receive: this handle was closed or moved from",
+     []() -> b::task<> {
        b::channel<int> c(1);
        b::receiver<int> in = c.new_receiver();
        in.close();
        static_cast<void>(co_await in.receive());
      }},
-    {"condition 'news': wait() with a guard that holds no mutex", []() -> b::task<> {
+    {"condition 'news': wait() with a guard that holds no mutex",
+     []() -> b::task<> {
        b::condition news("news");
        b::mutex_guard none;
        co_await news.wait(none);
      }},
-    {"failure::rethrow on an empty failure", []() -> b::task<> {
+    {"failure::rethrow on an empty failure",
+     []() -> b::task<> {
        b::failure().rethrow();
        co_return;
      }},
-    {"task_function: called while empty", []() -> b::task<> {
+    {"task_function: called while empty",
+     []() -> b::task<> {
        b::task_function<b::task<>()> none;
        co_await none();
      }},
-    {"single_flight: made with an empty function", []() -> b::task<> {
+    {"single_flight: made with an empty function",
+     []() -> b::task<> {
        const b::single_flight<int, int> none({});
        co_return;
      }},
-    {"answer", []() -> b::task<> {
+    {"answer",
+     []() -> b::task<> {
        static_cast<void>(answer.get());
        co_return;
      }},
-    {"loop::post: the loop is not running", []() -> b::task<> {
+    {"loop::post: the loop is not running",
+     []() -> b::task<> {
        b::loop idle;
        idle.post([] {});
        co_return;
      }},
 
     // on another thread
-    {"group::spawn: called from a thread that is not the group's", []() -> b::task<> {
-       co_await b::with_group([](b::group& g) -> b::task<> {
-         co_await b::to_thread([&g] { g.spawn(naps, 1s); });
-       });
+    {"group::spawn: called from a thread that is not the group's",
+     []() -> b::task<> {
+       co_await b::with_group(
+           [](b::group& g) -> b::task<> { co_await b::to_thread([&g] { g.spawn(naps, 1s); }); });
      }},
-    {"deadline::restart: this is not the thread of its loop", []() -> b::task<> {
+    {"deadline::restart: this is not the thread of its loop",
+     []() -> b::task<> {
        co_await b::with_deadline(
            9s, [](b::deadline& limit) -> b::task<> { co_await b::to_thread([&limit] { limit.restart(); }); });
      }},
-    {"mutex::try_lock was called outside of a running loop", []() -> b::task<> {
+    {"mutex::try_lock was called outside of a running loop",
+     []() -> b::task<> {
        b::mutex door;
        co_await b::to_thread([&door] { static_cast<void>(door.try_lock()); });
      }},
@@ -275,7 +315,8 @@ void waits_while(Wait wait, Act act) {
 }
 
 constexpr fatal fatals[] = {
-    {"a task that was already awaited, spawned or moved from", [] {
+    {"a task that was already awaited, spawned or moved from",
+     [] {
        b::testing::test_loop loop;
        loop.run([]() -> b::task<> {
          b::task<> once = naps(1s);
@@ -283,7 +324,8 @@ constexpr fatal fatals[] = {
          co_await std::move(once);  // NOLINT(bugprone-use-after-move)
        }());
      }},
-    {"a managed resource was used that was already used or moved from", [] {
+    {"a managed resource was used that was already used or moved from",
+     [] {
        b::testing::test_loop loop;
        trail out;
        loop.run([](trail& to) -> b::task<> {
@@ -292,7 +334,8 @@ constexpr fatal fatals[] = {
          co_await b::use(std::move(once));  // NOLINT(bugprone-use-after-move)
        }(out));
      }},
-    {"an exit_stack was destroyed with open resources", [] {
+    {"an exit_stack was destroyed with open resources",
+     [] {
        b::testing::test_loop loop;
        trail out;
        loop.run([](trail& to) -> b::task<> {
@@ -300,7 +343,8 @@ constexpr fatal fatals[] = {
          static_cast<void>(co_await stack.enter(resource(to, "a")));
        }(out));
      }},
-    {"a deadline was destroyed while its with_deadline was running", [] {
+    {"a deadline was destroyed while its with_deadline was running",
+     [] {
        b::testing::test_loop loop;
        loop.run([]() -> b::task<> {
          auto limit = std::make_unique<b::deadline>(2s);
@@ -311,7 +355,8 @@ constexpr fatal fatals[] = {
          co_await b::with_deadline(*limit, destroys(limit));
        }());
      }},
-    {"event 'ready' was destroyed while tasks were waiting for it", [] {
+    {"event 'ready' was destroyed while tasks were waiting for it",
+     [] {
        b::testing::test_loop loop;
        loop.run(b::with_group([](b::group& g) -> b::task<> {
          b::event ready("ready");
@@ -319,22 +364,26 @@ constexpr fatal fatals[] = {
          co_await b::yield();
        }));
      }},
-    {"a task waits for event 'ready' on the loop of another thread", [] {
+    {"a task waits for event 'ready' on the loop of another thread",
+     [] {
        b::event ready("ready");
        waits_while([&]() -> b::task<> { co_await ready.wait(); }, [&] { ready.set(); });
      }},
-    {"a task waits for semaphore 'seats' on the loop of another thread", [] {
+    {"a task waits for semaphore 'seats' on the loop of another thread",
+     [] {
        b::semaphore seats(1, "seats");
        b::permit taken = seats.try_acquire();
        waits_while([&]() -> b::task<> { static_cast<void>(co_await seats.acquire()); },
                    [&] { taken.release(); });
      }},
-    {"a task waits for an item of channel 'jobs' on the loop of another thread", [] {
+    {"a task waits for an item of channel 'jobs' on the loop of another thread",
+     [] {
        b::channel<int> jobs(1, "jobs");
        waits_while([&]() -> b::task<> { static_cast<void>(co_await jobs.receive()); },
                    [&] { static_cast<void>(jobs.try_send(1)); });
      }},
-    {"a task waits for event 'ready' on the loop of another thread", [] {
+    {"a task waits for event 'ready' on the loop of another thread",
+     [] {
        b::event ready("ready");
        waits_while([&]() -> b::task<> { co_await ready.wait(); },
                    [&] {
@@ -342,14 +391,16 @@ constexpr fatal fatals[] = {
                      other.run([](b::event& e) -> b::task<> { co_await e.wait(); }(ready));
                    });
      }},
-    {"group::cancel on a thread that is not the group's", [] {
+    {"group::cancel on a thread that is not the group's",
+     [] {
        b::testing::test_loop loop;
        loop.run(b::with_group([](b::group& g) -> b::task<> {
          on_another_thread([&g] { g.cancel(); });
          co_return;
        }));
      }},
-    {"child::cancel on a thread that is not the group's", [] {
+    {"child::cancel on a thread that is not the group's",
+     [] {
        b::testing::test_loop loop;
        loop.run(b::with_group([](b::group& g) -> b::task<> {
          b::child<void> one = g.spawn(naps, 9s);

@@ -25,10 +25,7 @@ class child_wait : public operation {
     if (begin_at(waiting.promise())) wait();
     return true;
   }
-  void child_ended() noexcept {
-    unlink();
-    complete();
-  }
+  void child_ended() noexcept;
   [[nodiscard]] awaited waits_for() const noexcept override { return {"a child task", ""}; }
 
  protected:
@@ -41,6 +38,7 @@ class child_wait : public operation {
     link_ = &on_->awaiters;
   }
   node* on_;
+  bool stops_ = false;  // it is a stop_wait
 
  private:
   friend class group_core;
@@ -55,16 +53,22 @@ class child_wait : public operation {
   child_wait** link_ = nullptr;
 };
 
-// Cancels a child and waits for its end, whatever becomes of whoever waits.
-class stop_wait : public child_wait {
+// Cancels a child and waits for its end, whatever becomes of whoever waits. The handle may be gone by then, so what the child failed with is
+// kept here.
+class stop_wait final : public child_wait {
  public:
   stop_wait(node& on, cancel_reason reason, std::source_location where) noexcept
-      : child_wait(on), reason_(reason), where_(where) {}
+      : child_wait(on), reason_(reason), where_(where) {
+    stops_ = true;
+  }
   // Errors: misuse_error, before anything is done, when both would wait for each other.
-  [[nodiscard]] bool await_ready() const {
-    if (on_->state == node_state::ended) return true;
-    ask_to_stop();
-    return false;
+  [[nodiscard]] bool await_ready() {
+    if (on_->state != node_state::ended) {
+      ask_to_stop();
+      return false;
+    }
+    keep();
+    return true;
   }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiting) noexcept {
@@ -72,24 +76,32 @@ class stop_wait : public child_wait {
     wait();
     return true;
   }
+  void await_resume() const {
+    if (failed_) failed_.rethrow();
+  }
   [[nodiscard]] awaited waits_for() const noexcept override { return {"a child task to stop", ""}; }
-
- protected:
-  ~stop_wait() = default;
-  cancel_reason reason_;
-  std::source_location where_;
+  // The child has ended.
+  void keep() noexcept { failed_ = on_->result->failed_with(); }
 
  private:
   void ask_to_stop() const;
+  cancel_reason reason_;
+  std::source_location where_;
+  failure failed_;
 };
+
+inline void child_wait::child_ended() noexcept {
+  unlink();
+  if (stops_) [[unlikely]]
+    static_cast<stop_wait*>(this)->keep();
+  complete();
+}
 
 inline void drop_handle(node& of) noexcept {
   of.has_handle = false;
   if (of.state == node_state::ended && !of.dropping) of.destroy(of);
 }
 [[noreturn]] void throw_misuse_empty_child(const char* call, std::source_location where);
-template <class T>
-class stop_awaiter;
 
 }  // namespace detail
 
@@ -198,9 +210,9 @@ class child {
   }
 
   // For cancel_and_join.
-  [[nodiscard]] detail::stop_awaiter<T> stop(cancel_reason reason, std::source_location where) {
+  [[nodiscard]] detail::stop_wait stop(cancel_reason reason, std::source_location where) {
     if (node_ == nullptr) detail::throw_misuse_empty_child("cancel_and_join", where);
-    return detail::stop_awaiter<T>(*node_, reason, where);
+    return detail::stop_wait(*node_, reason, where);
   }
 
   // For combinators: how it ended, unchecked.
@@ -227,21 +239,6 @@ template <class T>
   return of.template wait_end<outcome<T>>(where);
 }
 
-namespace detail {
-
-template <class T>
-class stop_awaiter final : public stop_wait {
- public:
-  stop_awaiter(child_node<T>& on, cancel_reason reason, std::source_location where) noexcept
-      : stop_wait(on, reason, where) {}
-  void await_resume() {
-    auto& how = static_cast<child_node<T>*>(on_)->value;
-    if (how.failed()) static_cast<void>(how.value(where_));
-  }
-};
-
-}  // namespace detail
-
 /// Asks the task behind a handle to stop, and waits until it has ended: `co_await cancel_and_join(worker);`
 ///
 /// Result:        nothing: that it was cancelled is no error here. A value that it gave nevertheless stays in the handle.
@@ -249,8 +246,9 @@ class stop_awaiter final : public stop_wait {
 ///                (the caller itself, a task that it belongs to, one that is waiting here for the caller).
 /// Cancellation:  of the caller: acts at its next await after this one, when the task has ended. So this takes as long as the task takes
 ///                to clean up (`loop_options::cleanup_limit` bounds each of its cleanups).
+/// Lifetime:      the handle may go while this waits; its task cannot.
 template <class T>
-[[nodiscard]] detail::stop_awaiter<T> cancel_and_join(
+[[nodiscard]] detail::stop_wait cancel_and_join(
     child<T>& of, cancel_reason reason = cancel_reason::caller,
     std::source_location where = std::source_location::current()) {
   return of.stop(reason, where);

@@ -111,7 +111,8 @@ class failure {
   [[nodiscard]] detail::ref<detail::failure_record> take_record() noexcept { return std::move(record_); }
 
  private:
-  friend std::pair<failure, failure> detail::split_failure(const failure&, bool (*)(const std::exception_ptr&));
+  friend std::pair<failure, failure> detail::split_failure(const failure&,
+                                                           bool (*)(const std::exception_ptr&));
   [[nodiscard]] std::vector<failure> everything() const;  // flatten, without looking
 
   detail::ref<detail::failure_record> record_;
@@ -189,9 +190,8 @@ void failure::for_each(Visit&& visit) const {
 template <class E>
 failure_parts failure::split() const {
   if (!record_) return {};
-  auto [matching, rest] = detail::split_failure(*this, [](const std::exception_ptr& one) {
-    return detail::exception_as<E>(one) != nullptr;
-  });
+  auto [matching, rest] = detail::split_failure(
+      *this, [](const std::exception_ptr& one) { return detail::exception_as<E>(one) != nullptr; });
   return {std::move(matching), std::move(rest)};
 }
 

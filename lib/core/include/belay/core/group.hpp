@@ -130,9 +130,10 @@ class group : public detail::group_base {
   auto spawn_now(std::source_location where, F&& fn, A&&... args) {
     using made = detail::spawned<F, A...>;
     if constexpr (detail::is_task<std::remove_cvref_t<F>>) {
-      static_assert(!detail::is_task<std::remove_cvref_t<F>>,
-                    "spawn(fn, args...): give the function and its arguments, which are kept as long as the task runs; a task that "
-                    "is made already may refer to what is gone by then (adopt takes one)");
+      static_assert(
+          !detail::is_task<std::remove_cvref_t<F>>,
+          "spawn(fn, args...): give the function and its arguments, which are kept as long as the task runs; a task that "
+          "is made already may refer to what is gone by then (adopt takes one)");
       return child<typename made::value_type>();
     } else {
       static_assert(detail::is_task<made>, "spawn(fn, args...): fn(args...) must return a belay::task");

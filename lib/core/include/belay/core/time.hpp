@@ -49,7 +49,8 @@ namespace detail {
 /// Errors: `misuse_error` for what is not a number, before anything has begun.
 class any_duration {
  public:
-  constexpr any_duration(duration length) noexcept : length_(length) {}  // NOLINT(google-explicit-constructor)
+  constexpr any_duration(duration length) noexcept
+      : length_(length) {}  // NOLINT(google-explicit-constructor)
   template <class Rep, class Period>
   constexpr any_duration(std::chrono::duration<Rep, Period> length,  // NOLINT(google-explicit-constructor)
                          std::source_location where = std::source_location::current())

@@ -25,8 +25,9 @@ class failure_record final : public refcounted {
   std::vector<failure> attached;
   std::vector<std::string> notes;
   std::atomic<bool> observed{false};
-  std::atomic<bool> lost{false};   // went to the sink
-  std::atomic<bool> below{false};  // was ever attached to another, or replaced by an error: a way may lead back to it
+  std::atomic<bool> lost{false};  // went to the sink
+  // Was ever attached to another, or replaced by an error: a way may lead back to it.
+  std::atomic<bool> below{false};
   // The record that this one was attached to last, and that lives: finds repeated attaching without a search.
   std::atomic<const failure_record*> attached_to{nullptr};
 
