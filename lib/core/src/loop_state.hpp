@@ -4,13 +4,16 @@
 
 #include <belay/core/detail/timer_wheel.hpp>
 #include <belay/core/loop.hpp>
+#include <belay/core/task_tree.hpp>
 #include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "cancel_lookout.hpp"
 #include "random_order.hpp"
 #include "thread_pool.hpp"
+#include "watchdog.hpp"
 
 namespace belay {
 
@@ -31,6 +34,8 @@ struct loop::state {
   std::atomic<inbox_item*> inbox{&closed};
   std::atomic<bool> asleep{false};
 
+  detail::watchdog* dog = nullptr;  // while the loop runs, if it is to be watched
+  detail::cancel_lookout lookout;
   signal_watch* signals = nullptr;
   detail::node* root = nullptr;
   bool deadlocked = false;
@@ -45,7 +50,9 @@ struct loop::state {
     return *threads;
   }
 
+  template <bool Guarded>  // by the watchdog
   void run_until_ended(detail::node& root);
+  void run_guarded(detail::node& root);
   void run_watched(detail::node& root);
   [[nodiscard]] detail::node* take_ready() noexcept;
   void await_threads();
@@ -53,10 +60,20 @@ struct loop::state {
   void run_inbox() noexcept;
   void close_inbox() noexcept;
   void fire_timers() noexcept;
+  // Something may be due: a timer, or a look at those who were asked to stop.
+  [[nodiscard]] bool has_dates() const noexcept {
+    return timers.size() != 0 || rt.look_due < detail::runtime::never_look;
+  }
+  [[nodiscard]] bool to_be_guarded() const noexcept;
   void wait_for_work();
   void collect_signals() noexcept;
   void wake() noexcept;
   void report_deadlock() noexcept;
 };
+
+namespace detail {
+// One task, as `live_tasks` tells it.
+[[nodiscard]] task_info info_of(const node& task);
+}  // namespace detail
 
 }  // namespace belay

@@ -9,20 +9,27 @@
 
 namespace belay {
 
+/// A limit with a name, which then stands in the error and in the record of the cancellation: "set by scope 'dashboard' at x.cpp:41".
+struct timeout_options {
+  duration limit{};
+  /// A literal, or text that lives until the call has ended; empty: the name of the function.
+  const char* name = "";
+};
+
 /// Runs `op`, cancelling it once `limit` has passed.
 ///
 /// Result:        that of `op`. Finished work is never thrown away: if `op` completes although the limit has passed, its
 ///                result wins.
-/// Errors:        `timeout_error` at the limit; it names this call, the limit and the await that was waiting. What `op`
+/// Errors:        `timeout_error` at the limit; it names this call (or `options.name`), the limit and the await that was waiting. What `op`
 ///                throws passes through unchanged, also from its cleanup while it is being cancelled.
 /// Cancellation:  cancelling the caller cancels `op`, waits for its cleanup, and is never reported as `timeout_error`.
 ///                Nested limits that are due together: the outermost acts.
 /// Time:          on the loop's clock, from the `co_await`. `op` is always waited for, so cleanup makes this late.
 ///                Zero or less: `op` does not start. `duration::max()`: no limit.
 template <class T>
-[[nodiscard]] task<T> with_timeout(duration limit, task<T> op,
+[[nodiscard]] task<T> with_timeout(timeout_options options, task<T> op,
                                    std::source_location where = std::source_location::current()) {
-  detail::deadline_scope bounds("with_timeout", limit, where);
+  detail::deadline_scope bounds("with_timeout", options.limit, where, options.name);
   if (bounds.expired_on_entry()) co_await fail(timeout_error(bounds.message(), where));
   bounds.arm();
   outcome<T> how = co_await detail::intercept_in(bounds, std::move(op));
@@ -40,6 +47,11 @@ template <class T>
   co_await detail::end_with(how);
   __builtin_unreachable();
 }
+template <class T>
+[[nodiscard]] BELAY_CORO_WRAPPER task<T> with_timeout(
+    duration limit, task<T> op, std::source_location where = std::source_location::current()) {
+  return with_timeout(timeout_options{.limit = limit}, std::move(op), where);
+}
 
 /// Runs `op`, cancelling it once `limit` has passed; then gives nothing instead of an error.
 ///
@@ -47,9 +59,12 @@ template <class T>
 /// Errors, Cancellation, Time: as `with_timeout`.
 template <class T>
 [[nodiscard]] task<std::optional<held<T>>> move_on_after(
-    duration limit, task<T> op, std::source_location where = std::source_location::current()) {
-  detail::deadline_scope bounds("move_on_after", limit, where);
-  if (bounds.expired_on_entry()) co_return std::nullopt;
+    timeout_options options, task<T> op, std::source_location where = std::source_location::current()) {
+  detail::deadline_scope bounds("move_on_after", options.limit, where, options.name);
+  if (bounds.expired_on_entry()) {
+    discard(std::move(op));
+    co_return std::nullopt;
+  }
   bounds.arm();
   outcome<T> how = co_await detail::intercept_in(bounds, std::move(op));
   bounds.disarm();
@@ -62,6 +77,12 @@ template <class T>
   __builtin_unreachable();
 }
 
+template <class T>
+[[nodiscard]] BELAY_CORO_WRAPPER task<std::optional<held<T>>> move_on_after(
+    duration limit, task<T> op, std::source_location where = std::source_location::current()) {
+  return move_on_after(timeout_options{.limit = limit}, std::move(op), where);
+}
+
 /// Runs `op` protected from cancellation from outside, for at most `limit`.
 ///
 /// Result:        that of `op`.
@@ -69,9 +90,9 @@ template <class T>
 /// Cancellation:  does not reach `op`; it acts at the caller's next await after this one.
 /// Time:          as `with_timeout`.
 template <class T>
-[[nodiscard]] task<T> shielded(duration limit, task<T> op,
+[[nodiscard]] task<T> shielded(timeout_options options, task<T> op,
                                std::source_location where = std::source_location::current()) {
-  detail::deadline_scope bounds("shielded", limit, where);
+  detail::deadline_scope bounds("shielded", options.limit, where, options.name);
   bounds.shielded = true;
   if (bounds.expired_on_entry()) co_await fail(timeout_error(bounds.message(), where));
   bounds.arm();
@@ -87,6 +108,12 @@ template <class T>
   if (how.cancelled()) co_await fail(timeout_error(bounds.message(), where));
   co_await detail::end_with(how);
   __builtin_unreachable();
+}
+
+template <class T>
+[[nodiscard]] BELAY_CORO_WRAPPER task<T> shielded(
+    duration limit, task<T> op, std::source_location where = std::source_location::current()) {
+  return shielded(timeout_options{.limit = limit}, std::move(op), where);
 }
 
 /// The point in time at which the innermost limits act on this task: the earliest of the enclosing ones up to the nearest shield;
