@@ -424,10 +424,10 @@ TEST_CASE("with_timeout: named, the error and the record name the scope, its pla
   b::testing::test_loop loop;
   b::cancel_record seen;
   loop.run([](b::cancel_record& record) -> b::task<> {
-    const auto line = std::source_location::current().line() + 1;
-    const b::outcome<void> how =
-        co_await b::as_outcome(b::with_timeout({.limit = 250ms, .name = "dashboard"}, told_why(record)));
-    const std::string set = "scope 'dashboard' at diagnostic_test.cpp:" + std::to_string(line);
+    const auto here = std::source_location::current();
+    const b::outcome<void> how = co_await b::as_outcome(
+        b::with_timeout({.limit = 250ms, .name = "dashboard"}, told_why(record), here));
+    const std::string set = "scope 'dashboard' at diagnostic_test.cpp:" + std::to_string(here.line());
     CHECK(says(how.failure().message(),
                "timed out after 250 ms, set by " + set + ", while awaiting support.hpp:"));
     REQUIRE(record);
