@@ -71,6 +71,16 @@ std::string_view to_string(error_kind kind) noexcept {
   return "internal";
 }
 
+std::string_view to_string(completion how) noexcept {
+  switch (how) {
+    case completion::pending: return "pending";
+    case completion::succeeded: return "succeeded";
+    case completion::failed: return "failed";
+    case completion::cancelled: return "cancelled";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(cancel_reason reason) noexcept {
   switch (reason) {
     case cancel_reason::caller: return "asked by the caller";

@@ -74,6 +74,13 @@ loop::loop(loop_options options) : state_(std::make_unique<state>()) {
   if (options.abandon_limit < duration::zero()) {
     throw misuse_error("loop_options::abandon_limit must not be negative; zero does not wait at all");
   }
+  if (options.blocked_limit && *options.blocked_limit <= duration::zero()) {
+    throw misuse_error("loop_options::blocked_limit must be more than zero; duration::max() turns it off");
+  }
+  if (options.ignored_cancel_limit <= duration::zero()) {
+    throw misuse_error(
+        "loop_options::ignored_cancel_limit must be more than zero; duration::max() turns it off");
+  }
   if (options.blocking_threads == 0) throw misuse_error("loop_options::blocking_threads must be at least 1");
   state& s = *state_;
   s.options = std::move(options);
@@ -81,6 +88,7 @@ loop::loop(loop_options options) : state_(std::make_unique<state>()) {
   s.rt.timers = &s.timers;
   s.rt.loop = this;
   s.rt.time = s.options.clock != nullptr ? s.options.clock : &steady_clock();
+  if (s.options.ignored_cancel_limit == duration::max()) s.rt.look_due = detail::runtime::never_look;
   if (s.options.schedule_seed) s.order.emplace(*s.options.schedule_seed);
   if (s.options.random_seed) s.numbers.emplace(*s.options.random_seed);
   s.wake_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -89,6 +97,13 @@ loop::loop(loop_options options) : state_(std::make_unique<state>()) {
 }
 
 loop::~loop() {
+  if (state_->root != nullptr) {
+    std::fputs(("belay: a loop was destroyed while it was running, with these tasks in it\n" +
+                describe(live_tasks()))
+                   .c_str(),
+               stderr);
+    std::abort();
+  }
   state_->inbox.wait_for_pushers();
   state_->threads.reset();
   state_->waits.reset();
@@ -165,6 +180,7 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
       guests->close();
       if (guests->busy() != 0) static_cast<void>(guests.release());  // left with tasks in it that do not end
       s.guests = nullptr;
+      s.lookout.end(s);
       s.root = nullptr;
       detail::this_runtime = nullptr;
     }
@@ -187,11 +203,33 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
 }
 
 void loop::state::run_to_end(detail::node& main_node) {
-  if (rt.watcher == nullptr && !order) {
-    run_until_ended(main_node);
-  } else {
+  if (rt.watcher != nullptr || order) {
     run_watched(main_node);
+  } else if (to_be_guarded()) {
+    run_guarded(main_node);
+  } else {
+    run_until_ended<false>(main_node);
   }
+}
+
+bool loop::state::to_be_guarded() const noexcept {
+  return options.blocked_limit && *options.blocked_limit != duration::max() && rt.time == &steady_clock();
+}
+
+void loop::state::run_guarded(detail::node& main_node) {
+  std::optional<detail::watchdog> guard;
+  try {
+    guard.emplace(*options.blocked_limit, options.on_diagnostic);
+  } catch (const std::system_error& e) {
+    std::fprintf(stderr, "belay: no thread for the watchdog of the loop, which runs without: %s\n", e.what());
+    return run_until_ended<false>(main_node);
+  }
+  dog = &*guard;
+  struct leave {
+    state& s;
+    ~leave() { s.dog = nullptr; }
+  } const at_end{*this};
+  run_until_ended<true>(main_node);
 }
 
 namespace {
@@ -199,6 +237,11 @@ namespace {
 task<void> end_of(detail::visitors& guests) {
   guests.cancel_all();
   co_await guests.join();
+}
+
+template <bool Guarded, class What>
+void tell_begin([[maybe_unused]] detail::watchdog* guard, [[maybe_unused]] const What& what) noexcept {
+  if constexpr (Guarded) guard->begins(what);
 }
 
 }  // namespace
@@ -218,26 +261,35 @@ void loop::state::see_off_guests() {
   guests->inner_scope().detach();
 }
 
+template <bool Guarded>
 void loop::state::run_until_ended(detail::node& main_node) {
+  detail::watchdog* const guard = dog;
   constexpr unsigned tasks_between_looks = 256;  // at the clock and at I/O, while tasks keep the loop busy
   unsigned since_look = 0;
   while (main_node.state != detail::node_state::ended) {
-    if (inbox.may_have_items()) inbox.run();
+    if (inbox.may_have_items()) {
+      tell_begin<Guarded>(guard, detail::watchdog::in_posted);
+      inbox.run();
+    }
     if (detail::node* task = rt.ready_head; task != nullptr) [[likely]] {
       rt.ready_head = task->next_ready;
       if (rt.ready_head == nullptr) rt.ready_tail = nullptr;
+      tell_begin<Guarded>(guard, *task);
       detail::run_node(rt, *task);
       if (++since_look < tasks_between_looks) [[likely]]
         continue;
       since_look = 0;
-      if (timers.size() != 0) fire_timers();
+      tell_begin<Guarded>(guard, detail::watchdog::in_timers);
+      if (has_dates()) fire_timers();
+      tell_begin<Guarded>(guard, detail::watchdog::in_reactor);
       waits->wait(duration::zero());
       if (signals != nullptr)
         signals->collect();  // the wake-up stays readable: the next real wait returns at once
       continue;
     }
     since_look = 0;
-    if (timers.size() != 0) fire_timers();
+    tell_begin<Guarded>(guard, detail::watchdog::in_timers);
+    if (has_dates()) fire_timers();
     if (rt.ready_head == nullptr && !inbox.has_items()) wait_for_work();
   }
 }
@@ -246,6 +298,8 @@ void loop::state::fire_timers() noexcept {
   const time_point here = rt.time->now();
   const std::uint64_t now = ticks(here);
   rt.coarse_now = detail::coarse_time(here);
+  if (now >= rt.look_due) [[unlikely]]
+    lookout.look(*this, here);
   while (detail::timer_node* timer = timers.pop_due(now)) timer->fire(*timer);
 }
 
@@ -274,8 +328,17 @@ void loop::state::wait_for_work() {
     const std::uint64_t now = ticks(rt.time->now());
     limit = due <= now ? duration::zero() : duration(static_cast<duration::rep>(due - now));
   }
+  if (rt.look_due < detail::runtime::never_look && rt.time == &steady_clock()) {
+    const std::uint64_t now = ticks(rt.time->now());
+    if (now >= rt.look_due) return lookout.look(*this, rt.time->now());
+    limit = std::min(limit, duration(static_cast<duration::rep>(rt.look_due - now)));
+  }
   const time_point asleep_since = threads_busy ? steady_clock().now() : time_point();
-  if (inbox.fall_asleep()) waits->wait(limit);
+  if (inbox.fall_asleep()) {
+    if (dog != nullptr) dog->rests();
+    waits->wait(limit);
+    if (dog != nullptr) dog->wakes();
+  }
   inbox.awake();
   rt.coarse_now = detail::coarse_time(rt.time->now());
   // A virtual clock stands still while a thread works; but when the thread has taken as long as the next timer has to wait,
@@ -311,7 +374,7 @@ void loop::state::report_deadlock() noexcept {
   deadlocked = true;
   waiting_at_deadlock = describe(live_tasks());
   detail::cancel_scope(root->base,
-                       cancel_record::make(cancel_reason::shutdown, "loop (deadlock)", root->spawned_at));
+                       cancel_record::make(cancel_reason::shutdown, "loop (deadlock)", root->spawned_at()));
   if (rt.ready_head == nullptr) report_deadlock();
 }
 
@@ -338,7 +401,7 @@ void loop::post(std::function<void()> fn) {
     try {
       mine->fn();
     } catch (...) {
-      detail::report_lost(failure::of(std::current_exception()));
+      detail::report_contained("a function given to loop::post");
     }
   };
   if (!state_->try_push(*item)) {
@@ -348,6 +411,13 @@ void loop::post(std::function<void()> fn) {
 }
 
 namespace detail {
+
+void set_look(runtime& rt) noexcept {
+  const time_point now = rt.time->now();
+  rt.coarse_now = coarse_time(now);
+  const time_point due = saturating_add(now, rt.loop->internals().options.ignored_cancel_limit);
+  if (due != time_point::max()) rt.look_due = static_cast<std::uint64_t>(due.time_since_epoch().count());
+}
 
 duration cleanup_limit() noexcept { return this_runtime->loop->cleanup_limit(); }
 
@@ -373,6 +443,16 @@ void report_to(const failure_sink& sink, const failure& what) noexcept {
 void report_lost(const failure& what) noexcept {
   if (belay::loop* here = belay::loop::current()) return here->internals().report(what);
   report_to({}, what);
+}
+
+void report_contained(const char* what) noexcept {
+  failure thrown = failure::of(std::current_exception());
+  try {
+    thrown.note(std::string("in ") + what);
+  } catch (const std::bad_alloc&) {
+    // The story gets shorter; the error itself is reported all the same.
+  }
+  report_lost(thrown);
 }
 
 }  // namespace detail

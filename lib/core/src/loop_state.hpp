@@ -4,14 +4,17 @@
 
 #include <belay/core/detail/timer_wheel.hpp>
 #include <belay/core/loop.hpp>
+#include <belay/core/task_tree.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "cancel_lookout.hpp"
 #include "inbox.hpp"
 #include "random_order.hpp"
 #include "thread_pool.hpp"
+#include "watchdog.hpp"
 
 namespace belay {
 
@@ -37,6 +40,8 @@ struct loop::state {
   std::vector<detail::call_wait*> held_calls;  // until the end of the turn, when it is watched
   detail::visitors* guests = nullptr;          // while it runs
 
+  detail::watchdog* dog = nullptr;  // while the loop runs, if it is to be watched
+  detail::cancel_lookout lookout;
   signal_watch* signals = nullptr;
   detail::node* root = nullptr;
   bool deadlocked = false;
@@ -52,7 +57,9 @@ struct loop::state {
     return *threads;
   }
 
+  template <bool Guarded>  // by the watchdog
   void run_until_ended(detail::node& root);
+  void run_guarded(detail::node& root);
   void run_watched(detail::node& root);
   [[nodiscard]] detail::node* take_ready() noexcept;
   void await_threads();
@@ -69,10 +76,20 @@ struct loop::state {
   void see_off_guests();
   void send_held_calls() noexcept;
   void fire_timers() noexcept;
+  // Something may be due: a timer, or a look at those who were asked to stop.
+  [[nodiscard]] bool has_dates() const noexcept {
+    return timers.size() != 0 || rt.look_due < detail::runtime::never_look;
+  }
+  [[nodiscard]] bool to_be_guarded() const noexcept;
   void wait_for_work();
   void collect_signals() noexcept;
   void wake() noexcept;
   void report_deadlock() noexcept;
 };
+
+namespace detail {
+// One task, as `live_tasks` tells it.
+[[nodiscard]] task_info info_of(const node& task);
+}  // namespace detail
 
 }  // namespace belay

@@ -33,6 +33,23 @@ std::string function_text(std::string_view name) {
   return word != std::string::npos ? text.substr(word + 1) : text;
 }
 
+std::string length_text(duration length) {
+  using namespace std::chrono;
+  if (length >= seconds(10)) return std::to_string(duration_cast<seconds>(length).count()) + " s";
+  if (length >= milliseconds(1) || length == duration::zero())
+    return std::to_string(duration_cast<milliseconds>(length).count()) + " ms";
+  return std::to_string(duration_cast<microseconds>(length).count()) + " us";
+}
+
+std::string frame_text(const std::source_location& where) {
+  return place_text(where) + "  " + function_text(where.function_name());
+}
+
+std::string place_json(const std::source_location& where) {
+  return "{\"file\":" + json_string(where.file_name()) + ",\"line\":" + std::to_string(where.line()) +
+         ",\"function\":" + json_string(function_text(where.function_name())) + "}";
+}
+
 namespace {
 
 // The length of the UTF-8 sequence at the start of `text`; 0 when there is none (RFC 3629).

@@ -31,7 +31,10 @@ struct program_scope {
 // After a second SIGINT the end comes, whatever hangs.
 task<> end_process_after(duration limit) {
   co_await sleep_for(limit);
-  std::fputs("belay: cleanup did not end in time after the second SIGINT; leaving at once\n", stderr);
+  const std::string text =
+      "belay: cleanup did not end in time after the second SIGINT; leaving at once. The tasks that are left:\n" +
+      describe(live_tasks());
+  std::fputs(text.c_str(), stderr);
   ::_exit(128 + SIGINT);
 }
 
@@ -85,6 +88,7 @@ task<int> with_exit_code(task<> main) {
 }  // namespace
 
 int run(task<int> main, run_options options, std::source_location where) {
+  if (!options.loop.blocked_limit) options.loop.blocked_limit = default_blocked_limit;
   loop own(std::move(options.loop));
   try {
     if (options.signals) return own.run(run_watched(std::move(main), options.force_after), where);

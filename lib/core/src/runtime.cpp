@@ -73,6 +73,7 @@ void end_node(runtime& rt, node& task) noexcept {
 
 // The outcome of `ended` is set. Closes what it opened, destroys it, and tells its awaiter; goes on outwards as long as
 // awaiting frames are ended by it too. Iterative, so that the depth of a chain does not matter.
+// Not inlined: the turns of tasks that only wait would pay for its registers.
 [[gnu::noinline]] void settle(runtime& rt, frame& first) noexcept {
   frame* ended = &first;
   for (;;) {
@@ -91,17 +92,20 @@ void end_node(runtime& rt, node& task) noexcept {
     outcome_base& result = *ended->result;  // part of the awaiter's frame, or of the node
     const delivery how = ended->how;
     const bool was_driver = ended->closes_parent;
-    if (ended->body_ended) [[likely]] {
+    const ending kind = result.how();
+    if (ended->body_ended && kind == ending::value) [[likely]] {
       ended->handle.destroy();
-    } else if (!destroy_unfinished(rt, *ended)) {
-      continue;
+    } else {
+      ++rt.tearing_down;
+      const bool clean = ended->body_ended ? (ended->handle.destroy(), true) : destroy_unfinished(rt, *ended);
+      --rt.tearing_down;
+      if (!clean) continue;
     }
     if (was_driver) {
       ended = awaiter;
       continue;
     }
     if (awaiter == nullptr) return end_node(rt, *rt.current);
-    const ending kind = result.how();
     if (kind == ending::failed) append_trace(result.failed_record(), awaiter->site);
     const bool goes_on = (kind == ending::failed && how == delivery::forward) ||
                          (kind == ending::cancelled && how != delivery::intercept);
@@ -136,6 +140,11 @@ void run_node(runtime& rt, node& task) noexcept {
     rt.forget_recent();
 }
 
+bool end_failed(frame& parent, frame& child, outcome_base& result, delivery how) noexcept {
+  destroy_quietly(child);
+  return pass_on_failure(parent, result, how);
+}
+
 bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept {
   if (result.how() == ending::failed) append_trace(result.failed_record(), parent.site);
   if (how != delivery::forward) return false;
@@ -150,7 +159,7 @@ void await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& 
     watch::verdict told = rt.watcher->at_task(*rt.current, parent, child);
     if (told.cancelled || told.failed) {
       const delivery how = child.how;
-      child.handle.destroy();
+      destroy_quietly(child);
       if (told.cancelled) return unwind_cancelled(rt, parent);
       result.set_failed(std::move(told.failed));
       if (!pass_on_failure(parent, result, how)) rt.next(step::resume, parent);
@@ -266,12 +275,19 @@ void cancel_scope(scope& target, const cancel_record& record) noexcept {
   if (target.requested) return;
   target.requested = true;
   target.record = record;
+  runtime* const rt = this_runtime;
+  if (rt == nullptr) {
+    if (!target.effective()) make_effective(target);
+    return;
+  }
+  if (rt->look_due == runtime::no_look) [[unlikely]]
+    set_look(*rt);
+  if (record && record.shared()->asked_at == 0) record.shared()->asked_at = rt->coarse_now;
   if (target.effective()) return;
-  runtime& rt = *this_runtime;
-  ++rt.cancelling;
+  ++rt->cancelling;
   make_effective(target);
-  if (--rt.cancelling == 0 && rt.due_hooks != nullptr) [[unlikely]]
-    call_due_hooks(rt);
+  if (--rt->cancelling == 0 && rt->due_hooks != nullptr) [[unlikely]]
+    call_due_hooks(*rt);
 }
 
 void make_effective(scope& target) noexcept {
@@ -329,6 +345,15 @@ cancel_record effective_record(const scope& from) noexcept {
 }
 
 // ---- nodes, children, groups
+
+void node::call_it(const char* name, std::uint64_t number) {
+  if (!labelled) {
+    label = new task_label{.spawned_at = place};
+    labelled = true;
+  }
+  label->text = name;
+  label->number = number;
+}
 
 void throw_misuse_empty_child(const char* call, std::source_location where) {
   throw misuse_error(
@@ -426,11 +451,33 @@ void group_core::close() noexcept {
   home_ = nullptr;
 }
 
+namespace {
+
+void trace_end(const node& task) noexcept {
+  append_trace(task.result->failed_record(), task.spawned_at());
+  if (!task.labelled) return;
+  try {
+    task.result->failed_with().note("in task '" + name_text(task) + "'");
+  } catch (const std::bad_alloc&) {
+    return;  // the story gets shorter; the error itself is kept
+  }
+}
+
+// Its arguments may be tasks that it did not get to.
+[[gnu::noinline]] void destroy_cut_short(node& task) noexcept {
+  runtime& rt = *this_runtime;
+  ++rt.tearing_down;
+  task.destroy(task);
+  --rt.tearing_down;
+}
+
+}  // namespace
+
 void group_core::child_ended(node& task) noexcept {
   while (task.awaiters != nullptr) task.awaiters->child_ended();
   outcome_base& result = *task.result;
   if (result.how() == ending::failed) [[unlikely]]
-    append_trace(result.failed_record(), task.spawned_at);
+    trace_end(task);
   if (result.how() == ending::cancelled && scope_.effective()) cut_tasks_ = true;
   --live_;
   if (on_end_ != nullptr || result.how() == ending::failed) [[unlikely]] {
@@ -443,7 +490,9 @@ void group_core::child_ended(node& task) noexcept {
     task.dropping = false;
   }
   wake_joiner();
-  task.destroy(task);  // what no handle needs
+  if (result.how() == ending::value) [[likely]]
+    return task.destroy(task);  // what no handle needs
+  destroy_cut_short(task);
 }
 
 void group_core::add_failure(failure what) noexcept {
@@ -509,8 +558,10 @@ void throw_yielded_twice() {
   throw misuse_error("a managed resource used co_yield a second time, while closing");
 }
 
-void merge_cleanup_outcome(outcome_base& how, outcome<void>& closed, const deadline_scope& shield,
+void merge_cleanup_outcome(outcome_base& how, outcome<void>& closed, cleanup_scope& shield,
                            const std::function<void()>& drop_value) {
+  if (shield.was_told()) shield.tell_end(closed);
+  if (closed.succeeded()) return;
   failure trouble;
   if (closed.cancelled()) {
     trouble =
@@ -563,7 +614,13 @@ void deadline_scope::expire() noexcept {
     awaiting_ = owner->leaf->site;
     caught_waiting_ = true;
   }
-  cancel_scope(*this, cancel_record::make(cancel_reason::deadline, kind_, where_));
+  std::string asks;
+  try {
+    asks = who();
+  } catch (const std::bad_alloc&) {
+    asks = "a timeout";  // needs no memory
+  }
+  cancel_scope(*this, cancel_record::make(cancel_reason::deadline, std::move(asks), where_));
 }
 
 }  // namespace belay::detail

@@ -19,6 +19,11 @@ bool cancel_requested() noexcept {
   return rt != nullptr && rt->current != nullptr && rt->current->cancel_pending();
 }
 
+cancel_record current_cancellation() noexcept {
+  if (!cancel_requested()) return {};
+  return detail::effective_record(*detail::this_runtime->current->current);
+}
+
 time_point current_deadline() noexcept {
   detail::runtime* rt = detail::this_runtime;
   if (rt == nullptr || rt->current == nullptr) return time_point::max();
@@ -82,19 +87,14 @@ bool checkpoint_awaiter::stops(frame& here) noexcept {
 }
 
 std::string deadline_scope::message() const {
-  using namespace std::chrono;
-  std::string text;
-  const auto limit = limit_;
-  if (limit >= seconds(10)) {
-    text = std::to_string(duration_cast<seconds>(limit).count()) + " s";
-  } else if (limit >= milliseconds(1)) {
-    text = std::to_string(duration_cast<milliseconds>(limit).count()) + " ms";
-  } else {
-    text = std::to_string(duration_cast<microseconds>(limit).count()) + " us";
-  }
-  text = "timed out after " + text + ", set by " + kind_ + " at " + place_text(where_);
-  if (caught_waiting_ && awaiting_.line() != 0) text += ", while awaiting at " + place_text(awaiting_);
+  std::string text =
+      "timed out after " + length_text(limit_) + ", set by " + who() + " at " + place_text(where_);
+  if (caught_waiting_ && awaiting_.line() != 0) text += ", while awaiting " + place_text(awaiting_);
   return text;
+}
+
+std::string deadline_scope::who() const {
+  return *name_ == '\0' ? std::string(kind_) : "scope '" + std::string(name_) + "'";
 }
 
 }  // namespace detail

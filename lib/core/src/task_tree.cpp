@@ -52,26 +52,32 @@ task_state state_of(const node& task) noexcept {
   return task_state::running;
 }
 
-task_info info_of(const node& task, std::size_t depth, std::uint32_t coarse_now) {
+bool carries_locals(const detail::frame& outermost) noexcept {
+  return std::string_view(outermost.site.function_name()).find("with_bindings") != std::string_view::npos;
+}
+
+task_info full_info(const node& task, std::size_t depth, std::uint32_t coarse_now) {
   task_info info;
   info.state = state_of(task);
   info.depth = depth;
-  info.spawned_at = task.spawned_at;
-  if (info.state != task_state::running && info.state != task_state::not_begun) {
+  info.spawned_at = task.spawned_at();
+  if (info.state != task_state::running) {
     const detail::frame* outermost = nullptr;
     for (const detail::frame* walk = task.leaf; walk != nullptr; walk = walk->parent) {
       // A frame that only carries the values of task_locals is not what the task is.
-      const bool carries =
-          walk->parent == nullptr && outermost != nullptr && task.current != &task.base &&
-          std::string_view(walk->site.function_name()).find("with_bindings") != std::string_view::npos;
+      const bool carries = walk->parent == nullptr && outermost != nullptr && task.current != &task.base &&
+                           carries_locals(*walk);
       if (carries) break;
       outermost = walk;
-      if (walk->site.line() != 0 && !walk->closes_parent) info.stack.push_back(walk->site);
+      if (info.state != task_state::not_begun && !walk->closes_parent) info.stack.push_back(walk->site);
     }
-    if (outermost != nullptr && outermost->site.line() != 0) {
-      info.name = detail::function_text(outermost->site.function_name());
+    const bool unknown = info.state == task_state::not_begun && carries_locals(*outermost);
+    if (outermost != nullptr && !unknown) {
+      info.function = detail::function_text(outermost->site.function_name());
     }
   }
+  info.name = detail::name_text(task);
+  if (info.name.empty()) info.name = info.function;
   if (task.waits()) {
     info.waits_for = to_text(task.waits_for->waits_for());
     info.waiting =
@@ -95,7 +101,7 @@ void add_below(const scope& here, std::size_t depth, std::uint32_t coarse_now, s
     to_visit.pop_back();
     std::size_t below = level;
     if (walk->owner != nullptr && &walk->owner->base == walk) {
-      out.push_back(info_of(*walk->owner, level, coarse_now));
+      out.push_back(full_info(*walk->owner, level, coarse_now));
       ++below;
     }
     for (const scope* child = walk->first_child; child != nullptr; child = child->next) {
@@ -104,27 +110,36 @@ void add_below(const scope& here, std::size_t depth, std::uint32_t coarse_now, s
   }
 }
 
-std::string duration_text(duration length) {
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
-  return ms >= 10'000 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
-}
-
 std::string first_words(const task_info& one) {
   std::string text(one.depth * 2, ' ');
   text += one.name.empty() ? "(" + std::string(to_string(one.state)) + ")" : one.name;
+  if (!one.function.empty() && one.function != one.name) text += " = " + one.function;
   if (one.spawned_at.line() != 0) text += ", spawned at " + detail::place_text(one.spawned_at);
   if (!one.waits_for.empty()) {
     text += one.state == task_state::stopping ? ": was asked to stop, still waits for " : ": waits for ";
-    text += one.waits_for + " since " + duration_text(one.waiting);
+    text += one.waits_for + " since " + detail::length_text(one.waiting);
   } else if (!one.name.empty()) {
     text += ": " + std::string(to_string(one.state));
   }
-  if (one.deadline != time_point::max()) text += ", limit in " + duration_text(one.deadline - now());
+  if (one.deadline != time_point::max()) text += ", limit in " + detail::length_text(one.deadline - now());
   if (!one.cancelled_by.empty()) text += ", " + one.cancelled_by;
   return text;
 }
 
 }  // namespace
+
+namespace detail {
+
+std::string name_text(const task_label& label) {
+  if (label.text == nullptr) return {};
+  std::string text(label.text);
+  if (label.number != task_label::no_number) text += " " + std::to_string(label.number);
+  return text;
+}
+
+task_info info_of(const node& task) { return full_info(task, 0, this_runtime->coarse_now); }
+
+}  // namespace detail
 
 std::vector<task_info> live_tasks() {
   std::vector<task_info> all;
@@ -140,8 +155,7 @@ std::string describe(const std::vector<task_info>& tasks) {
   for (const task_info& one : tasks) {
     text += first_words(one) + "\n";
     for (const std::source_location& place : one.stack) {
-      text += std::string(one.depth * 2 + 4, ' ') + "at " + detail::place_text(place) + "  " +
-              detail::function_text(place.function_name()) + "\n";
+      text += std::string(one.depth * 2 + 4, ' ') + "at " + detail::frame_text(place) + "\n";
     }
   }
   return text;
@@ -152,6 +166,7 @@ std::string to_json(const std::vector<task_info>& tasks) {
   for (const task_info& one : tasks) {
     if (text.size() > 1) text += ",";
     text += "{\"name\":" + detail::json_string(one.name) +
+            ",\"function\":" + detail::json_string(one.function) +
             ",\"state\":" + detail::json_string(to_string(one.state)) +
             ",\"waits_for\":" + detail::json_string(one.waits_for) +
             ",\"waiting_ns\":" + std::to_string(one.waiting.count());

@@ -79,12 +79,12 @@ void loop::state::run_watched(detail::node& main_node) {
       }
       if (++since_look < tasks_between_looks) continue;
       since_look = 0;
-      if (timers.size() != 0) fire_timers();
+      if (has_dates()) fire_timers();
       waits->wait(duration::zero());
       continue;
     }
     since_look = 0;
-    if (timers.size() != 0) fire_timers();
+    if (has_dates()) fire_timers();
     if (rt.ready_head == nullptr && !inbox.has_items()) wait_for_work();
   }
 }

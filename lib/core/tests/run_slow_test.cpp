@@ -41,6 +41,13 @@ b::task<> serves(b::duration cleanup) {
       });
 }
 
+// What these tests read from stderr is all there is, on a busy machine too.
+b::loop_options unguarded() {
+  b::loop_options options;
+  options.blocked_limit = b::duration::max();
+  return options;
+}
+
 // Waits until the process has said one more character.
 bool heard(int from) {
   char one = 0;
@@ -70,9 +77,9 @@ TEST_CASE("run: an error is described on stderr and gives 1 [row 29]") {
 }
 
 TEST_CASE(
-    "run: SIGINT and SIGTERM end the main task; its cleanup runs; the exit code is 128 + the number [row 303] [row 309]") {
+    "run: SIGINT and SIGTERM end the main task; its cleanup runs; the exit code is 128 + the number [row 303] [row 309] [row 310]") {
   for (const int number : {SIGINT, SIGTERM}) {
-    const process_end end = in_process([] { return b::run(serves(1ms)); },
+    const process_end end = in_process([] { return b::run(serves(1ms), {.loop = unguarded()}); },
                                        [number](int pid, int says) {
                                          CHECK(heard(says));
                                          ::kill(pid, number);
@@ -111,7 +118,7 @@ TEST_CASE("run: SIGINT while a loop without timers sleeps, and while it is busy,
   CHECK(busy.code == 130);
 }
 
-TEST_CASE("run: a main task that ends with a value although a signal came, gives that value") {
+TEST_CASE("run: a main task that ends with a value although a signal came, gives that value [row 312]") {
   const process_end end = in_process(
       [] {
         return b::run([]() -> b::task<int> {
@@ -128,6 +135,32 @@ TEST_CASE("run: a main task that ends with a value although a signal came, gives
         ::kill(pid, SIGTERM);
       });
   CHECK(end.code == 9);
+}
+
+TEST_CASE("run: the first signal is the one that ended it, whatever comes later [row 311]") {
+  const process_end end =
+      in_process([] { return b::run(serves(50ms), {.loop = unguarded(), .force_after = 20s}); },
+                 [](int pid, int says) {
+                   CHECK(heard(says));
+                   ::kill(pid, SIGTERM);
+                   CHECK(heard(says));
+                   ::kill(pid, SIGINT);
+                 });
+  CHECK(end.code == 143);
+  CHECK(end.said == "cleanup begins\ncleanup done\n");
+}
+
+TEST_CASE("run: SIGUSR1 prints the live tasks, in release builds too") {
+  const process_end end = in_process([] { return b::run(serves(1ms), {.loop = unguarded()}); },
+                                     [](int pid, int says) {
+                                       CHECK(heard(says));
+                                       ::kill(pid, SIGUSR1);
+                                       ::usleep(20'000);
+                                       ::kill(pid, SIGTERM);
+                                     });
+  CHECK(end.code == 143);
+  CHECK(end.said.find("belay: tasks\n") == 0);
+  CHECK(end.said.find("waits for a timer since") != std::string::npos);
 }
 
 TEST_CASE("run: a cleanup that fails after a signal, is described and gives 1") {
@@ -153,33 +186,39 @@ TEST_CASE("run: a cleanup that fails after a signal, is described and gives 1") 
 }
 
 TEST_CASE("run: a second SIGINT bounds the cleanup; the process ends though it hangs") {
-  const process_end end = in_process([] { return b::run(serves(1h), {.force_after = 30ms}); },
-                                     [](int pid, int says) {
-                                       CHECK(heard(says));
-                                       ::kill(pid, SIGINT);
-                                       CHECK(heard(says));
-                                       ::kill(pid, SIGINT);
-                                     });
+  const process_end end =
+      in_process([] { return b::run(serves(1h), {.loop = unguarded(), .force_after = 30ms}); },
+                 [](int pid, int says) {
+                   CHECK(heard(says));
+                   ::kill(pid, SIGINT);
+                   CHECK(heard(says));
+                   ::kill(pid, SIGINT);
+                 });
   CHECK(end.code == 130);
   CHECK(end.said.find("cleanup done") == std::string::npos);
   CHECK(end.said.find("did not end in time after the second SIGINT") != std::string::npos);
+  // ... and says what hung.
+  CHECK(end.said.find("The tasks that are left:\n") != std::string::npos);
+  CHECK(end.said.find("waits for a timer since") != std::string::npos);
+  CHECK(end.said.find("run_slow_test.cpp:") != std::string::npos);
 }
 
 TEST_CASE("run: a second SIGINT and a cleanup that ends within the bound, ends in order") {
-  const process_end end = in_process([] { return b::run(serves(50ms), {.force_after = 20s}); },
-                                     [](int pid, int says) {
-                                       CHECK(heard(says));
-                                       ::kill(pid, SIGINT);
-                                       CHECK(heard(says));
-                                       ::kill(pid, SIGINT);
-                                     });
+  const process_end end =
+      in_process([] { return b::run(serves(50ms), {.loop = unguarded(), .force_after = 20s}); },
+                 [](int pid, int says) {
+                   CHECK(heard(says));
+                   ::kill(pid, SIGINT);
+                   CHECK(heard(says));
+                   ::kill(pid, SIGINT);
+                 });
   CHECK(end.code == 130);
   CHECK(end.said == "cleanup begins\ncleanup done\n");
 }
 
 TEST_CASE("run: a third SIGINT ends the process at once [row 305]") {
   const process_end end =
-      in_process([] { return b::run(serves(1h), {.force_after = 1h}); },
+      in_process([] { return b::run(serves(1h), {.loop = unguarded(), .force_after = 1h}); },
                  [](int pid, int says) {
                    CHECK(heard(says));
                    ::kill(pid, SIGINT);
@@ -200,16 +239,17 @@ TEST_CASE("run: a third SIGINT ends the process at once [row 305]") {
 }
 
 TEST_CASE("run: SIGTERM again and again does not force [row 306]") {
-  const process_end end = in_process([] { return b::run(serves(60ms), {.force_after = 1ms}); },
-                                     [](int pid, int says) {
-                                       CHECK(heard(says));
-                                       ::kill(pid, SIGTERM);
-                                       CHECK(heard(says));
-                                       for (int i = 0; i < 5; ++i) {
-                                         ::kill(pid, SIGTERM);
-                                         ::usleep(2000);
-                                       }
-                                     });
+  const process_end end =
+      in_process([] { return b::run(serves(60ms), {.loop = unguarded(), .force_after = 1ms}); },
+                 [](int pid, int says) {
+                   CHECK(heard(says));
+                   ::kill(pid, SIGTERM);
+                   CHECK(heard(says));
+                   for (int i = 0; i < 5; ++i) {
+                     ::kill(pid, SIGTERM);
+                     ::usleep(2000);
+                   }
+                 });
   CHECK(end.code == 143);
   CHECK(end.said == "cleanup begins\ncleanup done\n");
 }

@@ -62,7 +62,7 @@ TEST_CASE("task_tree: each live task with name, place, what it waits for and for
       const std::string json = b::to_json(all);
       CHECK(
           json.find(
-              "{\"name\":\"serves(b::semaphore &, b::event &)\",\"state\":\"waiting\",\"waits_for\":\"event 'the "
+              "{\"name\":\"serves(b::semaphore &, b::event &)\",\"function\":\"serves(b::semaphore &, b::event &)\",\"state\":\"waiting\",\"waits_for\":\"event 'the "
               "end'\"") != std::string::npos);
       g.cancel();
     });

@@ -58,7 +58,7 @@ TEST_CASE("with_timeout: the error tells the limit, who set it, and the await th
   } catch (const b::timeout_error& e) {
     CHECK(e.kind() == b::error_kind::timed_out);
     CHECK(std::string(e.what()).find("timed out after 250 ms, set by with_timeout at timeout_test.cpp:" +
-                                     std::to_string(set_at) + ", while awaiting at support.hpp:") == 0);
+                                     std::to_string(set_at) + ", while awaiting support.hpp:") == 0);
   }
 }
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The life of a service: open, serve, drain, close.
 
+#include <belay/core/detail/place.hpp>
 #include <belay/core/signals.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/core/task_tree.hpp>
 #include <belay/core/timeout.hpp>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 #include <random>
 
 #include "app_state.hpp"
@@ -74,6 +77,10 @@ int app::run() {
   if (!options.on_lost_failure) {
     options.on_lost_failure = [log = state_->log](const failure& what) { log.error("lost_failure", what); };
   }
+  if (!options.on_diagnostic) {
+    options.on_diagnostic = [log = state_->log](const diagnostic& what) { state::note(log, what); };
+  }
+  if (!options.blocked_limit) options.blocked_limit = default_blocked_limit;
   loop own(std::move(options));
   return own.run(state_->run(state::signals::watched));
 }
@@ -130,9 +137,13 @@ task<int> app::state::run(signals which) {
 }
 
 task<> app::state::watch_signals(group& watchers) {
-  signal_watch signals{SIGINT, SIGTERM};
+  signal_watch signals{SIGINT, SIGTERM, SIGUSR1};
   for (int interrupts = 0;;) {
     const int number = co_await signals.next();
+    if (number == SIGUSR1) {
+      print_tasks();
+      continue;
+    }
     if (report.reason.empty()) {
       stop(number == SIGINT ? "SIGINT" : "SIGTERM");
       watchers.spawn(&state::end_process_after, this, longest_shutdown(), exit_unclean_shutdown);
@@ -151,11 +162,32 @@ task<> app::state::watch_signals(group& watchers) {
   }
 }
 
+void app::state::print_tasks() {
+  const std::string text = "belay: tasks\n" + describe(live_tasks());
+  std::fputs(text.c_str(), stderr);
+}
+
+void app::state::note(const telemetry::logger& log, const diagnostic& what) {
+  std::string at;
+  for (const std::source_location& place : what.places) {
+    if (!at.empty()) at += ", ";
+    at += belay::detail::place_text(place);
+  }
+  const telemetry::level importance = what.over ? telemetry::level::info : telemetry::level::warn;
+  log.write(importance, to_string(what.kind),
+            {{"message", what.message},
+             {"task", what.task},
+             {"at", at},
+             {"over", what.over},
+             {"lasted_ms", std::chrono::duration_cast<std::chrono::milliseconds>(what.lasted).count()}});
+}
+
 task<> app::state::end_process_after(duration limit, exit_code code) {
   co_await sleep_for(limit);
   // Work that does not heed its cancellation cannot be left behind in a program that goes on; it can in one that ends.
   report.give_up();
-  log.error("forced_exit", {{"message", "what was cancelled did not end in time; leaving at once"}});
+  log.error("forced_exit", {{"message", "what was cancelled did not end in time; leaving at once"},
+                            {"tasks", describe(live_tasks())}});
   report.write_to(log);
   log.flush(std::chrono::milliseconds(200));
   ::_exit(code);

@@ -3,6 +3,7 @@
 
 #include <belay/core/sleep.hpp>
 #include <belay/service/background.hpp>
+#include <belay/telemetry/cancellation.hpp>
 
 #include <algorithm>
 
@@ -61,7 +62,8 @@ std::vector<std::string> background_tasks::unfinished() const {
 
 void background_tasks::forget(jobs::iterator ended) noexcept {
   for (const background_work& piece : ended->left) {
-    ended->log.warn("background_task_cancelled", {{"task", piece.name}});
+    ended->log.warn("background_task_cancelled",
+                    {{"task", piece.name}, {"cancelled", telemetry::to_value(current_cancellation())}});
     --unfinished_;
   }
   jobs_.erase(ended);

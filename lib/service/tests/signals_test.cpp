@@ -12,6 +12,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <functional>
 #include <thread>
 
@@ -256,7 +257,7 @@ TEST_CASE("signals: a request that does not heed its cancellation cannot hold up
   p.ask(p.wait_for("listening"), "/deaf");
   p.wait_for("hanging");
   p.send(SIGTERM);
-  p.wait_for("forced_exit");
+  CHECK(contains(p.wait_for("forced_exit"), "waits for a thread"));  // the tasks that are left
   const std::string report = p.wait_for("shutdown_report");
   CHECK(contains(report, "\"overran\":[\"requests\",\"listen\"]"));
   CHECK(p.exit_code() == service::exit_unclean_shutdown);
@@ -271,5 +272,52 @@ TEST_CASE("signals: a failure that nobody looked at becomes a record") {
     });
   });
   CHECK(contains(p.wait_for("lost_failure"), "dropped"));
+  CHECK(p.exit_code() == service::exit_clean);
+}
+
+TEST_CASE("signals: SIGUSR1 prints the live tasks to stderr, and the service goes on") {
+  std::FILE* said = std::tmpfile();
+  REQUIRE(said != nullptr);
+  process p(support::options(), [said](app& a) {
+    ::dup2(::fileno(said), STDERR_FILENO);
+    add_hanging_route(a);
+  });
+  p.ask(p.wait_for("listening"), "/hang");
+  p.wait_for("hanging");
+  p.send(SIGUSR1);
+  std::string text;
+  const auto end = std::chrono::steady_clock::now() + 20s;
+  while (!contains(text, "waits for a timer") && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(1ms);
+    char some[4096];
+    std::rewind(said);
+    text.assign(some, std::fread(some, 1, sizeof some, said));
+  }
+  CHECK(contains(text, "belay: tasks\n"));
+  CHECK(contains(text, "waits for a timer"));
+  std::fclose(said);
+  p.send(SIGINT);
+  p.send(SIGTERM);
+  p.wait_for("shutting_down");
+}
+
+TEST_CASE(
+    "signals: what the runtime notices becomes a record: a handler that blocks the loop, while it does") {
+  process p(support::options(), [](app& a) {
+    a.get("/block", [](request& r) -> task<http::response> {
+      co_await belay::yield();
+      r.log().info("blocking");
+      std::this_thread::sleep_for(400ms);
+      co_return http::response{};
+    });
+  });
+  p.ask(p.wait_for("listening"), "/block");
+  const std::string told = p.wait_for("loop_blocked");
+  CHECK(contains(told, "\"level\":\"warn\""));
+  CHECK(contains(told, "the loop is blocked, for "));
+  CHECK(contains(told, "signals_test.cpp:"));
+  CHECK(contains(p.wait_for("loop_blocked"), "\"over\":true"));
+  p.send(SIGTERM);
+  p.wait_for("shutdown_report");
   CHECK(p.exit_code() == service::exit_clean);
 }

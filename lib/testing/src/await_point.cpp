@@ -40,7 +40,7 @@ std::vector<std::source_location> stack_of(const detail::frame& innermost, const
       // The driver that closes resources awaits on behalf of the frame that is ending.
       if (!walk->closes_parent) add(walk->site);
     }
-    add(in->spawned_at);
+    add(in->spawned_at());
     if (&in->base == &outermost || in->base.parent == nullptr) break;
     in = in->base.parent->owner;
     if (in == nullptr || !rests(*in) || &in->base == outermost.parent) break;
@@ -92,7 +92,7 @@ std::vector<std::string> waiting_tasks(const detail::scope& root) {
       text += " at " + place_text(users_place(stack));
       if (task->state == detail::node_state::aborting)
         text += ", which was asked to stop and has not answered";
-      if (task->spawned_at.line() != 0) text += ", spawned at " + place_text(task->spawned_at);
+      if (task->spawned_at().line() != 0) text += ", spawned at " + place_text(task->spawned_at());
       all.push_back(std::move(text));
     }
     if (walk->first_child != nullptr) {

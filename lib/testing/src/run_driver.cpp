@@ -36,6 +36,7 @@ void run_driver::begin(const plan& what, const std::vector<await_point>* expecte
   constexpr duration day = std::chrono::hours(24);
   loop_->clock().advance((day - loop_->elapsed() % day) % day);
   loop_->forget_lost_errors();
+  loop_->forget_diagnostics();
   began_at_ = loop_->clock().now();
   loop_->loop().install(this, what.schedule);
 }

@@ -7,16 +7,19 @@ namespace belay::testing {
 
 namespace {
 
-loop_options with_test_parts(loop_options options, belay::clock& time, std::vector<std::string>& lost) {
+loop_options with_test_parts(loop_options options, belay::clock& time, std::vector<std::string>& lost,
+                             std::vector<diagnostic>& diagnostics) {
   options.clock = &time;
   if (!options.random_seed) options.random_seed = options.schedule_seed.value_or(0);
   options.on_lost_failure = [&lost](const failure& what) { lost.push_back(describe(what)); };
+  options.on_diagnostic = [&diagnostics](const diagnostic& what) { diagnostics.push_back(what); };
   return options;
 }
 
 }  // namespace
 
-test_loop::test_loop(loop_options options) : loop_(with_test_parts(std::move(options), clock_, lost_)) {}
+test_loop::test_loop(loop_options options, duration hang_limit)
+    : loop_(with_test_parts(std::move(options), clock_, lost_, diagnostics_)), watch_(loop_, hang_limit) {}
 
 bool test_loop::nothing_left() const noexcept {
   const loop_statistics now = loop_.statistics();
@@ -58,6 +61,19 @@ report no_lost_errors(const test_loop& loop) {
     finding one;
     one.rule = rules::no_error_lost;
     one.what = "an error that nobody looked at: " + text;
+    out.findings.push_back(std::move(one));
+  }
+  return out;
+}
+
+report no_diagnostics(const test_loop& loop) {
+  report out;
+  out.name = "no_diagnostics";
+  for (const diagnostic& noticed : loop.diagnostics()) {
+    finding one;
+    one.rule = rules::nothing_noticed;
+    one.what = std::string(to_string(noticed.kind)) + ": " + describe(noticed);
+    if (!noticed.places.empty()) one.at = noticed.places.front();
     out.findings.push_back(std::move(one));
   }
   return out;

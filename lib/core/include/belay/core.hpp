@@ -9,7 +9,9 @@
 #include <belay/core/channel.hpp>
 #include <belay/core/child.hpp>
 #include <belay/core/condition.hpp>
+#include <belay/core/contain.hpp>
 #include <belay/core/deadline.hpp>
+#include <belay/core/diagnostic.hpp>
 #include <belay/core/error.hpp>
 #include <belay/core/event.hpp>
 #include <belay/core/exit_stack.hpp>
@@ -44,6 +46,7 @@
 #include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/core/task_local.hpp>
+#include <belay/core/task_name.hpp>
 #include <belay/core/task_status.hpp>
 #include <belay/core/task_tree.hpp>
 #include <belay/core/thread.hpp>

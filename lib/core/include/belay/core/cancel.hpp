@@ -4,6 +4,7 @@
 
 #include <belay/core/detail/ref.hpp>
 #include <belay/core/failure.hpp>
+#include <cstdint>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -30,6 +31,7 @@ class cancel_record {
     std::string who;  // the name of the scope or of its kind ("with_timeout", "group")
     std::source_location where;
     failure cause;
+    std::uint32_t asked_at = 0;  // a coarse_time; set with the first scope that was cancelled with it
   };
 
   cancel_record() noexcept = default;
@@ -49,6 +51,10 @@ class cancel_record {
  private:
   detail::ref<data> data_;
 };
+
+/// Who asked the running task to stop, and why, once a cancellation acts on it: also in its destructors while it is unwound, and in its
+/// cleanup until that is shielded. Empty when nobody did, and outside of tasks. For logs.
+[[nodiscard]] cancel_record current_cancellation() noexcept;
 
 /// One line: "cancelled by group at x.cpp:12: sibling failed (not_found: user 7)".
 [[nodiscard]] std::string describe(const cancel_record& what);

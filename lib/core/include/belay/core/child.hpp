@@ -4,6 +4,8 @@
 
 #include <belay/core/detail/group_core.hpp>
 #include <belay/core/task.hpp>
+#include <belay/core/task_name.hpp>
+#include <cstdint>
 #include <source_location>
 #include <utility>
 
@@ -132,6 +134,30 @@ class child {
 
   [[nodiscard]] bool done() const noexcept {
     return node_ == nullptr || node_->state == detail::node_state::ended;
+  }
+  /// Pending until it has ended; then succeeded, failed or cancelled for ever. An empty handle: `misuse_error`.
+  [[nodiscard]] completion state(std::source_location where = std::source_location::current()) const {
+    if (node_ == nullptr) detail::throw_misuse_empty_child("child::state", where);
+    return done() ? node_->value.state() : completion::pending;
+  }
+
+  /// Gives the task a name, for the task tree, reports and diagnostics: `g.spawn(purge, x).named("purge")`; for one of many
+  /// with a number: `g.spawn(serve, i).named("worker", i)`. A second name replaces the first. An empty handle: `misuse_error`.
+  child& named(task_name name, std::source_location where = std::source_location::current()) & {
+    return named(name, detail::task_label::no_number, where);
+  }
+  child& named(task_name name, std::uint64_t number,
+               std::source_location where = std::source_location::current()) & {
+    if (node_ == nullptr) detail::throw_misuse_empty_child("child::named", where);
+    node_->call_it(name.text(), number);
+    return *this;
+  }
+  child&& named(task_name name, std::source_location where = std::source_location::current()) && {
+    return std::move(named(name, where));
+  }
+  child&& named(task_name name, std::uint64_t number,
+                std::source_location where = std::source_location::current()) && {
+    return std::move(named(name, number, where));
   }
 
   class awaiter final : public detail::child_wait {

@@ -151,6 +151,8 @@ namespace detail {
 
 /// Reports to the sink of this thread's loop; to stderr where there is none.
 void report_lost(const failure& what) noexcept;
+// The exception being handled, to the sink, with a note.
+void report_contained(const char* what) noexcept;
 
 template <class E>
 const E* exception_as(const std::exception_ptr& exception) noexcept {

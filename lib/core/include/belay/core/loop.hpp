@@ -3,6 +3,7 @@
 // The event loop: runs tasks on one thread, with an injected clock.
 
 #include <belay/core/detail/group_core.hpp>
+#include <belay/core/diagnostic.hpp>
 #include <belay/core/failure.hpp>
 #include <belay/core/reactor.hpp>
 #include <belay/core/task.hpp>
@@ -23,8 +24,17 @@ struct loop_options {
   belay::clock* clock = nullptr;
   /// Gets failures that nobody observed; empty: they are written to stderr.
   failure_sink on_lost_failure = {};
+  /// Gets what was noticed that is no error (`diagnostic.hpp`); empty: a line on stderr for each. It is called by the watchdog's thread,
+  /// too.
+  diagnostic_sink on_diagnostic = {};
   /// How long a cleanup (closing a resource, `finally`) may take before it is cancelled itself.
   duration cleanup_limit = std::chrono::seconds(10);
+  /// How long one task (or timer, or posted function) may keep the loop from going round before that is told, while it blocks, by a
+  /// watchdog thread; `duration::max()`: it is not looked at. None: 100 ms in `run` and in the service's `app`, not looked at in a
+  /// bare loop. With a clock that is not the machine's, it is never looked at.
+  std::optional<duration> blocked_limit = {};
+  /// How long after it was asked to stop a task may still be there before that is told; `duration::max()`: it is not looked at.
+  duration ignored_cancel_limit = std::chrono::seconds(5);
   /// The most threads that `to_thread` uses at the same time, at least 1. They are started when needed.
   unsigned blocking_threads = 16;
   /// How long the loop's destructor waits for calls of `to_thread` that were abandoned and still run.
@@ -35,6 +45,9 @@ struct loop_options {
   /// Where `random_bits` begins, which spreads delays; none: somewhere else in each process.
   std::optional<std::uint64_t> random_seed = {};
 };
+
+/// What `run` and the service's `app` take for `blocked_limit`: asyncio's debug mode has the same.
+inline constexpr duration default_blocked_limit = std::chrono::milliseconds(100);
 
 struct loop_statistics {
   std::size_t live_tasks = 0;

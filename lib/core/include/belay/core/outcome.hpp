@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 #include <source_location>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -26,9 +27,18 @@ template <class T>
 using held = std::conditional_t<std::is_reference_v<T>, std::reference_wrapper<std::remove_reference_t<T>>,
                                 unit_if_void<T>>;
 
+/// How far work is. All but `pending` are final: what has succeeded, failed or been cancelled stays so.
+enum class completion : unsigned char { pending, succeeded, failed, cancelled };
+/// "pending", "succeeded", "failed", "cancelled".
+[[nodiscard]] std::string_view to_string(completion how) noexcept;
+
 namespace detail {
 
 enum class ending : unsigned char { pending, value, failed, cancelled };
+
+static_assert(static_cast<int>(completion::succeeded) == static_cast<int>(ending::value) &&
+              static_cast<int>(completion::failed) == static_cast<int>(ending::failed) &&
+              static_cast<int>(completion::cancelled) == static_cast<int>(ending::cancelled));
 
 // The part of an outcome that does not depend on its type: the runtime moves failures and cancellations between
 // frames without knowing what the frames return.
@@ -106,6 +116,8 @@ class [[nodiscard]] outcome : public detail::outcome_base {
   [[nodiscard]] bool failed() const noexcept { return how_ == detail::ending::failed; }
   [[nodiscard]] bool cancelled() const noexcept { return how_ == detail::ending::cancelled; }
   explicit operator bool() const noexcept { return succeeded(); }
+  /// Pending: nothing has ended in it yet, or it was moved from.
+  [[nodiscard]] completion state() const noexcept { return static_cast<completion>(how_); }
 
   /// The value. Failed: throws the error. Cancelled: throws `child_cancelled` with the record's text.
   [[nodiscard]] decltype(auto) value(std::source_location where = std::source_location::current()) & {

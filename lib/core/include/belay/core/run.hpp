@@ -14,7 +14,7 @@ struct run_options {
   /// process at once. Repeated SIGTERM does not force. SIGUSR1 prints the live tasks (`live_tasks`) to stderr.
   /// False: signals are left alone.
   bool signals = true;
-  /// After a second SIGINT: how long until the process is ended with 128 + SIGINT, whatever hangs.
+  /// After a second SIGINT: how long until the live tasks are printed and the process is ended with 128 + SIGINT, whatever hangs.
   duration force_after = std::chrono::seconds(2);
 };
 

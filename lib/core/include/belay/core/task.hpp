@@ -91,7 +91,12 @@ struct basic_promise : Frame {
   static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
   static void operator delete(void* memory, std::size_t size) noexcept { frame_pool::release(memory, size); }
 
-  std::suspend_always initial_suspend() const noexcept { return {}; }
+  // `function` is the place of the coroutine itself: all that is known of one that never runs.
+  std::suspend_always initial_suspend(
+      std::source_location function = std::source_location::current()) noexcept {
+    this->site = function;
+    return {};
+  }
   final_awaiter final_suspend() noexcept {
     this->body_ended = true;
     return {};
@@ -157,7 +162,8 @@ struct task_promise<void> : promise_base {
 /// An asynchronous computation that gives a `T` (or void, a reference, a move-only value).
 ///
 /// It is lazy: nothing runs before it is awaited (`co_await f()`, `co_await std::move(t)`) or given to an owner (`spawn`,
-/// `all`, `run` …). Dropping one that was never started destroys its arguments and runs no code.
+/// `all`, `run` …). Dropping one that was never started destroys its arguments, runs no code of it, and is
+/// told as a diagnostic (`diagnostic.hpp`), because it is mostly a forgotten `co_await`. On purpose: `discard(std::move(t))`.
 ///
 /// Result:        `co_await` gives the value.
 /// Errors:        what the body throws, the same object, at the `co_await`.
@@ -175,14 +181,12 @@ class [[nodiscard("a task does nothing until it is awaited or spawned")]] BELAY_
   task(task&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   task& operator=(task&& other) noexcept {
     if (this != &other) {
-      if (handle_) handle_.destroy();
+      drop();
       handle_ = std::exchange(other.handle_, nullptr);
     }
     return *this;
   }
-  ~task() {
-    if (handle_) handle_.destroy();
-  }
+  ~task() { drop(); }
 
   /// False once it was awaited, spawned or moved from.
   [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(handle_); }
@@ -191,6 +195,10 @@ class [[nodiscard("a task does nothing until it is awaited or spawned")]] BELAY_
   friend promise_type;
   friend detail::task_access;
   explicit task(std::coroutine_handle<promise_type> handle) noexcept : handle_(handle) {}
+  void drop() noexcept {
+    if (handle_) [[unlikely]]
+      detail::drop_unstarted(handle_.promise());
+  }
 
   std::coroutine_handle<promise_type> handle_;
 };
@@ -275,7 +283,7 @@ class outcome_awaiter {
   outcome_awaiter(const outcome_awaiter&) = delete;
   outcome_awaiter& operator=(const outcome_awaiter&) = delete;
   ~outcome_awaiter() {
-    if (child_ != nullptr) child_->handle.destroy();  // never awaited
+    if (child_ != nullptr) drop_unstarted(*child_);  // never awaited
   }
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
@@ -339,7 +347,7 @@ class caller_site_awaiter {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> asking) noexcept {
     const frame* awaiter = asking.promise().parent;
-    found_ = awaiter != nullptr ? awaiter->site : this_runtime->current->spawned_at;
+    found_ = awaiter != nullptr ? awaiter->site : this_runtime->current->spawned_at();
     return false;
   }
   [[nodiscard]] std::source_location await_resume() const noexcept { return found_; }
@@ -353,6 +361,12 @@ class caller_site_awaiter {
 }
 
 }  // namespace detail
+
+/// Destroys a task that is not wanted after all: what was given to it goes, nothing of it runs, and nobody is told. Empty: does nothing.
+template <class T>
+void discard(task<T> unwanted) noexcept {
+  if (unwanted.valid()) detail::destroy_quietly(detail::task_access::release(unwanted));
+}
 
 /// Awaits `op` and gives how it ended, without throwing. An enclosing cancellation passes through: it cannot be caught.
 template <class T>
@@ -370,7 +384,7 @@ class forward_awaiter {
   forward_awaiter(const forward_awaiter&) = delete;
   forward_awaiter& operator=(const forward_awaiter&) = delete;
   ~forward_awaiter() {
-    if (child_ != nullptr) child_->handle.destroy();  // never awaited
+    if (child_ != nullptr) drop_unstarted(*child_);  // never awaited
   }
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>

@@ -23,8 +23,10 @@ enum class task_state : unsigned char {
 
 /// One live task.
 struct task_info {
-  /// The function of its outermost coroutine: "serve(listener &)". Empty for one that has not begun, and for the running one.
+  /// What it was `named`; otherwise its `function`.
   std::string name;
+  /// The function of its outermost coroutine: "serve(listener &)". Empty for the running task.
+  std::string function;
   task_state state = task_state::not_begun;
   std::string waits_for;                    ///< "semaphore 'pool'", "a timer"; empty when it does not wait
   duration waiting{};                       ///< for how long; correct to some milliseconds

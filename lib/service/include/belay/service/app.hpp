@@ -33,7 +33,8 @@ struct app_options {
   /// For trace ids; empty: the machine's random device.
   http::random_source random{};
   /// Failures that nobody observed become records `lost_failure`, unless `on_lost_failure` says otherwise. `cleanup_limit` bounds the
-  /// closing of each lifespan step.
+  /// closing of each lifespan step. Diagnostics (`belay/core/diagnostic.hpp`) become records named after their kind, `loop_blocked` and so
+  /// on, unless `on_diagnostic` says otherwise.
   loop_options loop{};
 };
 
@@ -133,8 +134,9 @@ class app {
 
   /// Opens, serves until SIGTERM or SIGINT, drains, closes; see `exit_code`. A failing start is one readable record. A signal during
   /// the start cancels it. A second SIGINT cancels everything and bounds the rest by `force_after`; a third ends the process at once; a
-  /// repeated SIGTERM does nothing. Whatever hangs, the process ends: `grace`, then one `cleanup_limit` for what was cancelled and
-  /// one for each worker and each step, are the longest that a shutdown takes; then it is left with `exit_unclean_shutdown`.
+  /// repeated SIGTERM does nothing; SIGUSR1 prints the live tasks to stderr. Whatever hangs, the process ends: `grace`, then one
+  /// `cleanup_limit` for what was cancelled and one for each worker and each step, are the longest that a shutdown takes; then it is left
+  /// with `exit_unclean_shutdown`, and the record `forced_exit` holds the tasks that are left.
   /// Errors: `misuse_error` the second time.
   [[nodiscard]] int run();
 

@@ -22,6 +22,7 @@ inline constexpr const char* failed = "a failure is never turned into a cancella
 inline constexpr const char* surfaces = "no failure is swallowed";
 inline constexpr const char* nothing_left = "nothing is left";
 inline constexpr const char* no_error_lost = "no error is lost";
+inline constexpr const char* nothing_noticed = "the runtime has nothing to remark";
 inline constexpr const char* obligations_met = "no obligation is dropped";
 inline constexpr const char* disturbance = "a disturbance does not throw";
 inline constexpr const char* usable_afterwards = "what was used works afterwards";

@@ -3,6 +3,7 @@
 // A loop for tests: virtual time, and a record of the errors that nobody looked at.
 
 #include <belay/core/loop.hpp>
+#include <belay/testing/hang_watch.hpp>
 #include <belay/testing/report.hpp>
 #include <belay/testing/virtual_clock.hpp>
 #include <source_location>
@@ -19,12 +20,14 @@ namespace belay::testing {
 ///     CHECK(loop.nothing_left());
 class test_loop {
  public:
-  /// `options.clock` and `options.on_lost_failure` are replaced; without a `random_seed`, it is the `schedule_seed`, or 0.
-  explicit test_loop(loop_options options = {});
+  /// `options.clock`, `options.on_lost_failure` and `options.on_diagnostic` are replaced; without a `random_seed`, it is the `schedule_seed`,
+  /// or 0. A run that takes longer than `hang_limit` of real time prints its tasks.
+  explicit test_loop(loop_options options = {}, duration hang_limit = hang_watch::default_hang_limit);
 
   /// As `loop::run`. Deadlocks are found: `deadlock_error`.
   template <class T>
   T run(task<T> main, std::source_location where = std::source_location::current()) {
+    const auto running = watch_.during_run();
     return loop_.run(std::move(main), where);
   }
 
@@ -35,7 +38,12 @@ class test_loop {
   /// The failures that nobody observed, described, in order.
   [[nodiscard]] const std::vector<std::string>& lost_errors() const noexcept { return lost_; }
 
+  /// What was noticed besides, in order: dropped tasks, slow cleanups, ignored cancellations. (A blocked loop is found only with the
+  /// machine's clock.)
+  [[nodiscard]] const std::vector<diagnostic>& diagnostics() const noexcept { return diagnostics_; }
+
   void forget_lost_errors() noexcept { lost_.clear(); }
+  void forget_diagnostics() noexcept { diagnostics_.clear(); }
 
   [[nodiscard]] virtual_clock& clock() noexcept { return clock_; }
   [[nodiscard]] belay::loop& loop() noexcept { return loop_; }
@@ -44,12 +52,16 @@ class test_loop {
  private:
   virtual_clock clock_;
   std::vector<std::string> lost_;
+  std::vector<diagnostic> diagnostics_;
   belay::loop loop_;
+  hang_watch watch_;
 };
 
 /// No task, timer or thread job is left in the loop. A report, for any test framework: `no_leaks(loop).require();`
 [[nodiscard]] report no_leaks(const test_loop& loop);
 /// Every error so far was handled or came out.
 [[nodiscard]] report no_lost_errors(const test_loop& loop);
+/// Nothing was noticed either: no task was dropped, no cleanup slow, no cancellation ignored.
+[[nodiscard]] report no_diagnostics(const test_loop& loop);
 
 }  // namespace belay::testing

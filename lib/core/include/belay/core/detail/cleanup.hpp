@@ -46,12 +46,12 @@ class close_awaiter {
 
 // Adds how the cleanup ended to how the block ended. `drop_value` destroys the block's value, which a failing
 // cleanup turns into a failure.
-void merge_cleanup_outcome(outcome_base& how, outcome<void>& closed, const deadline_scope& shield,
+void merge_cleanup_outcome(outcome_base& how, outcome<void>& closed, cleanup_scope& shield,
                            const std::function<void()>& drop_value);
 
 template <class Drop>
-void merge_cleanup(outcome_base& how, outcome<void>& closed, const deadline_scope& shield, Drop drop_value) {
-  if (!closed.succeeded()) [[unlikely]]
+void merge_cleanup(outcome_base& how, outcome<void>& closed, cleanup_scope& shield, Drop drop_value) {
+  if (!closed.succeeded() || shield.was_told()) [[unlikely]]
     merge_cleanup_outcome(how, closed, shield, drop_value);
 }
 

@@ -9,11 +9,11 @@
 
 namespace belay::detail {
 
-class deadline_scope : public scope, private timer_node {
+class deadline_scope : public scope, protected timer_node {
  public:
-  // `kind` is the name of the function that set it: it must be a literal.
-  deadline_scope(const char* kind, duration limit, std::source_location where) noexcept
-      : kind_(kind), limit_(limit), where_(where) {
+  // `kind` is the name of the function that set it: it must be a literal. `name` is the user's, or "".
+  deadline_scope(const char* kind, duration limit, std::source_location where, const char* name = "") noexcept
+      : kind_(kind), name_(name), limit_(limit), where_(where) {
     has_deadline = true;
   }
   ~deadline_scope() { disarm(); }
@@ -28,17 +28,21 @@ class deadline_scope : public scope, private timer_node {
 
   // Its own cancellation reached it, and none from outside acts: this is where the unwinding stops.
   [[nodiscard]] bool absorbs() const noexcept { return requested && !cancelled_from_outside(); }
-  // "timed out after 250 ms, set by with_timeout at x.cpp:41, while awaiting at posts.cpp:17"
+  // "timed out after 250 ms, set by scope 'dashboard' at x.cpp:41, while awaiting posts.cpp:17"; without a name "set by with_timeout".
   [[nodiscard]] std::string message() const;
+  [[nodiscard]] std::string who() const;
   [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
   [[nodiscard]] std::source_location where() const noexcept { return where_; }
   [[nodiscard]] bool expired_on_entry() const noexcept { return limit_ <= duration::zero(); }
 
- private:
+ protected:
   static void fired(timer_node& timer) noexcept;
   void set_timer() noexcept;
+  [[nodiscard]] duration limit() const noexcept { return limit_; }
 
+ private:
   const char* kind_;
+  const char* name_;
   duration limit_;
   std::source_location where_;
   std::source_location awaiting_;
@@ -57,6 +61,17 @@ class cleanup_scope final : public deadline_scope {
     shielded = true;
     for_cleanup = true;
   }
+  // At half of the limit the timer first tells that it takes long.
+  void arm() noexcept;
+  // It was told, and has to be told how it ended.
+  [[nodiscard]] bool was_told() const noexcept { return told_; }
+  void tell_end(const outcome_base& how) noexcept;
+
+ private:
+  static void half_used(timer_node& timer) noexcept;
+  void tell_slow() noexcept;
+  bool told_ = false;
+  time_point began_;
 };
 
 // The end of a library frame whose child was cancelled from outside: unwinds on, with the record that acts now.

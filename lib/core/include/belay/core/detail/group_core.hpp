@@ -218,7 +218,7 @@ void destroy_node(node& dead) noexcept {
 
 inline void prepare_node(node& made, frame& root, std::source_location where) noexcept {
   made.leaf = &root;
-  made.spawned_at = where;
+  made.place = where;
   root.result = made.result;
   root.parent = nullptr;
   root.how = delivery::intercept;

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <source_location>
+#include <string>
 
 namespace belay {
 class loop;
@@ -53,9 +54,9 @@ enum class progress : unsigned char {
 
 struct frame {
   std::coroutine_handle<> handle;
-  frame* parent = nullptr;             // who awaits this frame; null for the outermost one of a task
-  outcome_base* result = nullptr;      // where the outcome goes; lives in the awaiter or in the node
-  std::source_location site;           // where this frame awaits just now
+  frame* parent = nullptr;         // who awaits this frame; null for the outermost one of a task
+  outcome_base* result = nullptr;  // where the outcome goes; lives in the awaiter or in the node
+  std::source_location site;       // where this frame awaits just now; before its first await: its function
   resource_frame* cleanups = nullptr;  // managed resources opened by `use`, newest first
   delivery how = delivery::plain;
   progress state = progress::nested;
@@ -78,6 +79,10 @@ void make_effective(scope& target) noexcept;
 // `target` came under a scope that is cancelled or watched, or was cancelled itself: it gets what acts on it, with all that is
 // below it already.
 void inherit_gate(scope& target) noexcept;
+
+struct runtime;
+// Somebody was asked to stop: after the limit it is looked for who has not.
+void set_look(runtime& rt) noexcept;
 
 // What stands between a task and its next wait; tested as one byte, so that a program that is not watched pays nothing.
 enum gate : unsigned char {
@@ -136,6 +141,12 @@ struct scope {
   }
 };
 
+// A task that was never started goes away: told as a diagnostic, unless it goes with something that failed or was cancelled, and so did
+// not get to it: while an exception passes, or while `runtime::tearing_down` says so.
+void drop_unstarted(frame& dropped) noexcept;
+// Without a word, of tasks that were given to it either.
+void destroy_quietly(frame& cut_short) noexcept;
+
 // Requests the cancellation of a scope, once; later requests change nothing. Wakes what waits in it.
 void cancel_scope(scope& target, const cancel_record& record) noexcept;
 // The record of the outermost requested scope that acts on `from`.
@@ -152,6 +163,14 @@ enum class node_state : unsigned char {
   ended,
 };
 
+// What a task is called: apart from the node, because most have no name.
+struct task_label {
+  static constexpr std::uint64_t no_number = UINT64_MAX;
+  const char* text = nullptr;  // a literal; null: no name
+  std::uint64_t number = no_number;
+  std::source_location spawned_at = {};
+};
+
 struct node {
   union {
     node* next_ready = nullptr;  // fresh, ready
@@ -163,12 +182,17 @@ struct node {
   child_wait* awaiters = nullptr;  // who waits for the end of this task
   outcome_base* result = nullptr;
   void (*destroy)(node&) noexcept = nullptr;
-  std::source_location spawned_at;
+  // Most tasks have no name: then the place stands here, and not in a label.
+  union {
+    std::source_location place = {};
+    task_label* label;  // owned
+  };
   [[no_unique_address]] scope base;  // the flags below fit into its padding
   node_state state = node_state::fresh;
   bool has_handle : 1 = false;    // a `child` refers to this node: keep the result
   bool closure_gone : 1 = false;  // its function and arguments were destroyed
   bool dropping : 1 = false;      // ... are being destroyed just now
+  bool labelled : 1 = false;      // it has a name
   std::uint32_t waits_since = 0;  // a coarse_time
 
   node() noexcept {
@@ -177,6 +201,15 @@ struct node {
   }
   node(const node&) = delete;
   node& operator=(const node&) = delete;
+  ~node() {
+    if (labelled) [[unlikely]]
+      delete label;
+  }
+  [[nodiscard]] std::source_location spawned_at() const noexcept {
+    return labelled ? label->spawned_at : place;
+  }
+  // Errors: std::bad_alloc, and nothing has changed.
+  void call_it(const char* name, std::uint64_t number);
   [[nodiscard]] bool waits() const noexcept {
     return state == node_state::waiting || state == node_state::joining || state == node_state::aborting;
   }
@@ -191,6 +224,12 @@ enum class step : unsigned char { none, resume, settle };
   return static_cast<std::uint32_t>(static_cast<std::uint64_t>(when.time_since_epoch().count()) >> 20);
 }
 
+// "purge", "worker 3"; empty without a name.
+[[nodiscard]] std::string name_text(const task_label& label);
+[[nodiscard]] inline std::string name_text(const node& task) {
+  return task.labelled ? name_text(*task.label) : std::string();
+}
+
 // The state of a thread that runs a loop. One per thread; found by one thread-local load.
 struct runtime {
   node* current = nullptr;
@@ -201,6 +240,11 @@ struct runtime {
   node* ready_tail = nullptr;
   std::size_t live_nodes = 0;
   std::uint32_t coarse_now = 0;  // when the loop last looked at its clock
+  // When to look for tasks that were asked to stop and have not ended; none while nobody was asked.
+  static constexpr std::uint64_t no_look = UINT64_MAX;
+  static constexpr std::uint64_t never_look = UINT64_MAX - 1;  // it is turned off
+  std::uint64_t look_due = no_look;
+  unsigned tearing_down = 0;  // more than 0: see drop_unstarted
   timer_wheel* timers = nullptr;
   clock* time = nullptr;
   // The failures that the running task rethrew or looked at since it was resumed, the latest few: `throw;` and
@@ -277,6 +321,8 @@ inline void finish_frame(frame& ended) noexcept {
 
 // A child failed while its awaiter was on the stack: traces it. True: the failure ends the awaiting frame as well.
 [[nodiscard]] bool pass_on_failure(frame& parent, outcome_base& result, delivery how) noexcept;
+// The same, after destroying the child.
+[[nodiscard]] bool end_failed(frame& parent, frame& child, outcome_base& result, delivery how) noexcept;
 
 // The stack is deep, or the loop is watched: all goes by next steps, and the parent stays suspended. (So the call can be the last one of
 // await_suspend, and costs the usual way nothing.)
@@ -301,9 +347,9 @@ void await_frame_slowly(runtime& rt, frame& parent, frame& child, outcome_base& 
     return true;
   }
   if (child.at_yield && !child.body_ended) return false;
-  child.handle.destroy();
   if (result.how() != ending::value) [[unlikely]]
-    return pass_on_failure(parent, result, how);
+    return end_failed(parent, child, result, how);
+  child.handle.destroy();
   return false;
 }
 
