@@ -45,11 +45,6 @@ std::string frame_text(const std::source_location& where) {
   return place_text(where) + "  " + function_text(where.function_name());
 }
 
-std::string place_json(const std::source_location& where) {
-  return "{\"file\":" + json_string(where.file_name()) + ",\"line\":" + std::to_string(where.line()) +
-         ",\"function\":" + json_string(function_text(where.function_name())) + "}";
-}
-
 namespace {
 
 // The length of the UTF-8 sequence at the start of `text`; 0 when there is none (RFC 3629).

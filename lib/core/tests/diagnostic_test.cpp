@@ -125,7 +125,7 @@ TEST_CASE("diagnostic: a task that its owner did not get to, is no news") {
     co_await b::with_group([](b::group& g) -> b::task<> {
       g.cancel();
       g.spawn(may_await, true, gives(1));  // never begun
-      g.spawn(gives(1));
+      g.spawn(gives, 1);
       co_return;
     });
     CHECK_THROWS_AS(co_await b::all(gives(1), fails("x"), naps_with(gives(3))), boom);

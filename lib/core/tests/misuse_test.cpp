@@ -278,12 +278,6 @@ constexpr misuse misuses[] = {
        static_cast<void>(answer.get());
        co_return;
      }},
-    {"loop::post: the loop is not running",
-     []() -> b::task<> {
-       b::loop idle;
-       idle.post([] {});
-       co_return;
-     }},
 
     // on another thread
     {"group::spawn: called from a thread that is not the group's",

@@ -69,7 +69,7 @@ TEST_CASE("repeat: a loop that was busy for longer than an interval makes one ru
   b::testing::test_loop loop;
   runs of{loop};
   loop.run(b::with_group([&](b::group& g) -> b::task<> {
-    b::child<void> all = g.spawn(b::repeat(b::every(1s), run_once, std::ref(of)));
+    b::child<void> all = g.adopt(b::repeat(b::every(1s), run_once, std::ref(of)));
     co_await b::sleep_for(500ms);
     loop.clock().advance(3s);  // nothing else could run meanwhile
     co_await b::sleep_for(1s);

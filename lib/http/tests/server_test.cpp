@@ -627,7 +627,7 @@ TEST_CASE("server: cancelled, it cancels handlers, waits for their cleanup and c
       CHECK(idle.ended());
     });
     co_await belay::with_group([&](belay::group& tasks) -> belay::task<> {
-      tasks.spawn(web.serve(std::move(listener)));
+      tasks.adopt(web.serve(std::move(listener)));
       while (s.started == 0) co_await belay::sleep_for(1ms);
       tasks.cancel();
     });

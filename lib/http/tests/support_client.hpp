@@ -130,7 +130,7 @@ inline belay::task<> converse(belay::http::server& web, std::function<void(std::
   auto listener = belay::io::tcp_listener::bind({"127.0.0.1", 0});
   const std::uint16_t port = listener.local().port;
   co_await belay::with_group([&](belay::group& tasks) -> belay::task<> {
-    tasks.spawn(web.serve(std::move(listener)));
+    tasks.adopt(web.serve(std::move(listener)));
     co_await belay::to_thread([&] { conversation(port); });
     web.drain();
   });

@@ -67,7 +67,7 @@ b::task<> one_request(t::stage& s) {
     co_return http::response{};
   });
   co_await b::with_group([&](b::group& tasks) -> b::task<> {
-    tasks.spawn(web.serve(io::tcp_listener::bind(at)));
+    tasks.adopt(web.serve(io::tcp_listener::bind(at)));
     io::tcp_stream client = co_await io::connect(at);
     co_await client.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     std::array<char, 1000> part{};

@@ -23,8 +23,6 @@ namespace belay::detail {
 // `text` as a JSON string, with its quotes. Bytes that are no UTF-8 become U+FFFD.
 [[nodiscard]] std::string json_string(std::string_view text);
 
-// {"file":...,"line":...,"function":...}
-[[nodiscard]] std::string place_json(const std::source_location& where);
 // `text` if it is not longer than `most` bytes; otherwise its beginning, up to a whole character, and how much was cut.
 [[nodiscard]] std::string cut_text(std::string_view text, std::size_t most);
 
