@@ -78,7 +78,7 @@ void converse(service& on, fake_network& net, test_loop& loop, b::task<> client)
   const io::network_override guard(net);
   auto both = [](service& serving, b::task<>& talking) -> b::task<> {
     co_await b::with_group([&](b::group& tasks) -> b::task<> {
-      tasks.spawn(serving.web.serve(io::tcp_listener::bind(at)));
+      tasks.adopt(serving.web.serve(io::tcp_listener::bind(at)));
       co_await std::move(talking);
       serving.web.drain();
     });

@@ -5,4 +5,10 @@
 
 belay::task<> work() { co_return; }
 
-void names_it(belay::group& g, const char (&made_at_run_time)[8]) { g.spawn(work).named(made_at_run_time); }
+void names_it(belay::group& g, [[maybe_unused]] const char (&made_at_run_time)[8]) {
+#ifdef BELAY_CONTROL
+  g.spawn(work).named("literal");
+#else
+  g.spawn(work).named(made_at_run_time);
+#endif
+}
