@@ -15,16 +15,16 @@
 #include <belay/core/semaphore.hpp>
 #include <belay/core/settle.hpp>
 #include <belay/core/sleep.hpp>
-#include <belay/core/supervisor.hpp>
 #include <belay/core/stream.hpp>
+#include <belay/core/supervisor.hpp>
 #include <belay/core/thread.hpp>
 #include <belay/core/timeout.hpp>
 
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <stdexcept>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
