@@ -101,7 +101,8 @@ class loop {
     }
   }
 
-  /// Has `fn` called on the loop's thread, soon. From any thread, in order for each caller.
+  /// Has `fn` called on the loop's thread, soon. From any thread, in order for each caller. The line has no bound: a thread that may
+  /// outrun the loop waits for answers now and then (`spawn_on` and `get`), or its calls fill the memory.
   /// Errors: `loop_closed_error` when the loop is not running (any more). What `fn` throws goes to the failure sink.
   void post(std::function<void()> fn);
 
