@@ -67,6 +67,11 @@ value column_value(sqlite3_stmt* from, int index) {
   }
 }
 
+// The code of a call that ended since its stop was requested, and would have gone on otherwise.
+bool ended_by_stop(int code) noexcept {
+  return (code & 0xFF) == SQLITE_INTERRUPT || (code & 0xFF) == SQLITE_BUSY;
+}
+
 }  // namespace
 
 std::string path_of(std::string_view name) {
@@ -218,7 +223,10 @@ handle::statement handle::prepare(std::string_view sql, std::string_view* rest) 
   const int code = sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()),
                                       cache_limit_ > 0 ? SQLITE_PREPARE_PERSISTENT : 0U, &made, &tail);
   statement prepared(made);
-  if (code != SQLITE_OK) fail(code, sql);
+  if (code != SQLITE_OK) {
+    if (stop_.stop_requested() && ended_by_stop(code)) throw stopped();  // the parser heeds interrupts, too
+    fail(code, sql);
+  }
   if (rest) *rest = sql.substr(static_cast<std::size_t>(tail - sql.data()));
   return prepared;
 }
@@ -319,7 +327,7 @@ void handle::step_all(sqlite3_stmt* prepared, std::string_view sql, statement_re
       }
     } else if (code == SQLITE_DONE) {
       break;
-    } else if (stop.stop_requested() && ((code & 0xFF) == SQLITE_INTERRUPT || (code & 0xFF) == SQLITE_BUSY)) {
+    } else if (stop.stop_requested() && ended_by_stop(code)) {
       throw stopped();
     } else {
       fail(code, sql);

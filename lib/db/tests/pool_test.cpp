@@ -4,9 +4,13 @@
 #include <belay/core/event.hpp>
 #include <belay/core/group.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/core/thread.hpp>
 #include <belay/core/timeout.hpp>
+#include <latch>
 #include <optional>
 #include <random>
+#include <stop_token>
+#include <thread>
 
 #include "pool.hpp"
 #include "support.hpp"
@@ -285,6 +289,32 @@ TEST_CASE("pool: a write that gives rows, gives all of them and is kept") {
     CHECK(ids == 2);
     CHECK((co_await db.query_one("SELECT count(*) FROM t"))->get<int>(0) == 2);
   });
+}
+
+TEST_CASE("cancelled while its statement is still parsed: stopped, not an error") {
+  std::string sql = "SELECT 1";
+  for (int i = 0; i < 20000; ++i) sql += " -- one more\n";
+  int stopped_early = 0;
+  sqlite::detail::handle one(":memory:", sqlite::detail::handle::role::writer, {.cached_statements = 0});
+  for (unsigned round = 0; round < 100; ++round) {
+    std::stop_source stop;
+    std::latch begun(1);
+    std::thread canceller([&] {
+      begun.wait();
+      for (unsigned i = 0; i < round; ++i) std::this_thread::yield();
+      stop.request_stop();
+    });
+    begun.count_down();
+    try {
+      static_cast<void>(one.run(sql, {}, stop.get_token(), std::chrono::steady_clock::now() + 1s));
+    } catch (const stopped&) {
+      ++stopped_early;
+    } catch (const std::exception& e) {
+      FAIL_CHECK(std::string(e.what()));
+    }
+    canceller.join();
+  }
+  CHECK(stopped_early > 0);
 }
 
 TEST_CASE("close: an interrupt that came too late for its statement, does not disturb the checkpoint") {
