@@ -27,7 +27,7 @@ void completion_core::begin(std::size_t limit, std::source_location where) noexc
 
 void completion_core::drop_not_begun() noexcept {
   while (completing* one = not_begun_.pop_front()) {
-    one->leaf->handle.destroy();
+    destroy_quietly(*one->leaf);  // it goes with those that were cancelled
     one->state = node_state::ended;
     drop_handle(*one);
   }
@@ -84,6 +84,10 @@ void completion_core::child_left(group_core& self, node& task) noexcept {
 void throw_misuse_as_completed_limit(std::source_location where) {
   throw misuse_error("as_completed with a limit of zero: nothing could ever run; give it one at the least",
                      where);
+}
+
+void throw_misuse_as_completed_again(std::source_location where) {
+  throw misuse_error("as_completed: these tasks were already given to with or for_each, or moved from", where);
 }
 
 }  // namespace belay::detail

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <utility>
 
 #include "loop_state.hpp"
 
@@ -98,11 +99,37 @@ void drop_unstarted(frame& dropped) noexcept {
   destroy_quietly(dropped);
 }
 
+namespace {
+
+// Tasks that were given to tasks that were given to tasks: each is destroyed in the midst of the one that it was given to, as arguments
+// are, but so deep only. What lies deeper is put off until the outermost one has gone.
+constexpr unsigned deepest = 64;
+constinit thread_local unsigned depth = 0;
+constinit thread_local frame* put_off = nullptr;  // linked by `parent`, which such frames do not have
+
+void destroy_nested(frame& gone) noexcept {
+  if (depth == deepest) {
+    gone.parent = put_off;
+    put_off = &gone;
+    return;
+  }
+  ++depth;
+  gone.handle.destroy();
+  if (depth == 1) {
+    while (put_off != nullptr) std::exchange(put_off, put_off->parent)->handle.destroy();
+  }
+  --depth;
+}
+
+}  // namespace
+
 void destroy_quietly(frame& cut_short) noexcept {
   ++tearing_down();  // tasks that were given to it have the same fate
-  cut_short.handle.destroy();
+  destroy_nested(cut_short);
   --tearing_down();
 }
+
+void destroy_unopened(frame& dropped) noexcept { destroy_nested(dropped); }
 
 }  // namespace detail
 }  // namespace belay

@@ -32,6 +32,12 @@ task<void> close_all(exit_stack& stack, outcome_base& how, const std::function<v
 }  // namespace detail
 
 exit_stack::~exit_stack() {
+  if (entering_ != 0) {
+    std::fputs(
+        "belay: an exit_stack was closed while another task waits in its enter(); that task must end before\n",
+        stderr);
+    std::abort();
+  }
   if (top_ == nullptr) return;
   std::fputs(
       "belay: an exit_stack was destroyed with open resources; use it through with_exit_stack, or move_to one that is\n",
@@ -64,6 +70,7 @@ void exit_stack::push(detail::resource_frame& resource) noexcept {
 }
 
 void exit_stack::push_deferred(task_function<task<>(exit_status)> cleanup) {
+  detail::require_runtime("exit_stack::defer");
   managed<unit> made = detail::deferred(std::move(cleanup));
   detail::resource_frame& resource = made.release();
   // It hands itself out at once, so it can be opened here, without an await.

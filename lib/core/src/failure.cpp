@@ -93,6 +93,12 @@ void rethrow_record(const ref<failure_record>& record) {
 
 namespace {
 
+// What std::throw_with_nested put into an exception; null: nothing.
+std::exception_ptr nested_in(const std::exception_ptr& what) noexcept {
+  const auto* nesting = exception_as<std::nested_exception>(what);
+  return nesting != nullptr ? nesting->nested_ptr() : nullptr;
+}
+
 // `from` is about to be attached to `target`. Takes out whatever in it leads back to `target`, so that no cycle arises,
 // which would never be freed. Nothing is lost: `target` is where both will be found.
 void cut_ways(const failure& from, const failure_record& target) {
@@ -106,14 +112,17 @@ void cut_ways(const failure& from, const failure_record& target) {
     std::erase_if(here.attached,
                   [&target](const failure& beside) { return beside.record().get() == &target; });
     to_visit.insert(to_visit.end(), here.attached.begin(), here.attached.end());
-    const auto* typed = exception_as<error>(here.exception);
-    failure below = typed != nullptr ? typed->cause() : failure();
-    if (!below) continue;
-    if (below.record().get() == &target) {
-      here.notes.push_back("thrown while handling the failure that it is attached to: " + below.message());
-      error_access::drop_cause(*typed);
-    } else {
-      to_visit.push_back(std::move(below));
+    // What it replaced, and what those replaced that are nested in it.
+    for (std::exception_ptr at = here.exception; at != nullptr; at = nested_in(at)) {
+      const auto* typed = exception_as<error>(at);
+      failure below = typed != nullptr ? typed->cause() : failure();
+      if (!below) continue;
+      if (below.record().get() == &target) {
+        here.notes.push_back("thrown while handling the failure that it is attached to: " + below.message());
+        error_access::drop_cause(*typed);
+      } else {
+        to_visit.push_back(std::move(below));
+      }
     }
   }
 }
@@ -253,13 +262,22 @@ failure twin(const failure& of) {
   return failure(std::move(made));
 }
 
+// Attaches what was taken out of the same tree, each once: nothing can be there already, and no way can lead back.
+void hang_on(const failure& to, failure one) {
+  if (one.exception() == to.exception()) return one.observe();  // the same exception by another way
+  failure_record& added = *one.record();
+  to.record()->attached.push_back(std::move(one));
+  added.attached_to.store(to.record().get(), std::memory_order_relaxed);
+  added.below.store(true, std::memory_order_relaxed);
+}
+
 // One failure for several: the first, with the others attached.
 failure join(std::vector<failure>& several) {
   if (several.empty()) return {};
   if (several.size() == 1) return std::move(several.front());
   failure first = twin(several.front());
-  for (const failure& one : several.front().record()->attached) first.attach(one);
-  for (std::size_t i = 1; i < several.size(); ++i) first.attach(std::move(several[i]));
+  for (const failure& one : several.front().record()->attached) hang_on(first, one);
+  for (std::size_t i = 1; i < several.size(); ++i) hang_on(first, std::move(several[i]));
   return first;
 }
 
@@ -288,7 +306,7 @@ std::pair<failure, failure> split_failure(const failure& what, bool (*matches)(c
     failure mine = here.at;
     if (!others.empty()) {  // a part is taken out of it, so it cannot stay the record that it is
       mine = twin(mine);
-      for (failure& one : same) mine.attach(std::move(one));
+      for (failure& one : same) hang_on(mine, std::move(one));
     }
     failure separated = join(others);
     parts done =

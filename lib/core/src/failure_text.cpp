@@ -42,8 +42,12 @@ class renderer {
     return all_.size() > shown_.size() ? all_.size() - shown_.size() : 0;
   }
   [[nodiscard]] std::string message_of(const failure& one) const {
-    return detail::cut_text(one.message(), first() ? limits_->first_message : limits_->message);
+    return detail::cut_text(one.message(), message_bytes());
   }
+  [[nodiscard]] std::size_t message_bytes() const noexcept {
+    return first() ? limits_->first_message : limits_->message;
+  }
+  [[nodiscard]] std::size_t note_bytes() const noexcept { return limits_->message; }
   [[nodiscard]] std::string type_of(const failure& one) const {
     return detail::cut_text(one.type_name(), limits_->type);
   }
@@ -56,7 +60,7 @@ class renderer {
     return std::min(one.notes().size(), limits_->notes);
   }
   [[nodiscard]] std::string note_text(const std::string& note) const {
-    return detail::cut_text(note, limits_->message);
+    return detail::cut_text(note, note_bytes());
   }
   // How many lines of a message.
   [[nodiscard]] std::size_t lines() const noexcept { return first() ? 200 : 8; }
@@ -80,22 +84,48 @@ void add_place(std::string& text, const std::string& before, const std::source_l
   text.append("  ").append(detail::cut_text(place.function_name(), 200)).append("\n");
 }
 
-// The lines of a message below each other. What could move the cursor of a terminal is written as a number.
-void add_lines(std::string& text, std::string_view message, const std::string& indent, std::size_t most) {
+// The next character of a message: how many bytes it has, and whether a terminal could take it for a command.
+struct character {
+  std::size_t length;
+  bool controls;
+};
+character next_of(std::string_view message) noexcept {
+  const auto byte = static_cast<unsigned char>(message.front());
+  if (byte < 0x80) return {1, (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f};
+  const std::size_t length = detail::utf8_length(message);
+  if (length == 0) return {1, true};
+  // U+0080 to U+009F: the second half of the controls.
+  return {length, byte == 0xc2 && static_cast<unsigned char>(message[1]) < 0xa0};
+}
+
+// The lines of a message below each other, `lines` of them and `most` bytes at the most. What could move the cursor of a terminal is written
+// in numbers.
+void add_lines(std::string& text, std::string_view message, const std::string& indent, std::size_t lines,
+               std::size_t most) {
   constexpr std::string_view digits = "0123456789abcdef";
-  std::size_t line = 1;
-  for (const char c : message) {
-    const auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) {
-      text.append("\\x").append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
-      continue;
+  std::size_t written = 0;
+  while (!message.empty()) {
+    const auto [length, controls] = next_of(message);
+    const std::size_t more = controls ? 4 * length : length;
+    if (written + more > most) {
+      text += "... (" + std::to_string(message.size()) + " more bytes)";
+      break;
     }
-    if (c == '\n' && line++ == most) {
+    if (message.front() == '\n' && --lines == 0) {
       text += " ... (more lines)";
       break;
     }
-    text += c;
-    if (c == '\n') text += indent;
+    for (const char c : message.substr(0, length)) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (controls) {
+        text.append("\\x").append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
+      } else {
+        text += c;
+      }
+    }
+    if (message.front() == '\n') text += indent;
+    written += more;
+    message.remove_prefix(length);
   }
   text += '\n';
 }
@@ -113,7 +143,7 @@ void describe_one(const failure& what, std::string& text, const std::string& ind
                   renderer& all) {
   all.show(what);
   text.append(all.type_of(what)).append(": ");
-  add_lines(text, all.message_of(what), indent + "  ", all.lines());
+  add_lines(text, what.message(), indent + "  ", all.lines(), all.message_bytes());
   if (const auto* typed = detail::exception_as<error>(what.exception());
       typed != nullptr && typed->where().line() != 0) {
     add_place(text, indent + "  made at    ", typed->where());
@@ -122,7 +152,7 @@ void describe_one(const failure& what, std::string& text, const std::string& ind
   const std::size_t notes = all.notes_of(what);
   for (const std::string& note : what.notes().first(notes)) {
     text.append(indent).append("  note: ");
-    add_lines(text, all.note_text(note), indent + "    ", 8);
+    add_lines(text, note, indent + "    ", 8, all.note_bytes());
   }
   if (notes < what.notes().size())
     text += indent + "  ... " + std::to_string(what.notes().size() - notes) + " more notes\n";

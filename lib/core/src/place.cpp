@@ -45,9 +45,6 @@ std::string frame_text(const std::source_location& where) {
   return place_text(where) + "  " + function_text(where.function_name());
 }
 
-namespace {
-
-// The length of the UTF-8 sequence at the start of `text`; 0 when there is none (RFC 3629).
 std::size_t utf8_length(std::string_view text) noexcept {
   const auto byte = [&text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
@@ -64,8 +61,6 @@ std::size_t utf8_length(std::string_view text) noexcept {
   }
   return length;
 }
-
-}  // namespace
 
 std::string json_string(std::string_view text) {
   std::string out = "\"";

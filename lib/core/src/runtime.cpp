@@ -10,9 +10,11 @@
 #include <belay/core/managed.hpp>
 #include <belay/core/operation.hpp>
 #include <belay/core/sleep.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <vector>
 
 namespace belay::detail {
 
@@ -383,23 +385,58 @@ bool belongs_to(const node& task, const node& other) noexcept {
   return false;
 }
 
+// The one after `walk` in the tree below `top`, from outside inwards; null: that was the last. `into`: with what is below `walk`.
+scope* next_below(const scope& top, scope* walk, bool into = true) noexcept {
+  if (into && walk->first_child != nullptr) return walk->first_child;
+  while (walk != &top && walk->next == nullptr) walk = walk->parent;
+  return walk != &top ? walk->next : nullptr;
+}
+
+// The wait for somebody to stop that the owner of a scope is in; each task is found once, at its innermost scope.
+stop_wait* stopping_at(const scope& place) noexcept {
+  node* const task = place.owner;
+  if (task == nullptr || task->current != &place || task->state != node_state::joining) return nullptr;
+  return dynamic_cast<stop_wait*>(task->waits_for);
+}
+
 }  // namespace
 
 void stop_wait::ask_to_stop() const {
+  on_->group->require_here("cancel_and_join");
+  // All whose ends this wait would need: of `on_`, of the tasks below it, and of those that these wait for here.
   const node& self = *this_runtime->current;
-  for (const node* end_of = on_; end_of != nullptr;) {
-    if (belongs_to(self, *end_of)) {
+  std::vector<node*> others;
+  for (std::size_t i = 0; i <= others.size(); ++i) {
+    node& end_of = i == 0 ? *on_ : *others[i - 1];
+    if (belongs_to(self, end_of)) {
       throw misuse_error(
           "cancel_and_join: a task cannot wait here for the end of itself, of a task that it belongs to, or of one that "
           "waits for it",
           where_);
     }
-    const auto* waits =
-        end_of->state == node_state::joining ? dynamic_cast<const stop_wait*>(end_of->waits_for) : nullptr;
-    end_of = waits != nullptr ? waits->on_ : nullptr;
+    scope& top = end_of.base;
+    for (scope* walk = &top; walk != nullptr; walk = next_below(top, walk)) {
+      const stop_wait* waits = stopping_at(*walk);
+      if (waits != nullptr && waits->on_ != on_ && std::ranges::find(others, waits->on_) == others.end())
+        others.push_back(waits->on_);
+    }
   }
-  on_->group->require_here("cancel_and_join");
   cancel_scope(on_->base, cancel_record::make(reason_, "cancel_and_join", where_));
+}
+
+void stop_wait::give_up() noexcept {
+  unlink();
+  task()->state = node_state::to_unwind;
+  this_runtime->push_ready(*task());
+}
+
+void stop_wait::give_up_below(scope& target) noexcept {
+  for (scope* walk = &target; walk != nullptr;) {
+    const bool reached = walk == &target || !walk->shielded;  // a cleanup within the cleanup has a limit of its own
+    stop_wait* const waits = reached ? stopping_at(*walk) : nullptr;
+    walk = next_below(target, walk, reached);
+    if (waits != nullptr) waits->give_up();
+  }
 }
 
 void group_core::abort_on_wrong_thread(const char* call) noexcept {
@@ -436,7 +473,7 @@ group_core::~group_core() {
 void group_core::open(std::source_location where, const char* kind, const char* name) noexcept {
   where_ = where;
   kind_ = kind;
-  name_ = name;
+  name_ = name != nullptr ? name : "";
   home_ = this_runtime;
 }
 
@@ -621,6 +658,7 @@ void deadline_scope::expire() noexcept {
     asks = "a timeout";  // needs no memory
   }
   cancel_scope(*this, cancel_record::make(cancel_reason::deadline, std::move(asks), where_));
+  if (for_cleanup) stop_wait::give_up_below(*this);
 }
 
 }  // namespace belay::detail

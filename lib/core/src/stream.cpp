@@ -5,6 +5,7 @@
 #include <belay/core/error.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 
 namespace belay::detail {
 
@@ -20,8 +21,16 @@ stream_core::~stream_core() {
                stderr);
     std::abort();
   }
-  generator_->reader = nullptr;
-  generator_->handle.destroy();
+  // Nobody can be waited for here: what it opened stays open. What the destructor of a local throws goes to the sink.
+  stream_frame& left = *generator_;
+  outcome<void> last;
+  left.reader = nullptr;
+  left.cleanups = nullptr;
+  left.result = &last;
+  left.parent = &left;  // nested in this call
+  left.state = progress::nested;
+  left.handle.destroy();
+  if (left.state == progress::done) left.handle.destroy();
 }
 
 void stream_core::generator_gone(const stream_frame& was) noexcept {
@@ -59,6 +68,9 @@ stream_frame* stream_core::nothing_to_step(std::source_location where) const {
 }
 
 stream_frame* stream_core::to_close(std::source_location where) {
+  if (home_ != this_runtime) {
+    throw misuse_error("open_stream::close: called from a thread that is not the stream's", where);
+  }
   if (generator_ != nullptr && !generator_->rests()) {
     throw misuse_error("open_stream::close: a task is in next() of this stream", where);
   }
@@ -71,13 +83,13 @@ stream_frame* stream_core::to_close(std::source_location where) {
 bool close_stream_awaiter::begin(frame& closing) {
   stream_frame* const generator = of_->to_close(where_);
   if (generator == nullptr) return false;
-  if (generator->cleanups == nullptr) {
-    generator->handle.destroy();
-    return false;
-  }
   cancel_record record = how_.cancellation();
-  if (!record) {
-    record = cancel_record::make(cancel_reason::caller, "the end of its consumer", where_, how_.failure());
+  if (!record && generator->cleanups != nullptr) {  // who else would ask?
+    try {
+      record = cancel_record::make(cancel_reason::caller, "the end of its consumer", where_, how_.failure());
+    } catch (const std::bad_alloc&) {
+      // Without memory its resources are not told why; they are closed all the same.
+    }
   }
   result_.set_cancelled(record.shared());
   generator->parent = &closing;

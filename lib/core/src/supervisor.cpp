@@ -7,7 +7,10 @@
 #include <belay/core/supervisor.hpp>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
+#include <new>
 
 namespace belay {
 
@@ -172,23 +175,28 @@ supervisor::supervisor(supervisor_options options, std::source_location where)
   }
 }
 
-supervisor::~supervisor() = default;
+supervisor::~supervisor() {
+  if (row_ == nullptr) return;
+  std::fprintf(stderr, "belay: supervisor '%s' was destroyed while its run was under way; it must outlive that task\n",
+               options_.name.c_str());
+  std::abort();
+}
 
 supervisor& supervisor::add_worker(worker_options options, task_function<task<>(task_status<>*)> begin,
                                    bool says_ready) {
   const std::string call = "supervisor::add('" + options.name + "'): ";
-  if (row_ != nullptr) throw misuse_error(call + "it runs already", where_);
-  if (options.name.empty()) throw misuse_error(call + "a worker needs a name", where_);
+  if (row_ != nullptr) throw misuse_error(call + "it runs already", options.where);
+  if (options.name.empty()) throw misuse_error(call + "a worker needs a name", options.where);
   if (options.stop_limit <= duration::zero())
-    throw misuse_error(call + "stop_limit must be more than zero", where_);
+    throw misuse_error(call + "stop_limit must be more than zero", options.where);
   for (const auto& one : workers_) {
-    if (one->options.name == options.name) throw misuse_error(call + "there is one of this name", where_);
+    if (one->options.name == options.name) throw misuse_error(call + "there is one of this name", options.where);
   }
   auto made = std::make_unique<supervised>();
   made->options = std::move(options);
   made->begin = std::move(begin);
   made->says_ready = says_ready;
-  made->added_at = where_;
+  made->added_at = made->options.where;
   workers_.push_back(std::move(made));
   return *this;
 }
@@ -328,6 +336,9 @@ task<> supervisor::recover(worker_row& row, std::size_t at) {
     for (std::size_t i = end; i-- > first;) {
       supervised& other = *workers_[i];
       if (other.running == nullptr) continue;
+      // By itself, at the same time: it has done its work.
+      const bool has_value =
+          other.handle.done() && other.handle.ended_with().how() == detail::ending::value;
       if (!co_await row.stop(other, other.options.stop_limit, record)) {
         tell(worker_event::happening::overran, row, other, {});
         static_cast<void>(co_await row.stop(other, duration::max(), record));  // never two at the same time
@@ -335,7 +346,8 @@ task<> supervisor::recover(worker_row& row, std::size_t at) {
       if (failure beside = row.take_end(other)) {
         tell(worker_event::happening::failed_in_stop, row, other, std::move(beside));
       }
-      const bool ends = other.options.restart == restart_policy::temporary;
+      const bool ends = other.options.restart == restart_policy::temporary ||
+                        (other.options.restart == restart_policy::transient && has_value);
       other.state = ends ? worker_state::finished : worker_state::waiting;
     }
     if (delay > duration::zero()) co_await sleep_for(delay);
@@ -343,7 +355,7 @@ task<> supervisor::recover(worker_row& row, std::size_t at) {
     bool all_ready = true;
     for (std::size_t i = first; i < end && all_ready; ++i) {
       supervised& other = *workers_[i];
-      if (other.options.restart == restart_policy::temporary) continue;
+      if (other.state == worker_state::finished) continue;
       outcome<void> how = co_await as_outcome(row.start(other));
       if (how.succeeded()) continue;
       static_cast<void>(row.take_end(other));  // the same failure
@@ -356,9 +368,9 @@ task<> supervisor::recover(worker_row& row, std::size_t at) {
 }
 
 void supervisor::forget_before(time_point begin) noexcept {
-  std::erase_if(history_, [begin](const past_restart& one) { return one.when <= begin; });
+  while (!history_.empty() && history_.front().when <= begin) history_.pop_front();
   for (const auto& one : workers_) {
-    std::erase_if(one->restarts, [begin](time_point when) { return when <= begin; });
+    while (!one->restarts.empty() && one->restarts.front() <= begin) one->restarts.pop_front();
   }
 }
 
@@ -400,21 +412,32 @@ duration supervisor::note_restart(supervised& one, const failure& why) {
 
 void supervisor::tell(worker_event::happening what, const worker_row& row, const supervised& one, failure why,
                       duration delay) noexcept {
+  failure fate = why;
   try {
     worker_event told{what, row.path, row.level, one.options.name, std::move(why), history_.size(), delay};
     if (what == worker_event::happening::overran) {
       told.why = failure::of(std::make_exception_ptr(timeout_error(
           what_became(told) + " (" + seconds_text(one.options.stop_limit) + ")", one.added_at)));
+      fate = told.why;
     }
     if (options_.on_event) {
-      for (const failure& each : told.why.flatten()) each.observe();
       options_.on_event(told);
-    } else if (told.why) {
-      told.why.note(what_became(told));
-      detail::report_lost(told.why);
+      static_cast<void>(fate.flatten());  // handled, with all that is attached to it
+    } else if (fate) {
+      fate.note(what_became(told));
+      detail::report_lost(fate);
     }
   } catch (...) {
-    detail::report_lost(failure::of(std::current_exception()));
+    // Who should have handled it has failed: both go to the sink.
+    failure thrown = failure::of(std::current_exception());
+    if (!fate) return detail::report_lost(thrown);
+    try {
+      thrown.note("thrown by supervisor_options::on_event");
+      fate.attach(thrown);
+    } catch (const std::bad_alloc&) {
+      return;  // not attached for want of memory: both go to the sink by themselves
+    }
+    detail::report_lost(fate);
   }
 }
 

@@ -324,3 +324,14 @@ TEST_CASE("as_completed: dropped, or with a body that fails before it waits, run
   CHECK(out.empty());
   CHECK(loop.live_tasks() == 0);
 }
+
+TEST_CASE("as_completed: left early, tasks that were given to those that never begin are no forgotten ones") {
+  test_loop loop;
+  loop.run([]() -> b::task<> {
+    std::vector<b::task<int>> all;
+    for (int i = 0; i < 3; ++i) all.push_back(b::with_timeout(5s, gives_after(1s, i)));
+    co_await b::with(b::as_completed(std::move(all), 1),
+                     [](auto& done) -> b::task<> { static_cast<void>(co_await done.next()); });
+  }());
+  CHECK(loop.diagnostics().empty());
+}

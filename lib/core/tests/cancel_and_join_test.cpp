@@ -206,3 +206,70 @@ TEST_CASE("everywhere: cancel_and_join") {
       },
       lost::to_the_sink);
 }
+
+TEST_CASE("cancel_and_join: waiting for each other through a task below one of them is misuse, too") {
+  b::testing::test_loop loop;
+  trail out;
+  b::child<void> first;
+  b::child<void> second;
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    first = g.spawn([&]() -> b::task<> {
+      co_await b::finally([]() -> b::task<> { co_await b::sleep_for(1h); },
+                          [&]() -> b::task<> {
+                            co_await b::sleep_for(1s);
+                            try {
+                              co_await b::cancel_and_join(second);
+                            } catch (const b::misuse_error&) {
+                              out.push_back("refused");
+                            }
+                          });
+    });
+    second = g.spawn([&]() -> b::task<> {
+      co_await b::with_group([&](b::group& below) -> b::task<> {
+        below.spawn([&]() -> b::task<> {
+          co_await b::sleep_for(1s);
+          co_await b::cancel_and_join(first);
+          out.push_back("first has stopped");
+        });
+        co_return;
+      });
+      out.push_back("second goes on");
+    });
+    co_return;
+  }));
+  CHECK(out == trail{"refused", "first has stopped", "second goes on"});
+  CHECK(loop.elapsed() == 2s);
+}
+
+TEST_CASE("cancel_and_join: in a cleanup, its limit ends the wait for a task that does not stop") {
+  b::testing::test_loop loop({.cleanup_limit = 10s});
+  for (const bool below : {false, true}) {
+    CAPTURE(below);
+    const b::time_point begin = loop.now();
+    loop.run(b::with_group([&](b::group& g) -> b::task<> {
+      b::child<void> slow = g.spawn([]() -> b::task<> { co_await b::shielded(1h, naps(60s)); });
+      co_await b::sleep_for(1s);
+      auto stops = [](b::child<void>& which) -> b::task<> { co_await b::cancel_and_join(which); };
+      auto stops_with_limit = [&stops](b::child<void>& which) -> b::task<> {
+        // A limit of its own does not end the wait; that of the cleanup does, also in a task of the cleanup.
+        co_await b::with_group([&](b::group& in) -> b::task<> {
+          in.spawn([&]() -> b::task<> { co_await b::with_timeout(1s, stops(which)); });
+          co_return;
+        });
+      };
+      bool late = false;
+      try {
+        co_await b::finally(
+            []() -> b::task<> { co_return; },
+            [&]() -> b::task<> { co_await (below ? stops_with_limit(slow) : stops(slow)); });
+      } catch (const b::timeout_error& e) {
+        late = true;
+      }
+      CHECK(late);
+      CHECK(b::now() - begin == 11s);
+      CHECK_FALSE(slow.done());
+    }));
+    CHECK(loop.now() - begin == 60s);
+    CHECK(loop.nothing_left());
+  }
+}

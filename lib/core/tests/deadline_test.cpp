@@ -311,6 +311,22 @@ TEST_CASE(
   using picoseconds = std::chrono::duration<std::int64_t, std::pico>;
   static_assert(b::any_duration(picoseconds(2500)).value() == 2ns);
   static_assert(b::any_duration(picoseconds::max()).value() > 9'000'000s);
+  // whatever the type and the unit of the count
+  static_assert(b::any_duration(std::chrono::duration<std::uint64_t>(5)).value() == 5s);
+  static_assert(b::any_duration(std::chrono::duration<std::uint64_t>(UINT64_MAX)).value() ==
+                b::duration::max());
+  static_assert(b::any_duration(std::chrono::duration<std::uint64_t, std::nano>(UINT64_MAX)).value() ==
+                b::duration::max());
+  static_assert(b::any_duration(std::chrono::duration<std::uint8_t>(255)).value() == 255s);
+  using ticks = std::chrono::duration<std::int64_t, std::ratio<1, 32768>>;
+  static_assert(b::any_duration(ticks(32768)).value() == 1s);
+  static_assert(b::any_duration(ticks(-16384)).value() == -500ms);
+  static_assert(b::any_duration(ticks::max()).value() == b::duration::max());
+  static_assert(b::any_duration(ticks::min()).value() == b::duration::min());
+  static_assert(b::any_duration(std::chrono::duration<std::int64_t, std::ratio<1, 1024>>(512)).value() ==
+                500ms);
+  static_assert(b::any_duration(std::chrono::duration<std::int64_t, std::ratio<1, 60>>(90)).value() ==
+                1500ms);
   static_assert(b::saturating_add(b::time_point() + 1s, b::duration::max()) == b::time_point::max());
   static_assert(b::saturating_add(b::time_point() - 1s, b::duration::min()) == b::time_point::min());
   const double inf = std::numeric_limits<double>::infinity();

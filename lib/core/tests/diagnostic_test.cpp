@@ -6,11 +6,13 @@
 #include <belay/core/diagnostic.hpp>
 #include <belay/core/finally.hpp>
 #include <belay/core/race.hpp>
+#include <belay/core/stream.hpp>
 #include <belay/core/task_local.hpp>
 #include <belay/core/task_tree.hpp>
 #include <belay/core/thread.hpp>
 #include <doctest/doctest.h>
 #include <csignal>
+#include <memory>
 
 #include "driven.hpp"
 #include "support.hpp"
@@ -540,4 +542,64 @@ TEST_CASE("diagnostic: names, discards and contained callbacks under all drivers
       co_await b::with_timeout({.limit = 10s, .name = "named"}, naps(1s));
     });
   });
+}
+
+namespace {
+
+b::task<> passes_on(b::task<> inner) { co_await std::move(inner); }
+b::stream<int> ones(b::stream<int> inner) {
+  b::open_stream<int>& items = co_await b::use(std::move(inner));
+  while (int* item = co_await items.next()) co_yield *item;
+}
+b::stream<int> one_item() { co_yield 1; }
+b::managed<int> opens(b::managed<int> inner) {
+  int& opened = co_await b::use(std::move(inner));
+  co_yield opened;
+}
+BELAY_CORO_WRAPPER b::task<> nest(int depth) {
+  b::task<> all = naps(1s);
+  for (int i = 0; i < depth; ++i) all = passes_on(std::move(all));
+  return all;
+}
+b::task<> has_arguments(std::unique_ptr<farewell> /*last*/, b::task<> /*inner*/) { co_return; }
+
+}  // namespace
+
+TEST_CASE("dropped: tasks, streams and resources that were given to one another a hundred thousand deep") {
+  constexpr int deep = 100'000;
+  b::testing::test_loop loop;
+  loop.run([]() -> b::task<> {
+    b::discard(nest(deep));
+    bool late = false;
+    try {
+      co_await b::with_timeout(0s, nest(deep));
+    } catch (const b::timeout_error&) {
+      late = true;
+    }
+    CHECK(late);
+    {
+      b::stream<int> all = one_item();
+      for (int i = 0; i < deep; ++i) all = ones(std::move(all));
+    }
+    trail out;
+    {
+      b::managed<int> all = resource(out, "r");
+      for (int i = 0; i < deep; ++i) all = opens(std::move(all));
+    }
+    CHECK(out.empty());
+  }());
+  CHECK(loop.diagnostics().empty());
+  loop.run([]() -> b::task<> {
+    static_cast<void>(nest(deep));
+    co_return;
+  }());
+  CHECK(loop.diagnostics().size() == 1);  // the outermost; the others were given away
+  b::discard(nest(deep));                 // outside of a loop, too
+}
+
+TEST_CASE("dropped: a task that was given to another goes in the midst of its arguments, in the usual order") {
+  trail out;
+  b::discard(has_arguments(std::make_unique<farewell>(out, "outer"),
+                        has_arguments(std::make_unique<farewell>(out, "inner"), naps(1s))));
+  CHECK(out == trail{"inner", "outer"});
 }

@@ -300,3 +300,27 @@ TEST_CASE("everywhere: exit_stack with an early close") {
     });
   });
 }
+
+TEST_CASE("exit_stack: defer outside of a loop is misuse, and defers nothing") {
+  b::exit_stack stack;
+  CHECK_THROWS_AS(stack.defer([]() -> b::task<> { co_return; }), b::misuse_error);
+  CHECK(stack.size() == 0);
+}
+
+TEST_CASE("exit_stack: an enter that is cancelled or fails in another task leaves the stack free to go") {
+  CHECK(in_loop([](trail& out) -> b::task<> {
+          co_await b::with_group([&out](b::group& g) -> b::task<> {
+            co_await b::with_exit_stack([&](b::exit_stack& open) -> b::task<> {
+              b::child<void> late = g.spawn(
+                  [](b::exit_stack& into, trail& to) -> b::task<> {
+                    static_cast<void>(co_await into.enter(resource(to, "late", 5s)));
+                  },
+                  std::ref(open), std::ref(out));
+              co_await b::sleep_for(1s);
+              co_await b::cancel_and_join(late);
+              CHECK_THROWS_AS(static_cast<void>(co_await open.enter(refuses_to_open(out))), boom);
+            });
+          });
+          out.push_back("end");
+        }) == trail{"end"});
+}

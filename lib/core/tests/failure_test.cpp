@@ -513,3 +513,42 @@ TEST_CASE("error: copies are cheap and never throw; kinds have names") {
   CHECK(b::to_string(b::error_kind::overloaded) == "overloaded");
   CHECK(b::to_string(b::error_kind::data_format) == "data_format");
 }
+
+TEST_CASE("failure: a way back through an exception nested in another one is cut as well, and nothing is lost") {
+  for (const bool typed_outside : {false, true}) {
+    CAPTURE(typed_outside);
+    b::testing::test_loop loop;
+    // The body replaces the failure of its task by an error, which it wraps once more.
+    const auto works = [](bool typed) -> b::task<> {
+      b::child<void> one;
+      co_await b::with_group([&one, typed](b::group& g) -> b::task<> {
+        one = g.spawn([]() -> b::task<> {
+          co_await b::sleep_for(1s);
+          throw boom("first");
+        });
+        const auto wraps = [](b::child<void>& on, bool as_error) -> b::task<> {
+          try {
+            co_await on;
+          } catch (...) {
+            try {
+              throw b::error("replaces it");
+            } catch (...) {
+              if (as_error) std::throw_with_nested(b::error("around it"));
+              std::throw_with_nested(boom("around it"));
+            }
+          }
+        };
+        co_await b::shielded(10s, wraps(one, typed));
+      });
+    };
+    loop.run(b::with_group({.policy = b::group_policy::supervise}, [&](b::group& g) -> b::task<> {
+      g.spawn(works, typed_outside);
+      co_return;
+    }));
+    REQUIRE(loop.lost_errors().size() == 1);
+    const std::string& text = loop.lost_errors()[0];
+    CHECK(text.find("first") != std::string::npos);
+    CHECK(text.find("around it") != std::string::npos);
+    CHECK(text.find("thrown while handling the failure that it is attached to: first") != std::string::npos);
+  }
+}

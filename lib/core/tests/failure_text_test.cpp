@@ -218,3 +218,24 @@ TEST_CASE("cut_text: cuts at the beginning of a character, and leaves alone what
   CHECK(b::detail::cut_text("a\xf0\x9f\x98\x80z", 4) == "a... (5 more bytes)");
   CHECK(b::detail::cut_text("\x80\x80\x80\x80\x80\x80", 5).size() < 40);
 }
+
+TEST_CASE("describe: control characters, written in numbers, count as what they take") {
+  b::failure top = make(std::string(20'000, '\x1b'));
+  for (int i = 0; i < 20; ++i) top.note(std::string(5'000, '\x01'));
+  b::failure at = top;
+  for (int i = 0; i < 7; ++i) {
+    b::failure below = make(std::string(20'000, '\x02'));
+    for (int k = 0; k < 20; ++k) below.note(std::string(5'000, '\x01'));
+    at.attach(below);
+    at = below;
+  }
+  const std::string text = b::describe(top);
+  CHECK(text.size() < 32u * 1024);
+  CHECK(has(text, "\\x1b... (18000 more bytes)"));
+  CHECK(b::to_json(top).size() < 256u * 1024);
+}
+
+TEST_CASE("describe: the controls beyond ASCII, and bytes that are no characters, are written in numbers as well") {
+  const std::string text = b::describe(make("a\xc2\x9b" "31m, \x9b" "31m, \xc3\xa4 \xe2\x82\xac\xc2\xa0."));
+  CHECK(has(text, "a\\xc2\\x9b31m, \\x9b31m, \xc3\xa4 \xe2\x82\xac\xc2\xa0."));
+}

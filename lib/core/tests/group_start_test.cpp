@@ -317,3 +317,19 @@ TEST_CASE("start: an argument that throws when it is kept, leaves the group as i
     g.spawn(naps, 1s);  // the room is free again
   }));
 }
+
+TEST_CASE("start: what can only be moved goes on into the task; the status is an lvalue all the same") {
+  b::testing::test_loop loop;
+  int seen = 0;
+  loop.run(b::with_group([&seen](b::group& g) -> b::task<> {
+    const int said = co_await g.start(
+        [](b::task_status<int>& ready, std::unique_ptr<int> box, int& out) -> b::task<> {
+          ready.started(*box + 1);
+          out = *box;
+          co_return;
+        },
+        std::make_unique<int>(3), std::ref(seen));
+    CHECK(said == 4);
+  }));
+  CHECK(seen == 3);
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Misuse that the compiler cannot see: each call says what was wrong and what to do, and nothing is damaged by it.
 
+#include <belay/core/as_completed.hpp>
 #include <belay/core/barrier.hpp>
 #include <belay/core/channel.hpp>
 #include <belay/core/condition.hpp>
@@ -12,6 +13,7 @@
 #include <belay/core/settle.hpp>
 #include <belay/core/shared_mutex.hpp>
 #include <belay/core/single_flight.hpp>
+#include <belay/core/supervisor.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/core/task_local.hpp>
 #include <belay/core/thread.hpp>
@@ -49,6 +51,17 @@ const b::task_local<int> answer("answer");
 void on_another_thread(const std::function<void()>& act) { std::thread(act).join(); }
 
 constexpr misuse misuses[] = {
+    {"as_completed: these tasks were already given",
+     []() -> b::task<> {
+       std::vector<b::task<int>> one;
+       one.push_back(gives(1));
+       auto tasks = b::as_completed(std::move(one));
+       int items = 0;
+       const auto count = [&items](b::completed<int>& item) { items += item.value(); };
+       co_await b::for_each(std::move(tasks), count);
+       CHECK(items == 1);
+       co_await b::for_each(std::move(tasks), count);  // NOLINT(bugprone-use-after-move)
+     }},
     // limits of zero, and less
     {"semaphore(0): nobody could ever acquire",
      []() -> b::task<> {
@@ -336,6 +349,32 @@ constexpr fatal fatals[] = {
          b::exit_stack stack;
          static_cast<void>(co_await stack.enter(resource(to, "a")));
        }(out));
+     }},
+    {"an exit_stack was closed while another task waits in its enter()",
+     [] {
+       b::testing::test_loop loop;
+       trail out;
+       loop.run(b::with_group([&out](b::group& g) -> b::task<> {
+         co_await b::with_exit_stack([&](b::exit_stack& open) -> b::task<> {
+           g.spawn(
+               [](b::exit_stack& into, trail& to) -> b::task<> {
+                 static_cast<void>(co_await into.enter(resource(to, "late", 5s)));
+               },
+               std::ref(open), std::ref(out));
+           co_await b::sleep_for(1s);
+         });
+       }));
+     }},
+    {"supervisor 'feeds' was destroyed while its run was under way",
+     [] {
+       b::testing::test_loop loop;
+       loop.run(b::with_group([](b::group& g) -> b::task<> {
+         auto feeds = std::make_unique<b::supervisor>(b::supervisor_options{.name = "feeds"});
+         feeds->add("one", naps, b::duration(1h));
+         g.spawn([](b::supervisor& of) -> b::task<> { co_await of.run(); }, std::ref(*feeds));
+         co_await b::sleep_for(1s);
+         feeds.reset();
+       }));
      }},
     {"a deadline was destroyed while its with_deadline was running",
      [] {

@@ -5,6 +5,7 @@
 #include <belay/core/task_local.hpp>
 #include <belay/core/task_tree.hpp>
 #include <doctest/doctest.h>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -525,4 +526,78 @@ TEST_CASE("stream: opened a second time or closed while a task is in next ends t
   });
   CHECK(!busy.exited);
   CHECK(busy.said.find("waits in its next()") != std::string::npos);
+}
+
+namespace {
+
+struct bites {
+  ~bites() noexcept(false) {
+    if (std::uncaught_exceptions() == 0) throw boom("a destructor");
+  }
+};
+b::stream<int> counts_with_bite(trail* out) {
+  const bites last;
+  if (out != nullptr) co_await b::use(resource(*out, "r"));
+  for (int i = 0; i < 3; ++i) co_yield i;
+}
+b::stream<int> keeps_a_task(trail* out) {
+  b::task<> later = naps(1s);
+  if (out != nullptr) co_await b::use(resource(*out, "r"));
+  co_yield 1;
+  co_await std::move(later);
+}
+b::task<> takes_one(b::stream<int> from) {
+  co_await b::with(std::move(from), [](b::open_stream<int>& items) -> b::task<> {
+    CHECK(co_await items.next() != nullptr);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("stream: left early, a local's destructor throws, that is the error; with resources and without") {
+  for (const bool with_resource : {false, true}) {
+    CAPTURE(with_resource);
+    test_loop loop;
+    trail out;
+    CHECK_THROWS_WITH_AS(loop.run(takes_one(counts_with_bite(with_resource ? &out : nullptr))),
+                         "a destructor", boom);
+    CHECK(loop.nothing_left());
+    CHECK(loop.lost_errors().empty());
+    if (with_resource) CHECK(out.back() == "closed r");
+  }
+}
+
+TEST_CASE("stream: left early, an unawaited task among its locals is no forgotten one; with resources and without") {
+  for (const bool with_resource : {false, true}) {
+    CAPTURE(with_resource);
+    test_loop loop;
+    trail out;
+    loop.run(takes_one(keeps_a_task(with_resource ? &out : nullptr)));
+    CHECK(loop.diagnostics().empty());
+  }
+}
+
+TEST_CASE("stream: a reader that goes without having been closed, what a local's destructor throws is reported") {
+  test_loop loop;
+  loop.run([]() -> b::task<> {
+    b::open_stream<int> items(counts_with_bite(nullptr));
+    CHECK(co_await items.next() != nullptr);
+  }());
+  REQUIRE(loop.lost_errors().size() == 1);
+  CHECK(loop.lost_errors()[0].find("a destructor") != std::string::npos);
+}
+
+TEST_CASE("stream: close on the thread of another loop is misuse, and closes nothing") {
+  test_loop loop;
+  trail out;
+  loop.run(b::with(from_resource(out, 2), [&out](b::open_stream<int>& items) -> b::task<> {
+    CHECK(co_await items.next() != nullptr);
+    std::thread([&items] {
+      test_loop other;
+      const auto closes = [](b::open_stream<int>& of) -> b::task<> { co_await of.close(); };
+      CHECK_THROWS_AS(other.run(closes(items)), b::misuse_error);
+    }).join();
+    CHECK(out == trail{"open source"});
+    CHECK(co_await items.next() != nullptr);
+  }));
 }

@@ -648,3 +648,60 @@ TEST_CASE(
     CHECK(loop.lost_errors().empty());
   }
 }
+
+TEST_CASE("supervisor: on_event throws, the failure that it did not handle is reported with it") {
+  b::testing::test_loop loop;
+  diary in;
+  b::supervisor_options how = in.options();
+  how.on_event = [](const b::worker_event&) { throw boom("the observer"); };
+  b::supervisor s(how);
+  s.add("w", fails_times, std::ref(in), std::string("w"), 1, 1s);
+  run_for(loop, 5s, s);
+  REQUIRE(loop.lost_errors().size() == 1);
+  CHECK(loop.lost_errors()[0].find("w 1") != std::string::npos);
+  CHECK(loop.lost_errors()[0].find("the observer") != std::string::npos);
+}
+
+TEST_CASE("supervisor: one_for_all, a transient worker that has ended with its value is not started again") {
+  for (const b::duration at : {1s, 3s}) {  // before the other one fails, and at the same time
+    CAPTURE(at.count());
+    b::testing::test_loop loop;
+    diary in;
+    b::supervisor_options how = in.options();
+    how.strategy = b::restart_strategy::one_for_all;
+    b::supervisor s(how);
+    s.add({.name = "once", .restart = transient}, ends_after, std::ref(in), std::string("once"), at);
+    s.add("w", fails_times, std::ref(in), std::string("w"), 2, 3s);
+    run_for(loop, 20s, s);
+    CHECK(std::ranges::count(in.lines, "start once") == 1);
+    CHECK(std::ranges::count(in.lines, "start w") == 3);
+  }
+}
+
+TEST_CASE("supervisor: misuse of add, and a task of a worker, have the place of the add") {
+  b::testing::test_loop loop;
+  diary in;
+  b::supervisor s(in.options());
+  const auto here = std::source_location::current().line();
+  s.add("w", lives, std::ref(in), std::string("w"), 0s);
+  try {
+    s.add("w", lives, std::ref(in), std::string("w"), 0s);
+    FAIL("no error");
+  } catch (const b::misuse_error& e) {
+    CHECK(e.where().line() == here + 3);
+  }
+  try {
+    s.add({.name = std::string("w")}, lives, std::ref(in), std::string("w"), 0s);
+    FAIL("no error");
+  } catch (const b::misuse_error& e) {
+    CHECK(e.where().line() == here + 9);
+  }
+  bool found = false;
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    g.spawn([](b::supervisor& of) -> b::task<> { co_await of.run(); }, std::ref(s));
+    co_await b::sleep_for(1s);
+    for (const b::task_info& one : b::live_tasks()) found = found || one.spawned_at.line() == here + 1;
+    g.cancel();
+  }));
+  CHECK(found);
+}

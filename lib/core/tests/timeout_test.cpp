@@ -3,6 +3,8 @@
 
 #include <belay/core/all.hpp>
 #include <belay/core/finally.hpp>
+#include <belay/core/managed.hpp>
+#include <belay/core/on_cancel.hpp>
 #include <doctest/doctest.h>
 
 #include <memory>
@@ -478,4 +480,71 @@ TEST_CASE("sleep: equal wake-up times, in the order in which the sleeps began") 
     co_return;
   }));
   CHECK(order == "abcdef");
+}
+
+namespace {
+
+// Cannot be moved once it is armed.
+struct heavy {
+  heavy() = default;
+  heavy(const heavy&) {
+    if (armed) throw boom("moved");
+  }
+  heavy& operator=(const heavy&) = default;
+  static inline bool armed = false;
+};
+struct arms {
+  ~arms() { heavy::armed = true; }
+};
+b::task<heavy> gives_heavy() {
+  heavy::armed = false;
+  const arms last;
+  const heavy made;
+  co_return made;
+}
+
+}  // namespace
+
+TEST_CASE("a value whose move throws is an error of the operation, wherever it is awaited") {
+  b::testing::test_loop loop;
+  CHECK_THROWS_AS(loop.run([]() -> b::task<> { co_await gives_heavy(); }()), boom);
+  CHECK_THROWS_AS(loop.run([]() -> b::task<> { co_await b::with_timeout(1s, gives_heavy()); }()), boom);
+  CHECK_THROWS_AS(loop.run([]() -> b::task<> { co_await b::shielded(1s, gives_heavy()); }()), boom);
+  CHECK_THROWS_AS(loop.run([]() -> b::task<> { co_await b::on_cancel(gives_heavy(), [] {}); }()), boom);
+  loop.run([]() -> b::task<> {
+    const b::outcome<heavy> how = co_await b::as_outcome(gives_heavy());
+    CHECK(how.failure().message() == "moved");
+  }());
+  // Those beside it are cancelled and waited for, what is open is closed.
+  trail out;
+  CHECK_THROWS_AS(loop.run([](trail& to) -> b::task<> {
+                    co_await b::with_group([&to](b::group& g) -> b::task<heavy> {
+                      g.spawn(cleans_up_for, 1s, std::ref(to));
+                      co_await b::yield();
+                      co_await b::yield();
+                      const arms last;
+                      heavy::armed = false;
+                      const heavy made;
+                      co_return made;
+                    });
+                  }(out)),
+                  boom);
+  CHECK(out == trail{"clean"});
+  CHECK_THROWS_AS(loop.run([](trail& to) -> b::task<> {
+                    co_await b::with(resource(to, "r"), [](int&) { return gives_heavy(); });
+                  }(out)),
+                  boom);
+  CHECK(out.back() == "closed r");
+  CHECK(loop.nothing_left());
+  heavy::armed = false;
+}
+
+TEST_CASE("with_timeout: a name that is null is no name") {
+  b::testing::test_loop loop;
+  try {
+    loop.run(b::with_timeout({.limit = 1s, .name = nullptr}, naps(2s)));
+    FAIL("no error");
+  } catch (const b::timeout_error& e) {
+    CHECK(std::string(e.what()).find("set by with_timeout") != std::string::npos);
+  }
 }

@@ -42,11 +42,23 @@ class [[nodiscard("the tasks do nothing until they are given to with or for_each
   // By `as_completed`.
   completions(std::vector<task<T>> tasks, std::size_t limit) noexcept
       : tasks_(std::move(tasks)), limit_(limit) {}
+  completions(completions&& other) noexcept
+      : tasks_(std::move(other.tasks_)),
+        limit_(other.limit_),
+        given_away_(std::exchange(other.given_away_, true)) {}
+  completions& operator=(completions&& other) noexcept {
+    std::swap(tasks_, other.tasks_);
+    std::swap(limit_, other.limit_);
+    std::swap(given_away_, other.given_away_);
+    return *this;
+  }
+  ~completions() = default;
 
  private:
   friend open_completions<T>;
   std::vector<task<T>> tasks_;
   std::size_t limit_;
+  bool given_away_ = false;
 };
 
 /// The tasks of `as_completed` while they run, in the block of `with`.
@@ -85,6 +97,7 @@ class open_completions : private detail::completion_core {
   // For `with`.
   [[nodiscard]] detail::completion_core& core() noexcept { return *this; }
   void begin(completions<T>& from, std::source_location where) {
+    if (from.given_away_) detail::throw_misuse_as_completed_again(where);
     if (from.limit_ == 0) detail::throw_misuse_as_completed_limit(where);
     for (task<T>& one : from.tasks_) {
       add(detail::make_task_node<detail::completing_node<T>>(*this, std::move(one), std::source_location()));
@@ -105,7 +118,7 @@ class open_completions : private detail::completion_core {
 ///                cancelled and waited for, what has not begun never begins.
 /// Errors:        an item's, when its value is read; of items that were not read, and of those that were never given (in their
 ///                cleanup), reported to the sink, or attached to the error of the block if it has one. `misuse_error` for a limit of
-///                zero.
+///                zero, and for tasks that were given to `with` or `for_each` already (or moved from).
 /// Cancellation:  of the block, by a limit around it for example: cancels the tasks and waits for their cleanup.
 /// Time:          not more than `limit` of them run at the same time; they begin in order.
 template <class T>

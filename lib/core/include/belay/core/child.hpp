@@ -32,6 +32,11 @@ class child_wait : public operation {
 
  protected:
   ~child_wait() = default;
+  void unlink() noexcept {
+    *link_ = next_;
+    if (next_ != nullptr) next_->link_ = link_;
+    link_ = nullptr;
+  }
   void wait() noexcept {
     if (on_->state == node_state::ended) return complete();
     next_ = on_->awaiters;
@@ -46,11 +51,6 @@ class child_wait : public operation {
   friend class group_core;
   void start() override;
   bool abort() noexcept override;
-  void unlink() noexcept {
-    *link_ = next_;
-    if (next_ != nullptr) next_->link_ = link_;
-    link_ = nullptr;
-  }
   child_wait* next_ = nullptr;
   child_wait** link_ = nullptr;
 };
@@ -84,9 +84,12 @@ class stop_wait final : public child_wait {
   [[nodiscard]] awaited waits_for() const noexcept override { return {"a child task to stop", ""}; }
   // The child has ended.
   void keep() noexcept { failed_ = on_->result->failed_with(); }
+  // The limit of the cleanup that `target` is has passed: who waits in it for others to stop does not any longer.
+  static void give_up_below(scope& target) noexcept;
 
  private:
   void ask_to_stop() const;
+  void give_up() noexcept;
   cancel_reason reason_;
   std::source_location where_;
   failure failed_;
@@ -269,9 +272,10 @@ template <class T>
 ///
 /// Result:        nothing: that it was cancelled is no error here. A value that it gave nevertheless stays in the handle.
 /// Errors:        what it failed with, in its cleanup or before. `misuse_error` for an empty handle, and where both would wait for each other
-///                (the caller itself, a task that it belongs to, one that is waiting here for the caller).
+///                (the caller itself, a task that it belongs to, one that is waiting here for the caller, or has a task below it that is).
 /// Cancellation:  of the caller: acts at its next await after this one, when the task has ended. So this takes as long as the task takes
-///                to clean up (`loop_options::cleanup_limit` bounds each of its cleanups).
+///                to clean up (`loop_options::cleanup_limit` bounds each of its cleanups). Only in a cleanup, the limit of that cleanup
+///                ends the wait; the task has been asked to stop nevertheless.
 /// Lifetime:      the handle may go while this waits; its task cannot.
 template <class T>
 [[nodiscard]] detail::stop_wait cancel_and_join(

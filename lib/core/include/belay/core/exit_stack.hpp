@@ -30,20 +30,17 @@ class enter_awaiter {
       : into_(&into), resource_(&resource.release()), inner_(resource_) {}
   enter_awaiter(const enter_awaiter&) = delete;
   enter_awaiter& operator=(const enter_awaiter&) = delete;
-  ~enter_awaiter() {
-    if (resource_ != nullptr) resource_->handle.destroy();
-  }
+  ~enter_awaiter();
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
-    return inner_.await_suspend(parent);
-  }
+  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept;
   T& await_resume();
 
  private:
   exit_stack* into_;
   resource_frame* resource_;
   open_awaiter<T> inner_;
+  bool entering_ = false;
 };
 
 }  // namespace detail
@@ -62,12 +59,14 @@ class exit_stack {
   /// Result:        a reference to what it hands out; valid as long as the stack.
   /// Errors:        those of the opening: then nothing was added.
   /// Cancellation:  while it opens: nothing was added.
+  /// Lifetime:      the stack outlives the await: one that is closed while another task still waits here ends the process, with a message.
   template <class T>
   [[nodiscard]] detail::enter_awaiter<T> enter(managed<T> resource) noexcept {
     return detail::enter_awaiter<T>(*this, std::move(resource));
   }
 
   /// Has `cleanup()` or `cleanup(exit_status)` run at its turn. It is kept until then. A cleanup may defer others: they run next.
+  /// Errors: `misuse_error` outside of a loop.
   template <class F>
   void defer(F cleanup) {
     if constexpr (std::is_invocable_v<F&, exit_status>) {
@@ -104,9 +103,24 @@ class exit_stack {
 
   detail::resource_frame* top_ = nullptr;
   std::size_t size_ = 0;
+  std::size_t entering_ = 0;  // how many wait in `enter`
 };
 
 namespace detail {
+
+template <class T>
+enter_awaiter<T>::~enter_awaiter() {
+  if (resource_ != nullptr) destroy_unopened(*resource_);
+  if (entering_) --into_->entering_;
+}
+
+template <class T>
+template <class Promise>
+bool enter_awaiter<T>::await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+  entering_ = true;
+  ++into_->entering_;
+  return inner_.await_suspend(parent);
+}
 
 template <class T>
 T& enter_awaiter<T>::await_resume() {

@@ -149,8 +149,9 @@ class group : public detail::group_base {
     place mine(*this);
     co_await mine.granted();
     detail::start_state<V> state(*this, where);
-    child running(
-        detail::spawn_closure(state.task, where, std::move(fn), task_status<V>(state), std::move(args)...));
+    child running(detail::spawn_closure(state.task, where,
+                                        detail::with_status<F, V>{std::move(fn), task_status<V>(state)},
+                                        std::move(args)...));
     co_await state.task.ready_or_ended();
     if (!state.task.handed_over()) {
       outcome<unit> how;

@@ -114,7 +114,7 @@ class [[nodiscard]] BELAY_CORO_TYPE managed {
     return *this;
   }
   ~managed() {
-    if (resource_ != nullptr) resource_->handle.destroy();
+    if (resource_ != nullptr) detail::destroy_unopened(*resource_);
   }
 
   // For `with` and its kin. `open` gives T&; afterwards the frame is this object's again.
@@ -158,7 +158,7 @@ class use_awaiter {
   use_awaiter(const use_awaiter&) = delete;
   use_awaiter& operator=(const use_awaiter&) = delete;
   ~use_awaiter() {
-    if (resource_ != nullptr) resource_->handle.destroy();
+    if (resource_ != nullptr) destroy_unopened(*resource_);
   }
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>

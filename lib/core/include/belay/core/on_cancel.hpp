@@ -30,6 +30,9 @@ concept cancellation_hook = std::is_void_v<std::invoke_result_t<F&, const cancel
 /// Lifetime:      the hook is kept until `op` has ended.
 /// Thread:        the hook runs on the loop's thread, in the midst of whoever requests the cancellation: another task, or a timer. It cannot
 ///                await, must not block, and must not throw to be heard. It may set events, close channels, cancel others, and spawn.
+///                The hooks of what it cancels itself are called one after the other when it has returned: still before the first request
+///                returns. It sees the `task_local`s of the task that requests, not those of `op`, and what it spawns inherits them; when a
+///                limit has passed, nobody requests, and there are none.
 template <class T, cancellation_hook F>
 [[nodiscard]] task<T> on_cancel(task<T> op, F hook) {
   if (detail::scope& here = *detail::this_runtime->current->current; here.effective()) {

@@ -152,7 +152,7 @@ class [[nodiscard("a stream does nothing until it is opened: with, use, for_each
     return *this;
   }
   ~stream() {
-    if (generator_ != nullptr) generator_->handle.destroy();
+    if (generator_ != nullptr) detail::destroy_unopened(*generator_);
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <belay/core/task.hpp>
 #include <belay/core/task_status.hpp>
 #include <concepts>
+#include <deque>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -59,8 +60,8 @@ class supervisor {
     }
   }
   template <class F, class... A>
-  supervisor& add(std::string name, F&& fn, A&&... args) {
-    return add(worker_options{.name = std::move(name)}, std::forward<F>(fn), std::forward<A>(args)...);
+  supervisor& add(worker_name name, F&& fn, A&&... args) {
+    return add(worker_options{.name = std::move(name.text), .where = name.where}, std::forward<F>(fn), std::forward<A>(args)...);
   }
 
   /// Starts the workers in order, each when the one before is ready, and keeps them running.
@@ -131,7 +132,7 @@ class supervisor {
   supervisor_options options_;
   std::source_location where_;
   std::vector<std::unique_ptr<detail::supervised>> workers_;
-  std::vector<past_restart> history_;  // within the window
+  std::deque<past_restart> history_;  // within the window
   std::uint64_t restarts_ever_ = 0;
   const detail::worker_row* row_ = nullptr;  // while it runs
 };

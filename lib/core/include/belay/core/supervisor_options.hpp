@@ -5,10 +5,13 @@
 #include <belay/core/error.hpp>
 #include <belay/core/failure.hpp>
 #include <belay/core/time.hpp>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <source_location>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace belay {
@@ -27,6 +30,16 @@ enum class restart_strategy : unsigned char {
   rest_for_one,  ///< those that were added after it: they depend on it
 };
 
+/// The name of a worker, with the place that gave it.
+struct worker_name {
+  template <std::convertible_to<std::string> S>
+  worker_name(S&& name,  // NOLINT(google-explicit-constructor)
+              std::source_location here = std::source_location::current())
+      : text(std::forward<S>(name)), where(here) {}
+  std::string text;
+  std::source_location where;
+};
+
 struct worker_options {
   /// In events and errors; not empty.
   std::string name = {};
@@ -34,6 +47,8 @@ struct worker_options {
   /// How long its end is waited for before the next one is stopped, more than zero. (Not for ever less than the loop's `cleanup_limit`: a
   /// cleanup has that long.) One that overruns is told, and still waited for at the end: no task is left behind.
   duration stop_limit = std::chrono::seconds(15);
+  /// Where it was added, for errors and the task tree: here, unless you say otherwise.
+  std::source_location where = std::source_location::current();
 };
 
 /// What a supervisor tells, as it happens.
@@ -67,7 +82,7 @@ struct supervisor_options {
   /// ... but never longer; not less than `first_delay`.
   duration longest_delay = std::chrono::seconds(10);
   /// Gets every event, and with it the failure, which then counts as handled. Empty: each failure goes to the failure sink, with a note that
-  /// says what became of the worker. What it throws goes to the sink as well.
+  /// says what became of the worker. What it throws goes to the sink, attached to the failure that it did not handle.
   std::function<void(const worker_event&)> on_event = {};
 };
 

@@ -297,15 +297,29 @@ class outcome_awaiter {
     }
     return await_frame(parent.promise(), *std::exchange(child_, nullptr), result_, How);
   }
+  // A value whose move throws has become an error of the child: whoever waits has others to wait for, or something to close.
   outcome<T> await_resume() noexcept {
     if (inside_ != nullptr) {
       this_runtime->current->current = inside_->parent;
       inside_->detach();
     }
-    return std::move(result_);
+    if constexpr (std::is_nothrow_move_constructible_v<outcome<T>>) {
+      return std::move(result_);
+    } else {
+      try {
+        return std::move(result_);
+      } catch (...) {
+        return failed_now();
+      }
+    }
   }
 
  private:
+  static outcome<T> failed_now() noexcept {
+    outcome<T> failed;
+    failed.set_failed(record_current_exception());
+    return failed;
+  }
   frame* child_;
   scope* inside_;
   outcome<T> result_;

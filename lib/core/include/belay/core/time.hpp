@@ -3,6 +3,7 @@
 // Time as Belay sees it: monotonic, in nanoseconds, and injected.
 
 #include <chrono>
+#include <concepts>
 #include <ratio>
 #include <source_location>
 
@@ -16,7 +17,7 @@ using time_point = std::chrono::time_point<std::chrono::steady_clock, duration>;
 class clock {
  public:
   virtual ~clock() = default;
-  /// Never goes back. Called on the loop's thread only.
+  /// Never goes back, and never is before zero. Called on the loop's thread only.
   [[nodiscard]] virtual time_point now() noexcept = 0;
   /// The loop has nothing to do before `next`. A virtual clock moves there and says true; a real one says false, and
   /// the loop sleeps.
@@ -69,14 +70,15 @@ class any_duration {
       if (count >= static_cast<long double>(duration::max().count())) return duration::max();
       if (count <= static_cast<long double>(duration::min().count())) return duration::min();
       return duration(static_cast<duration::rep>(count));
+    } else if constexpr (std::integral<Rep>) {
+      // The product of a count and a ratio always fits. (Units finer than ours are rounded towards zero.)
+      __extension__ using wide = __int128;
+      const wide count = static_cast<wide>(length.count()) * ratio::num / ratio::den;
+      if (count > duration::max().count()) return duration::max();
+      if (count < duration::min().count()) return duration::min();
+      return duration(static_cast<duration::rep>(count));
     } else {
-      // In the given unit: what is beyond the ends of ours. (Units finer than ours are rounded towards zero.)
-      using in_its_unit = std::chrono::duration<duration::rep, Period>;
-      if constexpr (ratio::num > ratio::den) {
-        if (length > std::chrono::duration_cast<in_its_unit>(duration::max())) return duration::max();
-        if (length < std::chrono::duration_cast<in_its_unit>(duration::min())) return duration::min();
-      }
-      return std::chrono::duration_cast<duration>(length);
+      return std::chrono::duration_cast<duration>(length);  // a number type of somebody else's
     }
   }
 

@@ -101,5 +101,6 @@ class completion_core : public group_core {
 };
 
 [[noreturn]] void throw_misuse_as_completed_limit(std::source_location where);
+[[noreturn]] void throw_misuse_as_completed_again(std::source_location where);
 
 }  // namespace belay::detail

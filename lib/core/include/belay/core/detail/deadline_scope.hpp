@@ -13,7 +13,7 @@ class deadline_scope : public scope, protected timer_node {
  public:
   // `kind` is the name of the function that set it: it must be a literal. `name` is the user's, or "".
   deadline_scope(const char* kind, duration limit, std::source_location where, const char* name = "") noexcept
-      : kind_(kind), name_(name), limit_(limit), where_(where) {
+      : kind_(kind), name_(name != nullptr ? name : ""), limit_(limit), where_(where) {
     has_deadline = true;
   }
   ~deadline_scope() { disarm(); }

@@ -175,6 +175,24 @@ struct start_state {
 
 [[noreturn]] void throw_misuse_started(std::source_location where);
 
+// A function that gets started, and what it gets to say so: an lvalue, whatever becomes of the other arguments.
+template <class F, class V>
+struct with_status {
+  F fn;
+  task_status<V> ready;
+  template <class... A>
+    requires std::is_invocable_v<F&, task_status<V>&, A...>
+  BELAY_CORO_WRAPPER auto operator()(A&&... args) -> std::invoke_result_t<F&, task_status<V>&, A...> {
+    return call(fn, ready, std::forward<A>(args)...);
+  }
+  template <class... A>
+    requires(!std::is_invocable_v<F&, task_status<V>&, A...> &&
+             std::is_invocable_v<F&, task_status<V>, A...>)
+  BELAY_CORO_WRAPPER auto operator()(A&&... args) -> std::invoke_result_t<F&, task_status<V>, A...> {
+    return call(fn, std::move(ready), std::forward<A>(args)...);
+  }
+};
+
 // What `fn` in start(fn, args...) says when it is ready, from the type of its first parameter.
 template <class P>
 struct status_value;

@@ -23,6 +23,9 @@ namespace belay::detail {
 // `text` as a JSON string, with its quotes. Bytes that are no UTF-8 become U+FFFD.
 [[nodiscard]] std::string json_string(std::string_view text);
 
+// The length of the UTF-8 sequence at the start of `text`, which is not empty; 0 when there is none (RFC 3629).
+[[nodiscard]] std::size_t utf8_length(std::string_view text) noexcept;
+
 // `text` if it is not longer than `most` bytes; otherwise its beginning, up to a whole character, and how much was cut.
 [[nodiscard]] std::string cut_text(std::string_view text, std::size_t most);
 

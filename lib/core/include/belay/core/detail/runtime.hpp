@@ -146,6 +146,9 @@ struct scope {
 void drop_unstarted(frame& dropped) noexcept;
 // Without a word, of tasks that were given to it either.
 void destroy_quietly(frame& cut_short) noexcept;
+// A resource or stream that was never opened goes away. However deeply what was given to it is nested: as for tasks, that does not
+// go deeper into the stack than so much.
+void destroy_unopened(frame& dropped) noexcept;
 
 // Requests the cancellation of a scope, once; later requests change nothing. Wakes what waits in it.
 void cancel_scope(scope& target, const cancel_record& record) noexcept;

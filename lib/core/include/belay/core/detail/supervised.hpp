@@ -8,6 +8,7 @@
 #include <belay/core/supervisor_options.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/core/task_status.hpp>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <source_location>
@@ -26,7 +27,7 @@ struct supervised {
   child<void> handle;       // ... keeps the outcome
   failure trouble;          // its end has been looked at, but what it failed with has not met its fate
   worker_state state = worker_state::idle;
-  std::vector<time_point> restarts;  // within the window
+  std::deque<time_point> restarts;  // within the window
   std::uint64_t restarts_ever = 0;
 };
 
