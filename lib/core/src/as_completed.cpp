@@ -87,7 +87,8 @@ void throw_misuse_as_completed_limit(std::source_location where) {
 }
 
 void throw_misuse_as_completed_again(std::source_location where) {
-  throw misuse_error("as_completed: these tasks were already given to with or for_each, or moved from", where);
+  throw misuse_error("as_completed: these tasks were already given to with or for_each, or moved from",
+                     where);
 }
 
 }  // namespace belay::detail

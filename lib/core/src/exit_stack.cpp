@@ -70,7 +70,7 @@ void exit_stack::push(detail::resource_frame& resource) noexcept {
 }
 
 void exit_stack::push_deferred(task_function<task<>(exit_status)> cleanup) {
-  detail::require_runtime("exit_stack::defer");
+  static_cast<void>(detail::require_runtime("exit_stack::defer"));
   managed<unit> made = detail::deferred(std::move(cleanup));
   detail::resource_frame& resource = made.release();
   // It hands itself out at once, so it can be opened here, without an await.

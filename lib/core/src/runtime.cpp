@@ -432,7 +432,8 @@ void stop_wait::give_up() noexcept {
 
 void stop_wait::give_up_below(scope& target) noexcept {
   for (scope* walk = &target; walk != nullptr;) {
-    const bool reached = walk == &target || !walk->shielded;  // a cleanup within the cleanup has a limit of its own
+    const bool reached =
+        walk == &target || !walk->shielded;  // a cleanup within the cleanup has a limit of its own
     stop_wait* const waits = reached ? stopping_at(*walk) : nullptr;
     walk = next_below(target, walk, reached);
     if (waits != nullptr) waits->give_up();

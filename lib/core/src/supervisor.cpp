@@ -177,8 +177,9 @@ supervisor::supervisor(supervisor_options options, std::source_location where)
 
 supervisor::~supervisor() {
   if (row_ == nullptr) return;
-  std::fprintf(stderr, "belay: supervisor '%s' was destroyed while its run was under way; it must outlive that task\n",
-               options_.name.c_str());
+  std::fprintf(
+      stderr, "belay: supervisor '%s' was destroyed while its run was under way; it must outlive that task\n",
+      options_.name.c_str());
   std::abort();
 }
 
@@ -190,7 +191,8 @@ supervisor& supervisor::add_worker(worker_options options, task_function<task<>(
   if (options.stop_limit <= duration::zero())
     throw misuse_error(call + "stop_limit must be more than zero", options.where);
   for (const auto& one : workers_) {
-    if (one->options.name == options.name) throw misuse_error(call + "there is one of this name", options.where);
+    if (one->options.name == options.name)
+      throw misuse_error(call + "there is one of this name", options.where);
   }
   auto made = std::make_unique<supervised>();
   made->options = std::move(options);
@@ -336,9 +338,6 @@ task<> supervisor::recover(worker_row& row, std::size_t at) {
     for (std::size_t i = end; i-- > first;) {
       supervised& other = *workers_[i];
       if (other.running == nullptr) continue;
-      // By itself, at the same time: it has done its work.
-      const bool has_value =
-          other.handle.done() && other.handle.ended_with().how() == detail::ending::value;
       if (!co_await row.stop(other, other.options.stop_limit, record)) {
         tell(worker_event::happening::overran, row, other, {});
         static_cast<void>(co_await row.stop(other, duration::max(), record));  // never two at the same time
@@ -346,8 +345,7 @@ task<> supervisor::recover(worker_row& row, std::size_t at) {
       if (failure beside = row.take_end(other)) {
         tell(worker_event::happening::failed_in_stop, row, other, std::move(beside));
       }
-      const bool ends = other.options.restart == restart_policy::temporary ||
-                        (other.options.restart == restart_policy::transient && has_value);
+      const bool ends = other.options.restart == restart_policy::temporary;
       other.state = ends ? worker_state::finished : worker_state::waiting;
     }
     if (delay > duration::zero()) co_await sleep_for(delay);
@@ -355,7 +353,7 @@ task<> supervisor::recover(worker_row& row, std::size_t at) {
     bool all_ready = true;
     for (std::size_t i = first; i < end && all_ready; ++i) {
       supervised& other = *workers_[i];
-      if (other.state == worker_state::finished) continue;
+      if (other.options.restart == restart_policy::temporary) continue;
       outcome<void> how = co_await as_outcome(row.start(other));
       if (how.succeeded()) continue;
       static_cast<void>(row.take_end(other));  // the same failure

@@ -597,9 +597,10 @@ TEST_CASE("dropped: tasks, streams and resources that were given to one another 
   b::discard(nest(deep));                 // outside of a loop, too
 }
 
-TEST_CASE("dropped: a task that was given to another goes in the midst of its arguments, in the usual order") {
+TEST_CASE(
+    "dropped: a task that was given to another goes in the midst of its arguments, in the usual order") {
   trail out;
   b::discard(has_arguments(std::make_unique<farewell>(out, "outer"),
-                        has_arguments(std::make_unique<farewell>(out, "inner"), naps(1s))));
+                           has_arguments(std::make_unique<farewell>(out, "inner"), naps(1s))));
   CHECK(out == trail{"inner", "outer"});
 }

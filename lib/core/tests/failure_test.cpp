@@ -514,7 +514,8 @@ TEST_CASE("error: copies are cheap and never throw; kinds have names") {
   CHECK(b::to_string(b::error_kind::data_format) == "data_format");
 }
 
-TEST_CASE("failure: a way back through an exception nested in another one is cut as well, and nothing is lost") {
+TEST_CASE(
+    "failure: a way back through an exception nested in another one is cut as well, and nothing is lost") {
   for (const bool typed_outside : {false, true}) {
     CAPTURE(typed_outside);
     b::testing::test_loop loop;

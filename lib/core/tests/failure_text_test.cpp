@@ -235,7 +235,11 @@ TEST_CASE("describe: control characters, written in numbers, count as what they 
   CHECK(b::to_json(top).size() < 256u * 1024);
 }
 
-TEST_CASE("describe: the controls beyond ASCII, and bytes that are no characters, are written in numbers as well") {
-  const std::string text = b::describe(make("a\xc2\x9b" "31m, \x9b" "31m, \xc3\xa4 \xe2\x82\xac\xc2\xa0."));
+TEST_CASE(
+    "describe: the controls beyond ASCII, and bytes that are no characters, are written in numbers as well") {
+  const std::string text =
+      b::describe(make("a\xc2\x9b"
+                       "31m, \x9b"
+                       "31m, \xc3\xa4 \xe2\x82\xac\xc2\xa0."));
   CHECK(has(text, "a\\xc2\\x9b31m, \\x9b31m, \xc3\xa4 \xe2\x82\xac\xc2\xa0."));
 }

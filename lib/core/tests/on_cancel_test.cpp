@@ -259,9 +259,9 @@ TEST_CASE("on_cancel: what a hook cancels has its hooks called after it, before 
     auto with_hook = [](std::function<void()> hook) -> b::task<> { co_await b::on_cancel(naps(1h), hook); };
     b::child<void> inner = g.spawn(with_hook, std::function<void()>([&] { out.push_back("inner"); }));
     b::child<void> outer = g.spawn(with_hook, std::function<void()>([&] {
-      inner.cancel();
-      out.push_back("outer");
-    }));
+                                     inner.cancel();
+                                     out.push_back("outer");
+                                   }));
     co_await b::yield();
     outer.cancel();
     out.push_back("requested");

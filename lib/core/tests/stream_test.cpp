@@ -547,9 +547,8 @@ b::stream<int> keeps_a_task(trail* out) {
   co_await std::move(later);
 }
 b::task<> takes_one(b::stream<int> from) {
-  co_await b::with(std::move(from), [](b::open_stream<int>& items) -> b::task<> {
-    CHECK(co_await items.next() != nullptr);
-  });
+  co_await b::with(std::move(from),
+                   [](b::open_stream<int>& items) -> b::task<> { CHECK(co_await items.next() != nullptr); });
 }
 
 }  // namespace
@@ -567,7 +566,8 @@ TEST_CASE("stream: left early, a local's destructor throws, that is the error; w
   }
 }
 
-TEST_CASE("stream: left early, an unawaited task among its locals is no forgotten one; with resources and without") {
+TEST_CASE(
+    "stream: left early, an unawaited task among its locals is no forgotten one; with resources and without") {
   for (const bool with_resource : {false, true}) {
     CAPTURE(with_resource);
     test_loop loop;
@@ -577,7 +577,8 @@ TEST_CASE("stream: left early, an unawaited task among its locals is no forgotte
   }
 }
 
-TEST_CASE("stream: a reader that goes without having been closed, what a local's destructor throws is reported") {
+TEST_CASE(
+    "stream: a reader that goes without having been closed, what a local's destructor throws is reported") {
   test_loop loop;
   loop.run([]() -> b::task<> {
     b::open_stream<int> items(counts_with_bite(nullptr));

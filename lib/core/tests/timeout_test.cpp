@@ -518,21 +518,21 @@ TEST_CASE("a value whose move throws is an error of the operation, wherever it i
   // Those beside it are cancelled and waited for, what is open is closed.
   trail out;
   CHECK_THROWS_AS(loop.run([](trail& to) -> b::task<> {
-                    co_await b::with_group([&to](b::group& g) -> b::task<heavy> {
-                      g.spawn(cleans_up_for, 1s, std::ref(to));
-                      co_await b::yield();
-                      co_await b::yield();
-                      const arms last;
-                      heavy::armed = false;
-                      const heavy made;
-                      co_return made;
-                    });
-                  }(out)),
+    co_await b::with_group([&to](b::group& g) -> b::task<heavy> {
+      g.spawn(cleans_up_for, 1s, std::ref(to));
+      co_await b::yield();
+      co_await b::yield();
+      const arms last;
+      heavy::armed = false;
+      const heavy made;
+      co_return made;
+    });
+  }(out)),
                   boom);
   CHECK(out == trail{"clean"});
   CHECK_THROWS_AS(loop.run([](trail& to) -> b::task<> {
-                    co_await b::with(resource(to, "r"), [](int&) { return gives_heavy(); });
-                  }(out)),
+    co_await b::with(resource(to, "r"), [](int&) -> b::task<heavy> { co_return co_await gives_heavy(); });
+  }(out)),
                   boom);
   CHECK(out.back() == "closed r");
   CHECK(loop.nothing_left());

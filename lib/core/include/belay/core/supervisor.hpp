@@ -61,7 +61,8 @@ class supervisor {
   }
   template <class F, class... A>
   supervisor& add(worker_name name, F&& fn, A&&... args) {
-    return add(worker_options{.name = std::move(name.text), .where = name.where}, std::forward<F>(fn), std::forward<A>(args)...);
+    return add(worker_options{.name = std::move(name.text), .where = name.where}, std::forward<F>(fn),
+               std::forward<A>(args)...);
   }
 
   /// Starts the workers in order, each when the one before is ready, and keeps them running.

@@ -19,11 +19,12 @@ namespace belay {
 /// Is a worker that ended started again?
 enum class restart_policy : unsigned char {
   permanent,  ///< always
-  transient,  ///< only when it failed; one that ended with its value has done its work
+  transient,  ///< only when it failed; one that ended with its value has done its work, until it goes with others that are restarted
   temporary,  ///< never; its failure is told, and the others go on
 };
 
-/// Who else is started again with a worker that is?
+/// Who else is started again with a worker that is? All but temporary ones; a transient one that had ended with its value, too: what it
+/// did may be what the others need.
 enum class restart_strategy : unsigned char {
   one_for_one,   ///< nobody
   one_for_all,   ///< all: they depend on each other. Stopped last first, started in order
@@ -91,7 +92,7 @@ enum class worker_state : unsigned char {
   starting,  ///< has not said yet that it is ready
   running,
   waiting,   ///< for its restart
-  finished,  ///< ended, and not to be started again
+  finished,  ///< ended, and not to be started again by itself
 };
 
 struct worker_statistics {

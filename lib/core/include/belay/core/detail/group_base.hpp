@@ -186,8 +186,7 @@ struct with_status {
     return call(fn, ready, std::forward<A>(args)...);
   }
   template <class... A>
-    requires(!std::is_invocable_v<F&, task_status<V>&, A...> &&
-             std::is_invocable_v<F&, task_status<V>, A...>)
+    requires(!std::is_invocable_v<F&, task_status<V>&, A...> && std::is_invocable_v<F&, task_status<V>, A...>)
   BELAY_CORO_WRAPPER auto operator()(A&&... args) -> std::invoke_result_t<F&, task_status<V>, A...> {
     return call(fn, std::move(ready), std::forward<A>(args)...);
   }
