@@ -324,6 +324,14 @@ std::pair<failure, failure> split_failure(const failure& what, bool (*matches)(c
 
 }  // namespace detail
 
+failure detail::twin_of(const failure& what) {
+  auto made = ref<failure_record>::adopt(new failure_record(what.exception()));
+  made->observed.store(true, std::memory_order_relaxed);
+  for (const std::source_location& place : what.trace()) append_trace(*made, place);
+  made->notes = what.record()->notes;
+  return failure(std::move(made));
+}
+
 std::string failure::message() const {
   if (!record_) return {};
   try {

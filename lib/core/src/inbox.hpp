@@ -50,8 +50,14 @@ class inbox {
   void wait_for_pushers() noexcept { Sync::spin_until(pushing_, 0u); }
 
   // Runs what is there, oldest first.
-  void run() noexcept {
-    Item* newest = head_.exchange(nullptr, std::memory_order_acquire);
+  void run() noexcept { run_all(head_.exchange(nullptr, std::memory_order_acquire)); }
+
+  // Nothing that was accepted is dropped, and nothing is accepted any more: those that come again and again do not keep the loop.
+  // Whoever is refused may be so before the last of those that were accepted have run.
+  void close() noexcept { run_all(head_.exchange(&closed_, std::memory_order_acq_rel)); }
+
+ private:
+  static void run_all(Item* newest) noexcept {
     Item* oldest = nullptr;
     while (newest != nullptr) {
       Item* next = newest->next;
@@ -66,16 +72,6 @@ class inbox {
     }
   }
 
-  // Nothing that was accepted is dropped.
-  void close() noexcept {
-    for (Item* none = nullptr;
-         !head_.compare_exchange_strong(none, &closed_, std::memory_order_seq_cst, std::memory_order_relaxed);
-         none = nullptr) {
-      run();
-    }
-  }
-
- private:
   static inline Item closed_;
   typename Sync::template atomic<Item*> head_{&closed_};
   typename Sync::template atomic<bool> asleep_{false};

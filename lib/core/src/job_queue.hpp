@@ -113,10 +113,11 @@ class job_queue {
     std::size_t threads;
     std::size_t spare;  // idle, and not needed for what waits
     std::size_t given_up;
+    std::size_t queued;
   };
   [[nodiscard]] counts look() const noexcept {
     const std::lock_guard lock(mutex_);
-    return {threads_, idle_ > queued_ ? idle_ - queued_ : 0, given_up_count_};
+    return {threads_, idle_ > queued_ ? idle_ - queued_ : 0, given_up_count_, queued_};
   }
 
   // For who stopped it. Waits until all threads have ended that do not run a job that was given up, and for these as long as `patience`

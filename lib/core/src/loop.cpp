@@ -153,10 +153,18 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
     body.handle.destroy();
     throw misuse_error("loop::run was called inside of a running loop; co_await the task instead", where);
   }
-  if (s.root != nullptr) {
+  std::unique_ptr<detail::visitors> guests;
+  try {
+    guests = std::make_unique<detail::visitors>();
+  } catch (...) {
+    body.handle.destroy();
+    throw;
+  }
+  if (s.entered.exchange(true, std::memory_order_acq_rel)) {
     body.handle.destroy();
     throw misuse_error("loop::run: this loop is running on another thread; make one for each thread", where);
   }
+  detail::frame_pool::trim_at_thread_exit();
   detail::prepare_node(root, body, std::source_location());
   s.root = &root;
   s.deadlocked = false;
@@ -165,7 +173,6 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
   detail::this_runtime = &s.rt;
   // While it is watched, every await of a task takes the way of the deep stack, where the driver is asked.
   s.rt.stack_limit = s.rt.watcher == nullptr ? stack_limit_from_here() : reinterpret_cast<char*>(UINTPTR_MAX);
-  auto guests = std::make_unique<detail::visitors>();
   guests->open(root.base, where);
   s.guests = guests.get();
   s.inbox.open();
@@ -176,13 +183,18 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
     std::unique_ptr<detail::visitors>& guests;
     ~leave() {
       guests->refuse_more();
+      if (s.guard) s.guard->begins(detail::watchdog::in_posted);
       s.inbox.close();
+      if (s.guard) s.guard->rests();
+      if (guests->busy() != 0) guests->leave();
       guests->close();
       if (guests->busy() != 0) static_cast<void>(guests.release());  // left with tasks in it that do not end
       s.guests = nullptr;
+      s.guard.reset();  // its sink may have been waiting for an answer of this loop
       s.lookout.end(s);
       s.root = nullptr;
       detail::this_runtime = nullptr;
+      s.entered.store(false, std::memory_order_release);
     }
   } leave_at_end{s, guests};
   s.run_to_end(root);
@@ -203,10 +215,16 @@ void loop::run_root(detail::node& root, detail::frame& body, std::source_locatio
 }
 
 void loop::state::run_to_end(detail::node& main_node) {
+  if (to_be_guarded()) call_guard();
+  struct leave {
+    state& s;
+    ~leave() { s.dog = nullptr; }
+  } const at_end{*this};
+  dog = guard ? &*guard : nullptr;
   if (rt.watcher != nullptr || order) {
     run_watched(main_node);
-  } else if (to_be_guarded()) {
-    run_guarded(main_node);
+  } else if (dog != nullptr) {
+    run_until_ended<true>(main_node);
   } else {
     run_until_ended<false>(main_node);
   }
@@ -216,20 +234,13 @@ bool loop::state::to_be_guarded() const noexcept {
   return options.blocked_limit && *options.blocked_limit != duration::max() && rt.time == &steady_clock();
 }
 
-void loop::state::run_guarded(detail::node& main_node) {
-  std::optional<detail::watchdog> guard;
+void loop::state::call_guard() {
+  if (guard) return;
   try {
     guard.emplace(*options.blocked_limit, options.on_diagnostic);
   } catch (const std::system_error& e) {
     std::fprintf(stderr, "belay: no thread for the watchdog of the loop, which runs without: %s\n", e.what());
-    return run_until_ended<false>(main_node);
   }
-  dog = &*guard;
-  struct leave {
-    state& s;
-    ~leave() { s.dog = nullptr; }
-  } const at_end{*this};
-  run_until_ended<true>(main_node);
 }
 
 namespace {
@@ -240,8 +251,8 @@ task<void> end_of(detail::visitors& guests) {
 }
 
 template <bool Guarded, class What>
-void tell_begin([[maybe_unused]] detail::watchdog* guard, [[maybe_unused]] const What& what) noexcept {
-  if constexpr (Guarded) guard->begins(what);
+void tell_begin([[maybe_unused]] detail::watchdog* eyes, [[maybe_unused]] const What& what) noexcept {
+  if constexpr (Guarded) eyes->begins(what);
 }
 
 }  // namespace
@@ -263,32 +274,32 @@ void loop::state::see_off_guests() {
 
 template <bool Guarded>
 void loop::state::run_until_ended(detail::node& main_node) {
-  detail::watchdog* const guard = dog;
+  detail::watchdog* const eyes = dog;
   constexpr unsigned tasks_between_looks = 256;  // at the clock and at I/O, while tasks keep the loop busy
   unsigned since_look = 0;
   while (main_node.state != detail::node_state::ended) {
     if (inbox.may_have_items()) {
-      tell_begin<Guarded>(guard, detail::watchdog::in_posted);
+      tell_begin<Guarded>(eyes, detail::watchdog::in_posted);
       inbox.run();
     }
     if (detail::node* task = rt.ready_head; task != nullptr) [[likely]] {
       rt.ready_head = task->next_ready;
       if (rt.ready_head == nullptr) rt.ready_tail = nullptr;
-      tell_begin<Guarded>(guard, *task);
+      tell_begin<Guarded>(eyes, *task);
       detail::run_node(rt, *task);
       if (++since_look < tasks_between_looks) [[likely]]
         continue;
       since_look = 0;
-      tell_begin<Guarded>(guard, detail::watchdog::in_timers);
+      tell_begin<Guarded>(eyes, detail::watchdog::in_timers);
       if (has_dates()) fire_timers();
-      tell_begin<Guarded>(guard, detail::watchdog::in_reactor);
+      tell_begin<Guarded>(eyes, detail::watchdog::in_reactor);
       waits->wait(duration::zero());
       if (signals != nullptr)
         signals->collect();  // the wake-up stays readable: the next real wait returns at once
       continue;
     }
     since_look = 0;
-    tell_begin<Guarded>(guard, detail::watchdog::in_timers);
+    tell_begin<Guarded>(eyes, detail::watchdog::in_timers);
     if (has_dates()) fire_timers();
     if (rt.ready_head == nullptr && !inbox.has_items()) wait_for_work();
   }

@@ -5,6 +5,7 @@
 #include <belay/core/detail/timer_wheel.hpp>
 #include <belay/core/loop.hpp>
 #include <belay/core/task_tree.hpp>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,7 +41,9 @@ struct loop::state {
   std::vector<detail::call_wait*> held_calls;  // until the end of the turn, when it is watched
   detail::visitors* guests = nullptr;          // while it runs
 
-  detail::watchdog* dog = nullptr;  // while the loop runs, if it is to be watched
+  std::optional<detail::watchdog> guard;  // until nobody can wait for this loop any more
+  detail::watchdog* dog = nullptr;        // while the loop runs, if it is to be watched
+  std::atomic<bool> entered{false};       // a thread is in `run`
   detail::cancel_lookout lookout;
   signal_watch* signals = nullptr;
   detail::node* root = nullptr;
@@ -59,7 +62,7 @@ struct loop::state {
 
   template <bool Guarded>  // by the watchdog
   void run_until_ended(detail::node& root);
-  void run_guarded(detail::node& root);
+  void call_guard();
   void run_watched(detail::node& root);
   [[nodiscard]] detail::node* take_ready() noexcept;
   void await_threads();

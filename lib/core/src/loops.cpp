@@ -119,7 +119,19 @@ class loop_on_thread {
 
 }  // namespace
 
+namespace {
+
+// What nobody named is as in the calling loop.
+void inherit(loop_options& options, const loop_options& from) {
+  if (!options.on_lost_failure) options.on_lost_failure = from.on_lost_failure;
+  if (!options.on_diagnostic) options.on_diagnostic = from.on_diagnostic;
+  if (!options.blocked_limit) options.blocked_limit = from.blocked_limit;
+}
+
+}  // namespace
+
 managed<loop> loop_thread(loop_options options) {
+  inherit(options, loop::current()->internals().options);
   loop_on_thread made(std::move(options));
   co_await made.begun();
   co_yield made.loop();

@@ -14,6 +14,35 @@ std::string place_text(const std::source_location& where) {
   return std::string(file) + ":" + std::to_string(where.line());
 }
 
+namespace {
+
+// Where the name begins in "type name(arguments)": behind the last space before the arguments that is not within <> or ().
+std::size_t name_begins(std::string_view text) noexcept {
+  std::size_t begin = 0;
+  std::size_t inside = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    // Behind it comes what would be counted: operator<, operator().
+    const bool at_word = at == begin || text[at - 1] == ':';
+    if (inside == 0 && at_word && text.substr(at).starts_with("operator")) return begin;
+    switch (text[at]) {
+      case '<': ++inside; break;
+      case '>': inside -= inside != 0 ? 1 : 0; break;
+      case '(':
+        if (inside == 0) return begin;
+        ++inside;
+        break;
+      case ')': inside -= inside != 0 ? 1 : 0; break;
+      case ' ':
+        if (inside == 0) begin = at + 1;
+        break;
+      default: break;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
 std::string function_text(std::string_view name) {
   // "[with T = int]" of g++, "[T = int]" of clang.
   if (const auto of = name.rfind(" ["); of != std::string_view::npos && name.ends_with("]"))
@@ -25,12 +54,7 @@ std::string function_text(std::string_view name) {
   };
   replace_all("(anonymous namespace)::", "");
   replace_all("(anonymous class)", "lambda");
-  const std::size_t arguments = text.find('(');
-  if (arguments == std::string::npos) return text;
-  const std::size_t type_end = text.rfind("> ", arguments);
-  if (type_end != std::string::npos) return text.substr(type_end + 2);
-  const std::size_t word = text.rfind(' ', arguments);
-  return word != std::string::npos ? text.substr(word + 1) : text;
+  return text.substr(name_begins(text));
 }
 
 std::string length_text(duration length) {

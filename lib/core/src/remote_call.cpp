@@ -4,6 +4,9 @@
 #include <belay/core/detail/remote_call.hpp>
 
 #include <algorithm>
+#include <new>
+#include <unordered_map>
+#include <vector>
 
 #include "loop_state.hpp"
 #include "visitors.hpp"
@@ -28,7 +31,49 @@ void throw_misuse_no_answer(std::source_location where) {
                      where);
 }
 
+void throw_misuse_waits_on_loop(const char* call, std::source_location where) {
+  throw misuse_error(
+      std::string(call) +
+          ": called on the thread of a loop, whose tasks could not go on; use on_loop and co_await there",
+      where);
+}
+
 // ---- the caller's side
+
+namespace {
+
+// The same with the same story, which nobody adds to and nobody has to look at.
+failure frozen(const failure& what) {
+  if (!what) return {};
+  std::vector<std::pair<failure, failure>> made{{what, twin_of(what)}};  // not by recursion; each once
+  std::unordered_map<const failure_record*, std::size_t> known{{what.record().get(), 0}};
+  for (std::size_t at = 0; at < made.size(); ++at) {
+    for (const failure& beside : made[at].first.record()->attached) {
+      const auto [found, is_new] = known.emplace(beside.record().get(), made.size());
+      if (is_new) made.emplace_back(beside, twin_of(beside));
+      made[at].second.record()->attached.push_back(made[found->second].second);
+    }
+  }
+  return made.front().second;
+}
+
+// For another thread: this loop goes on with the failure behind it, and with its own clock.
+cancel_record for_another_loop(const cancel_record& here) noexcept {
+  if (!here) return here;
+  failure cause;
+  try {
+    cause = frozen(here.cause());
+  } catch (const std::bad_alloc&) {
+    cause = {};  // without memory the story gets shorter
+  }
+  try {
+    return cancel_record::make(here.reason(), std::string(here.who()), here.where(), std::move(cause));
+  } catch (const std::bad_alloc&) {
+    return here;
+  }
+}
+
+}  // namespace
 
 void remote_call::carry_locals_of_caller() noexcept {
   if (any_locals.load(std::memory_order_relaxed)) locals_ = ref<binding>::share(current_bindings());
@@ -42,11 +87,13 @@ bool remote_call::send() noexcept {
 
 remote_call::stopping remote_call::ask_to_stop(cancel_record why) noexcept {
   if (!gate_.first()) return stopping::will_answer;
-  why_ = std::move(why);
+  why_ = for_another_loop(why);
   stop_.call = this;
   stop_.run = &remote_call::stop_comes;
-  // A loop closes its inbox only after it has run all that it had accepted, the request too; it was refused, then.
-  return there_->internals().try_push(stop_) ? stopping::will_answer : stopping::closed;
+  if (there_->internals().try_push(stop_)) return stopping::will_answer;
+  // The inbox was closed. The request, which it had accepted, may be among the last that are run just now.
+  refused_ = gate_.refused();
+  return refused_ ? stopping::will_answer : stopping::closed;
 }
 
 bool call_wait::must_be_held(call_wait& what) {
@@ -81,6 +128,23 @@ void remote_call::ended(outcome_base& task_end) noexcept {
   // Cancelled before its first step, or without memory: it has left nothing in the result.
   if (result().how() == ending::pending) result().take_trouble(task_end);
   if (side_.ended(gate_)) last_word();
+}
+
+void remote_call::left_behind() noexcept {
+  if (side_.was_asked() || gate_.leaves()) return;  // who has not asked yet finds it closed
+  if (result().how() == ending::pending)
+    result().set_failed(loop_closed("a call of another thread", where_).take_record());
+  answer();
+}
+
+void report_lost_at(loop& home, failure what) noexcept {
+  if (!what || what.observed()) return;
+  if (&home == loop::current()) return;  // it comes to the sink by itself
+  try {
+    home.post([what] { report_lost(what); });
+  } catch (const std::exception&) {
+    return;  // the loop has ended: it is written to stderr, by who drops it
+  }
 }
 
 void remote_call::last_word() noexcept {
@@ -125,6 +189,11 @@ void visitors::let_in(remote_call& call) noexcept {
     refused.set_failed(record_current_exception());
     call.ended(refused);
   }
+}
+
+void visitors::leave() noexcept {
+  for (const scope* one = inner_scope().first_child; one != nullptr; one = one->next)
+    static_cast<visitor*>(one->owner)->call->left_behind();
 }
 
 void visitors::move_under(scope& other) noexcept {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // belay::run: signals and exit codes around a loop.
 
+#include <belay/core/child.hpp>
+#include <belay/core/detail/patient_output.hpp>
 #include <belay/core/group.hpp>
 #include <belay/core/run.hpp>
 #include <belay/core/signals.hpp>
@@ -40,11 +42,12 @@ task<> end_process_after(duration limit) {
 
 task<> watch_signals(program_scope& program, duration force_after, group& watchers) {
   signal_watch signals{SIGINT, SIGTERM, SIGUSR1};
+  child<void> printing;
   for (int interrupts = 0;;) {
     const int number = co_await signals.next();
     if (number == SIGUSR1) {
-      const std::string text = "belay: tasks\n" + describe(live_tasks());
-      std::fputs(text.c_str(), stderr);
+      if (printing.done())
+        printing = watchers.spawn(detail::write_patiently, "belay: tasks\n" + describe(live_tasks()));
       continue;
     }
     program.end(number);

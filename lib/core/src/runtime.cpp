@@ -27,6 +27,16 @@ runtime& require_runtime(const char* what) {
   return *this_runtime;
 }
 
+void require_home(const node& task) noexcept {
+  const bool elsewhere = this_runtime == nullptr ||
+                         (task.group != nullptr && task.group->is_open() && !task.group->is_open_here());
+  if (!elsewhere) return;
+  std::fputs(
+      "belay: operation::complete on a thread that is not the task's; let its loop do this, by loop::post\n",
+      stderr);
+  std::abort();
+}
+
 void abort_on_empty_task(std::source_location here) noexcept {
   if (here.line() != 0) {
     std::fprintf(stderr,
@@ -366,6 +376,10 @@ void throw_misuse_empty_child(const char* call, std::source_location where) {
 void child_wait::start() {
   if (on_ == this_runtime->current) {
     throw misuse_error("co_await child: a task cannot wait for itself to end");
+  }
+  if (on_another_loop()) {
+    throw misuse_error(
+        "co_await child: the task belongs to another loop than the one of this thread; wait for it there, by on_loop");
   }
   wait();
 }

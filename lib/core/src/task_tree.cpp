@@ -52,8 +52,19 @@ task_state state_of(const node& task) noexcept {
   return task_state::running;
 }
 
-bool carries_locals(const detail::frame& outermost) noexcept {
-  return std::string_view(outermost.site.function_name()).find("with_bindings") != std::string_view::npos;
+constexpr std::size_t most_frames =
+    256;  // of a task that is told of; a runaway recursion must not fill the memory
+constexpr std::size_t most_frames_in_text = 40;
+constexpr std::size_t most_levels_in_text = 40;
+constexpr std::size_t most_text = 1000u * 1000u;
+
+bool is_of(const detail::frame& which, std::string_view function) noexcept {
+  return std::string_view(which.site.function_name()).find(function) != std::string_view::npos;
+}
+bool carries_locals(const detail::frame& outermost) noexcept { return is_of(outermost, "with_bindings"); }
+// What a task of another loop's consists of, around the function that it is.
+bool carries_call(const detail::frame& outer) noexcept {
+  return is_of(outer, "kept_remote_call") || is_of(outer, "detail::main_of_loop");
 }
 
 task_info full_info(const node& task, std::size_t depth, std::uint32_t coarse_now) {
@@ -67,11 +78,17 @@ task_info full_info(const node& task, std::size_t depth, std::uint32_t coarse_no
       // A frame that only carries the values of task_locals is not what the task is.
       const bool carries = walk->parent == nullptr && outermost != nullptr && task.current != &task.base &&
                            carries_locals(*walk);
-      if (carries) break;
+      if (carries || (outermost != nullptr && carries_call(*walk))) break;
       outermost = walk;
-      if (info.state != task_state::not_begun && !walk->closes_parent) info.stack.push_back(walk->site);
+      if (info.state == task_state::not_begun || walk->closes_parent) continue;
+      if (info.stack.size() < most_frames) {
+        info.stack.push_back(walk->site);
+      } else {
+        ++info.stack_left_out;
+      }
     }
-    const bool unknown = info.state == task_state::not_begun && carries_locals(*outermost);
+    const bool unknown = info.state == task_state::not_begun && outermost != nullptr &&
+                         (carries_locals(*outermost) || carries_call(*outermost));
     if (outermost != nullptr && !unknown) {
       info.function = detail::function_text(outermost->site.function_name());
     }
@@ -110,8 +127,13 @@ void add_below(const scope& here, std::size_t depth, std::uint32_t coarse_now, s
   }
 }
 
+std::string indent(const task_info& one, std::size_t more) {
+  return std::string(std::min(one.depth, most_levels_in_text) * 2 + more, ' ');
+}
+
 std::string first_words(const task_info& one) {
-  std::string text(one.depth * 2, ' ');
+  std::string text = indent(one, 0);
+  if (one.depth > most_levels_in_text) text += "(level " + std::to_string(one.depth) + ") ";
   text += one.name.empty() ? "(" + std::string(to_string(one.state)) + ")" : one.name;
   if (!one.function.empty() && one.function != one.name) text += " = " + one.function;
   if (one.spawned_at.line() != 0) text += ", spawned at " + detail::place_text(one.spawned_at);
@@ -152,11 +174,20 @@ std::vector<task_info> live_tasks() {
 
 std::string describe(const std::vector<task_info>& tasks) {
   std::string text;
-  for (const task_info& one : tasks) {
-    text += first_words(one) + "\n";
-    for (const std::source_location& place : one.stack) {
-      text += std::string(one.depth * 2 + 4, ' ') + "at " + detail::frame_text(place) + "\n";
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const task_info& one = tasks[i];
+    std::string lines = first_words(one) + "\n";
+    const std::size_t shown = std::min(one.stack.size(), most_frames_in_text);
+    for (std::size_t at = 0; at < shown; ++at)
+      lines += indent(one, 4) + "at " + detail::frame_text(one.stack[at]) + "\n";
+    if (const std::size_t more = one.stack.size() - shown + one.stack_left_out; more != 0)
+      lines +=
+          indent(one, 4) + "and " + std::to_string(more) + (more == 1 ? " outer frame\n" : " outer frames\n");
+    if (text.size() + lines.size() > most_text) {
+      const std::size_t left = tasks.size() - i;
+      return text + "and " + std::to_string(left) + (left == 1 ? " more task\n" : " more tasks\n");
     }
+    text += lines;
   }
   return text;
 }
@@ -173,7 +204,8 @@ std::string to_json(const std::vector<task_info>& tasks) {
     text += ",\"stack\":[";
     for (std::size_t i = 0; i < one.stack.size(); ++i)
       text += (i == 0 ? "" : ",") + detail::place_json(one.stack[i]);
-    text += "],\"spawned_at\":" +
+    text += "],\"stack_left_out\":" + std::to_string(one.stack_left_out);
+    text += ",\"spawned_at\":" +
             (one.spawned_at.line() != 0 ? detail::place_json(one.spawned_at) : std::string("null"));
     text += ",\"deadline_ns\":" + (one.deadline != time_point::max()
                                        ? std::to_string((one.deadline - now()).count())

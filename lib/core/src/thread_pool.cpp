@@ -6,7 +6,6 @@
 #include <belay/core/detail/place.hpp>
 #include <belay/core/detail/thread_start.hpp>
 #include <belay/core/loop.hpp>
-#include <pthread.h>
 
 #include <algorithm>
 #include <chrono>
@@ -21,6 +20,14 @@ namespace belay::detail {
 
 constinit std::atomic<int> threads_granted{-1};
 
+signals_left_to_the_loop::signals_left_to_the_loop() noexcept {
+  sigset_t others;
+  sigfillset(&others);
+  for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF})
+    sigdelset(&others, own);
+  pthread_sigmask(SIG_BLOCK, &others, &before_);
+}
+
 std::thread start_thread(std::function<void()> run) {
   if (threads_granted.load(std::memory_order_relaxed) >= 0 &&
       threads_granted.fetch_sub(1, std::memory_order_relaxed) <= 0) {
@@ -28,17 +35,7 @@ std::thread start_thread(std::function<void()> run) {
     throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
                             "a thread cannot be started");
   }
-  struct no_signals {
-    no_signals() noexcept {
-      sigset_t all;
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, &before);
-    }
-    no_signals(const no_signals&) = delete;
-    no_signals& operator=(const no_signals&) = delete;
-    ~no_signals() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
-    sigset_t before{};
-  } const blocked;
+  const signals_left_to_the_loop inherited;
   return std::thread(std::move(run));
 }
 
@@ -192,6 +189,15 @@ bool thread_pool::give_up(pool_job& job) noexcept {
   if (!shared_->queue.give_up(job)) return false;
   --jobs_;
   ++abandoned_ever_;
+  // Whoever waits in the line may have waited for this very thread, because no other could be started then.
+  const auto now = shared_->queue.look();
+  if (now.queued != 0 && now.threads == now.given_up && now.threads < home_.options.blocking_threads) {
+    try {
+      start_one();
+    } catch (const std::exception&) {
+      return true;  // still none: it waits for an abandoned call to return, as before
+    }
+  }
   return true;
 }
 
@@ -216,6 +222,24 @@ std::vector<std::string> thread_pool::abandoned_names() const {
 
 // ---- one job
 
+namespace {
+
+constinit thread_local const std::stop_source* stop_of_job = nullptr;
+
+class running_job {
+ public:
+  explicit running_job(const std::stop_source& stop) noexcept { stop_of_job = &stop; }
+  running_job(const running_job&) = delete;
+  running_job& operator=(const running_job&) = delete;
+  ~running_job() { stop_of_job = nullptr; }
+};
+
+}  // namespace
+
+std::stop_token stop_of_this_thread() noexcept {
+  return stop_of_job != nullptr ? stop_of_job->get_token() : std::stop_token();
+}
+
 void pool_job::submit() {
   belay::loop& here = *this_runtime->loop;
   home_ = &here;
@@ -234,6 +258,7 @@ bool pool_job::take_back_or_stop() noexcept {
 bool pool_job::give_up() noexcept { return home_->internals().pool().give_up(*this); }
 
 void pool_job::execute() noexcept {
+  const running_job here(stop_);
   try {
     const thread_bindings inherited(locals_);
     call();

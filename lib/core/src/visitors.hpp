@@ -20,6 +20,8 @@ class visitors final : public group_core {
   // No more are let in; those that are here go below another task.
   void refuse_more() noexcept { open_ = false; }
   void move_under(scope& other) noexcept;
+  // The loop goes, and its tasks do not end: whoever waits for one that it asked to stop is told.
+  void leave() noexcept;
   void cancel_all() noexcept { request_cancel(cancel_reason::shutdown, opened_at()); }
 
  private:

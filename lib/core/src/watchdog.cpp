@@ -4,8 +4,8 @@
 #include "watchdog.hpp"
 
 #include <belay/core/detail/place.hpp>
+#include <belay/core/detail/thread_start.hpp>
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <new>
@@ -25,22 +25,6 @@ bool same(const std::source_location& a, const std::source_location& b) noexcept
   return a.line() == b.line() && a.column() == b.column() && a.file_name() == b.file_name();
 }
 
-// The loop's thread keeps its name and its signals to itself.
-class signals_blocked {
- public:
-  signals_blocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  signals_blocked(const signals_blocked&) = delete;
-  signals_blocked& operator=(const signals_blocked&) = delete;
-  ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
-
 }  // namespace
 
 watchdog::watchdog(duration limit, const diagnostic_sink& sink)
@@ -49,7 +33,7 @@ watchdog::watchdog(duration limit, const diagnostic_sink& sink)
       sink_(sink),
       resumed_at_(in_reactor) {
   has_loop_cpu_ = pthread_getcpuclockid(pthread_self(), &loop_cpu_) == 0;
-  const signals_blocked signals_are_for_the_loop;
+  const signals_left_to_the_loop inherited;
   thread_ = std::thread([this] { watch(); });
 }
 

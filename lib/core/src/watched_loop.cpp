@@ -4,6 +4,7 @@
 
 #include <belay/core/detail/remote_call.hpp>
 #include <belay/core/detail/watch.hpp>
+#include <belay/core/signals.hpp>
 
 #include "loop_state.hpp"
 
@@ -40,7 +41,11 @@ void loop::state::await_threads() {
       slow_jobs = work_outside();
       return;
     }
-    if (inbox.fall_asleep()) waits->wait(left);
+    if (inbox.fall_asleep()) {
+      if (dog != nullptr) dog->rests();
+      waits->wait(left);
+      if (dog != nullptr) dog->wakes();
+    }
     inbox.awake();
     collect_signals();
     inbox.run();
@@ -58,14 +63,21 @@ void loop::state::send_held_calls() noexcept {
 void loop::state::run_watched(detail::node& main_node) {
   constexpr unsigned tasks_between_looks = 256;
   unsigned since_look = 0;
+  const auto tell_begin = [this](const auto& what) {
+    if (dog != nullptr) dog->begins(what);
+  };
   while (main_node.state != detail::node_state::ended && !abandoned) {
     if (rt.watcher != nullptr && rt.watcher->gives_up()) {
       abandoned = true;
       return;
     }
     await_threads();
-    if (inbox.has_items()) inbox.run();
+    if (inbox.has_items()) {
+      tell_begin(detail::watchdog::in_posted);
+      inbox.run();
+    }
     if (detail::node* task = take_ready()) {
+      tell_begin(*task);
       // A call is begun after the turn that made it, so that a driver that cancels it there always finds it not begun.
       if (rt.watcher != nullptr) {
         pool().hold();
@@ -79,11 +91,15 @@ void loop::state::run_watched(detail::node& main_node) {
       }
       if (++since_look < tasks_between_looks) continue;
       since_look = 0;
+      tell_begin(detail::watchdog::in_timers);
       if (has_dates()) fire_timers();
+      tell_begin(detail::watchdog::in_reactor);
       waits->wait(duration::zero());
+      if (signals != nullptr) signals->collect();
       continue;
     }
     since_look = 0;
+    tell_begin(detail::watchdog::in_timers);
     if (has_dates()) fire_timers();
     if (rt.ready_head == nullptr && !inbox.has_items()) wait_for_work();
   }

@@ -308,6 +308,41 @@ TEST_CASE(
   }(at));
 }
 
+TEST_CASE(
+    "to_thread: a call that waits for a thread which is then abandoned gets another, once one can be started [row 217]") {
+  b::loop loop({.blocking_threads = 2});
+  const gate at = std::make_shared<shared_gate>();
+  loop.run([](gate g) -> b::task<> {
+    const auto call = []() -> b::task<int> { co_return co_await b::to_thread([] { return 1; }); };
+    co_await b::with_group([&](b::group& tasks) -> b::task<> {
+      b::child<int> queued;
+      {
+        b::child<void> leaves = tasks.spawn(
+            [](gate in) -> b::task<> {
+              co_await b::to_thread(
+                  b::abandon("hangs"),
+                  [](const gate& its) {
+                    its->begun.count_down();
+                    its->go.wait();
+                  },
+                  in);
+            },
+            g);
+        co_await b::yield();
+        g->begun.wait();
+        const granted none(0);
+        queued = tasks.spawn(call);
+        co_await b::yield();
+        co_await b::yield();
+        b::detail::threads_granted = -1;
+        leaves.cancel();
+      }
+      CHECK(co_await std::move(queued) == 1);
+    });
+    g->go.count_down();
+  }(at));
+}
+
 TEST_CASE("abandon: many cancellations against many completions, every call ends once") {
   b::loop loop({.blocking_threads = 4});
   auto live = std::make_shared<std::atomic<int>>(0);

@@ -226,7 +226,7 @@ class pool final : public m::world {
 
 // ---- calls to another loop
 
-enum class call_bug : unsigned char { none, no_gate, answers_early };
+enum class call_bug : unsigned char { none, no_gate, answers_early, no_second_gate };
 enum class there : unsigned char { runs, ends_first };
 
 template <class T>
@@ -276,7 +276,8 @@ class calling final : public m::world {
       return;
     }
     if (cancels && (gate_.first() || planted == call_bug::no_gate)) {
-      if (!there_.push(stop_)) forgotten_ = true;  // the other side has gone
+      // Refused: the request may still be among the last that the other side runs; or that side has gone.
+      if (!there_.push(stop_)) forgotten_ |= planted == call_bug::no_second_gate || !gate_.refused();
     }
     while (!forgotten_) {
       if (here_.box.has_items()) {
@@ -410,6 +411,8 @@ TEST_CASE(
 
 TEST_CASE("interleavings: bugs planted into the calls between loops are found") {
   is_found("no gate", search<calling>(m::stores::at_once, true, there::runs, call_bug::no_gate));
+  is_found("forgets it although the other side still has it before it",
+           search<calling>(m::stores::at_once, true, there::ends_first, call_bug::no_second_gate));
   is_found("answers before the wish to stop has come",
            search<calling>(m::stores::at_once, true, there::runs, call_bug::answers_early));
 }

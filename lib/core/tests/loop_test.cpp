@@ -4,6 +4,7 @@
 #include <belay/core/all.hpp>
 #include <belay/core/loop.hpp>
 #include <belay/core/signals.hpp>
+#include <belay/core/task_tree.hpp>
 #include <belay/core/thread.hpp>
 #include <doctest/doctest.h>
 
@@ -201,6 +202,51 @@ TEST_CASE("post: racing with the end of the loop, is refused or run, never dropp
   }
 }
 
+TEST_CASE(
+    "post: a function that posts itself for ever, or a thread that never tires, does not keep a run from its end") {
+  b::testing::test_loop loop;
+  struct again {
+    b::loop& in;
+    long ran = 0;
+    bool refused = false;
+    void go() {
+      ++ran;
+      try {
+        in.post([this] { go(); });
+      } catch (const b::loop_closed_error&) {
+        refused = true;
+      }
+    }
+  } one{loop.loop()};
+  std::atomic<bool> up = false;
+  std::atomic<long> accepted = 0;
+  std::atomic<long> ran = 0;
+  std::thread tireless([&] {
+    while (!up) std::this_thread::yield();
+    try {
+      for (;;) {
+        loop.loop().post([&ran] {
+          ++ran;
+          for (int i = 0; i < 10; ++i) std::this_thread::yield();
+        });
+        ++accepted;
+      }
+    } catch (const b::loop_closed_error&) {
+      return;  // the run has come to its end
+    }
+  });
+  loop.run([](again& it, std::atomic<bool>& begun) -> b::task<> {
+    it.go();
+    begun = true;
+    for (int i = 0; i < 100; ++i) co_await b::yield();
+  }(one, up));
+  tireless.join();
+  CHECK(one.refused);
+  CHECK(one.ran > 2);
+  CHECK(ran == accepted);
+  CHECK(loop.lost_errors().empty());
+}
+
 TEST_CASE("post: what the function throws goes to the sink, and the loop goes on [row 13]") {
   b::testing::test_loop loop;
   CHECK(loop.run([](b::loop& l) -> b::task<int> {
@@ -304,4 +350,53 @@ TEST_CASE("signal_watch: several waiters and several signals, each signal is giv
     CHECK(count == 2);
     CHECK(co_await watch.next() == SIGUSR1);  // the third was kept
   }(seen));
+}
+
+TEST_CASE("loop: run from two threads at the same time, one of them is refused") {
+  for (int round = 0; round < 50; ++round) {
+    b::loop loop;
+    std::latch both(2);
+    std::atomic<int> ran = 0;
+    std::atomic<int> refused = 0;
+    const auto runs = [&] {
+      both.arrive_and_wait();
+      try {
+        loop.run([](std::atomic<int>& count, std::atomic<int>& others) -> b::task<> {
+          ++count;
+          for (int i = 0; i < 1000 && others == 0; ++i) co_await b::yield();
+        }(ran, refused));
+      } catch (const b::misuse_error&) {
+        ++refused;
+      }
+    };
+    std::thread other(runs);
+    runs();
+    other.join();
+    CHECK(ran + refused == 2);
+    CHECK(ran >= 1);
+  }
+}
+
+TEST_CASE(
+    "signal_watch: a waiting task says so; signals that nobody takes need no more memory, and come in turn") {
+  b::loop loop;
+  loop.run([]() -> b::task<> {
+    b::signal_watch watch{SIGUSR1, SIGUSR2};
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn([](b::signal_watch& on) -> b::task<> { CHECK(co_await on.next() == SIGUSR2); },
+              std::ref(watch));
+      co_await b::yield();
+      CHECK(b::describe(b::live_tasks()).find("waits for a signal since") != std::string::npos);
+      ::raise(SIGUSR2);
+    });
+    for (int i = 0; i < 3; ++i) {
+      ::raise(SIGUSR1);
+      ::raise(SIGUSR2);
+      co_await b::sleep_for(1ms);
+    }
+    for (int i = 0; i < 3; ++i) {
+      CHECK(co_await watch.next() == SIGUSR1);
+      CHECK(co_await watch.next() == SIGUSR2);
+    }
+  }());
 }

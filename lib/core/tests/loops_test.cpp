@@ -2,7 +2,9 @@
 // Several loops in one program: each has its main task, errors and cancellations reach all.
 
 #include <belay/core/all.hpp>
+#include <belay/core/cancel.hpp>
 #include <belay/core/detail/thread_start.hpp>
+#include <belay/core/finally.hpp>
 #include <belay/core/loops.hpp>
 #include <belay/core/run.hpp>
 #include <belay/core/signals.hpp>
@@ -193,6 +195,89 @@ TEST_CASE(
     }(main_of));
     CHECK(in.left == 3);
   }
+}
+
+TEST_CASE(
+    "run_on_each: what the other loops read of the failure that cancelled them, nobody changes meanwhile") {
+  b::loop home;
+  std::atomic<int> read = 0;
+  const auto main_of = [&read](unsigned index) -> b::task<> {
+    if (index == 1) {
+      co_await b::sleep_for(5ms);
+      throw boom("the first");
+    }
+    struct reader {
+      std::atomic<int>& count;
+      explicit reader(std::atomic<int>& to) : count(to) {}
+      reader(const reader&) = delete;
+      reader& operator=(const reader&) = delete;
+      ~reader() {
+        const b::cancel_record why = b::current_cancellation();
+        if (!why || !why.cause()) return;
+        for (int i = 0; i < 50; ++i) CHECK(b::describe(why.cause()).find("the first") != std::string::npos);
+        CHECK(b::detail::exception_as<boom>(why.cause().exception()) != nullptr);
+        ++count;
+      }
+    } const at_end(read);
+    if (index < 4) co_await b::sleep_for(1h);
+    co_await b::finally([]() -> b::task<> { co_await b::sleep_for(1h); },
+                        []() -> b::task<> {
+                          throw boom("in cleanup");
+                          co_return;
+                        });
+  };
+  for (int round = 0; round < 5; ++round) {
+    home.run([](auto& factory) -> b::task<> {
+      const b::outcome<void> how = co_await b::as_outcome(b::run_on_each(8, factory));
+      CHECK(how.failure().message() == "the first");
+      CHECK(how.failure().attached().size() == 4);
+    }(main_of));
+  }
+  CHECK(read == 5 * 7);
+}
+
+TEST_CASE(
+    "loop_thread: its lost errors and diagnostics go where those of the calling loop go, unless told otherwise") {
+  b::testing::test_loop home;
+  std::vector<std::string> own;
+  home.run([](std::vector<std::string>& to) -> b::task<> {
+    const auto loses = []() -> b::task<> {
+      b::loop::current()->post([] { throw boom("posted there"); });
+      static_cast<void>(naps(1s));  // dropped
+      co_await b::yield();
+    };
+    b::loop& other = co_await b::use(b::loop_thread());
+    co_await b::on_loop(other, loses);
+    b::loop& apart = co_await b::use(b::loop_thread({
+        .on_lost_failure = [&to](const b::failure& what) { to.push_back(what.message()); },
+        .on_diagnostic = [&to](const b::diagnostic& what) { to.emplace_back(b::to_string(what.kind)); },
+    }));
+    co_await b::on_loop(apart, loses);
+  }(own));
+  REQUIRE(home.lost_errors().size() == 1);
+  CHECK(home.lost_errors()[0].find("posted there") != std::string::npos);
+  REQUIRE(home.diagnostics().size() == 1);
+  CHECK(home.diagnostics()[0].kind == b::diagnostic_kind::task_dropped);
+  CHECK(own.size() == 2);
+}
+
+TEST_CASE("loop_thread: how long a cancellation is ignored there, is by the clock of that loop") {
+  b::testing::test_loop home;  // its clock stands at zero
+  std::vector<b::duration> ages;
+  home.run([](std::vector<b::duration>& to) -> b::task<> {
+    b::loop_options options;
+    options.ignored_cancel_limit = 50ms;
+    options.on_diagnostic = [&to](const b::diagnostic& what) { to.push_back(what.lasted); };
+    b::loop& other = co_await b::use(b::loop_thread(std::move(options)));
+    const auto slowly = []() -> b::task<> {
+      co_await b::shielded(10s, []() -> b::task<> { co_await b::sleep_for(150ms); }());
+    };
+    co_await b::move_on_after(1ms, b::on_loop(other, slowly));
+  }(ages));
+  REQUIRE(ages.size() == 2);
+  CHECK(ages[0] >= 50ms);
+  CHECK(ages[0] < 10s);
+  CHECK(ages[1] < 10s);
 }
 
 TEST_CASE("run_on_each: cancelled from outside, all loops clean up") {

@@ -11,12 +11,15 @@
 #if !defined(BELAY_TESTS_SANITIZED)
 
 #include <belay/core/all.hpp>
+#include <belay/core/loops.hpp>
+#include <belay/core/on_loop.hpp>
 #include <doctest/doctest.h>
 #include <malloc.h>
 
 #include <cstdlib>
 #include <new>
 #include <optional>
+#include <thread>
 
 #include "support.hpp"
 
@@ -175,6 +178,33 @@ TEST_CASE("group: a million short tasks, a hundred at a time, the heap does not 
     co_await run(10'000);
     CHECK(::mallinfo2().uordblks <= before + 64 * 1024);
   }));
+}
+
+TEST_CASE("frame_pool: a thread that ends gives back what it kept, whoever ran the loop there") {
+  const auto runs_many = [] {
+    std::thread([] {
+      b::loop loop;
+      loop.run(b::with_group([](b::group& g) -> b::task<> {
+        for (int i = 0; i < 5000; ++i) g.spawn(naps, 1ms);
+        co_return;
+      }));
+    }).join();
+    b::loop home;
+    home.run([]() -> b::task<> {
+      b::loop& other = co_await b::use(b::loop_thread());
+      co_await b::on_loop(other, []() -> b::task<> {
+        co_await b::with_group([](b::group& g) -> b::task<> {
+          for (int i = 0; i < 5000; ++i) g.spawn(naps, 1ms);
+          co_return;
+        });
+      });
+    }());
+  };
+  runs_many();
+  const std::size_t before = ::mallinfo2().uordblks;
+  for (int i = 0; i < 4; ++i) runs_many();
+  const std::size_t after = ::mallinfo2().uordblks;
+  CHECK(after < before + 1'000'000);
 }
 
 TEST_CASE("child: waited for and given up again and again, nothing of that is kept [row 84] [row 194]") {

@@ -332,11 +332,23 @@ TEST_CASE("spawn_on: on the loop's own thread, asking and waiting are misuse") {
   CHECK(other.get() == 1);
 }
 
-TEST_CASE("spawn_on: an error that nobody asks for is reported") {
+TEST_CASE(
+    "spawn_on: an error that nobody asks for is reported, to the sink of its loop; by stderr when that has ended") {
+  {
+    running_loop there;
+    {
+      b::remote_child<int> dropped = b::spawn_on(there.loop(), fails, std::string("nobody asked"));
+      while (!dropped.done()) std::this_thread::yield();
+    }
+    there.stop();
+    REQUIRE(there.lost().size() == 1);
+    CHECK(there.lost()[0].find("nobody asked") != std::string::npos);
+  }
   const process_end end = in_process([] {
     running_loop there;
     b::remote_child<int> dropped = b::spawn_on(there.loop(), fails, std::string("nobody asked"));
     while (!dropped.done()) std::this_thread::yield();
+    there.stop();
     return 0;
   });
   CHECK(end.code == 0);
@@ -368,6 +380,84 @@ TEST_CASE("spawn_on: the end of the loop cancels the task, and its handle says s
   here->stop();
   CHECK(cleaned == 1);
   CHECK_THROWS_AS(static_cast<void>(task.get()), b::child_cancelled);
+}
+
+TEST_CASE("child: waited for on another loop, is refused there, and its own loop goes on") {
+  b::testing::test_loop home;
+  home.run([]() -> b::task<> {
+    b::loop& other = co_await b::use(b::loop_thread());
+    co_await b::with_group([&other](b::group& g) -> b::task<> {
+      b::event go("go");
+      b::child<void> one = g.spawn(waits_for, std::ref(go));
+      co_await b::yield();
+      const auto waits_there = [](b::child<void>& on) -> b::task<std::string> {
+        try {
+          co_await on;
+        } catch (const b::misuse_error& e) {
+          co_return e.what();
+        }
+        co_return "no error";
+      };
+      CHECK((co_await b::on_loop(other, waits_there, std::ref(one))).find("co_await child") == 0);
+      go.set();
+      co_await one;
+    });
+  }());
+  CHECK(home.nothing_left());
+}
+
+TEST_CASE("spawn_on: what cancels a call of to_thread reaches the task that its thread waits for [row 218]") {
+  b::testing::test_loop home;
+  std::atomic<int> begun = 0;
+  std::atomic<int> cleaned = 0;
+  home.run([](b::loop& here, std::atomic<int>& up, std::atomic<int>& down) -> b::task<> {
+    bool told = false;
+    const auto calls_back = [&]() -> b::task<> {
+      co_await b::to_thread([&] {
+        try {
+          static_cast<void>(b::spawn_on(here, forever, std::ref(up), std::ref(down)).get());
+        } catch (const b::stopped&) {
+          told = true;
+          // Who starts a task when it has been asked to stop, has something to finish.
+          CHECK(b::spawn_on(here, gives_after, 1ms, 4).get() == 4);
+          throw;
+        }
+      });
+    };
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(calls_back);
+      while (up == 0) co_await b::yield();
+      g.cancel();
+    });
+    CHECK(down == 1);
+    CHECK(told);
+  }(home.loop(), begun, cleaned));
+  CHECK(home.nothing_left());
+}
+
+TEST_CASE(
+    "remote_child: moved into a handle that has a task, that one is cancelled and waited for, as with std::jthread") {
+  running_loop here;
+  std::atomic<int> begun = 0;
+  std::atomic<int> cleaned = 0;
+  b::remote_child<int> kept = b::spawn_on(here.loop(), forever, std::ref(begun), std::ref(cleaned));
+  while (begun == 0) std::this_thread::yield();
+  b::remote_child<int> other = b::spawn_on(here.loop(), gives_after, 1ms, 5);
+  kept = std::move(other);
+  CHECK(cleaned == 1);
+  CHECK(!other.valid());
+  CHECK(kept.get() == 5);
+}
+
+TEST_CASE("remote_child: to wait on the thread of any loop is misuse") {
+  running_loop here;
+  b::testing::test_loop mine;
+  mine.run([](b::loop& other) -> b::task<> {
+    b::remote_child<int> task = b::spawn_on(other, gives, 1);
+    CHECK_THROWS_AS(static_cast<void>(task.get()), b::misuse_error);
+    CHECK_THROWS_AS(static_cast<void>(task.wait_for(1s)), b::misuse_error);
+    while (!task.done()) co_await b::yield();
+  }(here.loop()));
 }
 
 TEST_CASE("everywhere: calls to another loop") {

@@ -2,12 +2,14 @@
 // belay::run in a process of its own: exit codes, signals, handlers. Needs a little real time.
 
 #include <belay/core/finally.hpp>
+#include <belay/core/on_loop.hpp>
 #include <belay/core/run.hpp>
 #include <belay/core/thread.hpp>
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 
@@ -161,6 +163,90 @@ TEST_CASE("run: SIGUSR1 prints the live tasks, in release builds too") {
   CHECK(end.code == 143);
   CHECK(end.said.find("belay: tasks\n") == 0);
   CHECK(end.said.find("waits for a timer since") != std::string::npos);
+}
+
+TEST_CASE("run: SIGTERM reaches a task that a thread of to_thread started in the loop, and waits for") {
+  const process_end end = in_process(
+      [] {
+        return b::run([]() -> b::task<> {
+          b::loop& here = *b::loop::current();
+          co_await b::to_thread([&here] { b::spawn_on(here, serves, 1ms).get(); });
+        }());
+      },
+      [](int pid, int says) {
+        CHECK(heard(says));
+        ::kill(pid, SIGTERM);
+      });
+  CHECK(end.code == 143);
+  CHECK(end.said.find("cleanup done\n") != std::string::npos);
+}
+
+TEST_CASE("run: SIGTERM is seen by a loop with a schedule seed that never rests [row 309]") {
+  const process_end end = in_process(
+      [] {
+        b::loop_options seeded;
+        seeded.schedule_seed = 1;
+        return b::run(
+            []() -> b::task<> {
+              say("r");
+              for (;;) co_await b::yield();
+            }(),
+            {.loop = std::move(seeded)});
+      },
+      [](int pid, int says) {
+        CHECK(heard(says));
+        ::kill(pid, SIGTERM);
+      });
+  CHECK(end.code == 143);
+}
+
+TEST_CASE(
+    "run: SIGUSR1 while nobody reads stderr does not stop the loop; what got through is said to be cut") {
+  std::array<int, 2> full{};
+  REQUIRE(::pipe(full.data()) == 0);
+  const process_end end = in_process(
+      [&full] {
+        ::dup2(full[1], STDERR_FILENO);
+        return b::run(
+            []() -> b::task<> {
+              co_await b::with_group([](b::group& g) -> b::task<> {
+                for (int i = 0; i < 2000; ++i) g.spawn(naps, 1h);
+                for (;;) {
+                  say(".");
+                  co_await b::sleep_for(1ms);
+                }
+              });
+            }(),
+            {.loop = unguarded()});
+      },
+      [](int pid, int says) {
+        CHECK(heard(says));
+        ::kill(pid, SIGUSR1);
+        for (int i = 0; i < 200; ++i) CHECK(heard(says));
+        ::kill(pid, SIGTERM);
+      });
+  CHECK(end.code == 143);
+  ::close(full[0]);
+  ::close(full[1]);
+}
+
+TEST_CASE("run: a process that a task forks dies of SIGTERM as any other") {
+  const process_end end = in_process([] {
+    return b::run(
+        []() -> b::task<int> {
+          const pid_t made = ::fork();
+          if (made == 0) {
+            for (;;) ::pause();
+          }
+          ::usleep(20'000);
+          ::kill(made, SIGTERM);
+          int how = 0;
+          ::waitpid(made, &how, 0);
+          co_return WIFSIGNALED(how) && WTERMSIG(how) == SIGTERM ? 7 : 1;
+        }(),
+        {.loop = unguarded()});
+  });
+  CHECK(end.code == 7);
 }
 
 TEST_CASE("run: a cleanup that fails after a signal, is described and gives 1") {

@@ -4,7 +4,9 @@
 #include <belay/core/all.hpp>
 #include <belay/core/detail/place.hpp>
 #include <belay/core/finally.hpp>
+#include <belay/core/on_loop.hpp>
 #include <belay/core/task_tree.hpp>
+#include <belay/core/thread.hpp>
 #include <doctest/doctest.h>
 
 #include "support.hpp"
@@ -146,4 +148,76 @@ TEST_CASE("task_tree: functions without the noise") {
   CHECK(b::detail::function_text("auto (anonymous namespace)::f()::(anonymous class)::operator()() const") ==
         "f()::lambda::operator()() const");
   CHECK(b::detail::function_text("int main()") == "main()");
+  CHECK(b::detail::function_text("task<void> d::kept<int, b::task<int> (*)(), int *>::work() [T = int]") ==
+        "d::kept<int, b::task<int> (*)(), int *>::work()");
+  CHECK(b::detail::function_text("bool n::operator<(n::a const &, n::a const &)") ==
+        "n::operator<(n::a const &, n::a const &)");
+}
+
+TEST_CASE("task_tree: deep nesting and deep stacks are cut in the text, which says what it left out") {
+  b::testing::test_loop loop;
+  struct deep {
+    static b::task<> groups(int n) {
+      co_await b::with_group([n](b::group& g) -> b::task<> {
+        if (n > 1) g.spawn(groups, n - 1);
+        co_await b::sleep_for(1h);
+      });
+    }
+    static b::task<> frames(int n) {
+      if (n == 1) {
+        co_await b::sleep_for(1h);
+      } else {
+        co_await frames(n - 1);
+      }
+    }
+  };
+  loop.run(b::with_group([](b::group& g) -> b::task<> {
+    g.spawn(deep::frames, 1000);
+    co_await b::yield();
+    const std::vector<b::task_info> one = b::live_tasks();
+    REQUIRE(one.size() == 2);
+    CHECK(one[1].stack.size() == 256);
+    CHECK(one[1].stack_left_out == 1000 - 256);
+    CHECK(one[1].name.find("frames(int)") != std::string::npos);
+    CHECK(b::describe(one).find("and 960 outer frames\n") != std::string::npos);
+    CHECK(b::to_json(one).find("\"stack_left_out\":744,") != std::string::npos);
+
+    g.spawn(deep::groups, 4000);
+    co_await b::sleep_for(1s);
+    const std::vector<b::task_info> all = b::live_tasks();
+    CHECK(all.size() == 4002);
+    const std::string text = b::describe(all);
+    CHECK(text.size() < 1'100'000);
+    CHECK(text.find("(level 41) ") != std::string::npos);
+
+    std::vector<b::task_info> many(50'000, one[1]);
+    const std::string cut = b::describe(many);
+    CHECK(cut.size() < 1'100'000);
+    CHECK(cut.ends_with(" more tasks\n"));
+    g.cancel();
+  }));
+}
+
+TEST_CASE("task_tree: a task that another loop or a thread has here is called after its function") {
+  b::testing::test_loop loop;
+  loop.run([](b::loop& here) -> b::task<> {
+    b::event up("up");
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn([&]() -> b::task<> {
+        co_await b::to_thread([&] { b::spawn_on(here, polls, b::duration(5s)).get(); });
+      });
+      std::vector<b::task_info> all;
+      while (all.size() != 3 || all[2].state != b::task_state::waiting) {
+        co_await b::yield();
+        all = b::live_tasks();
+      }
+      bool found = false;
+      for (const b::task_info& one : all) {
+        found |= one.name == "polls(b::duration)";
+        CHECK(one.name.find("work()") == std::string::npos);
+      }
+      CHECK(found);
+      g.cancel();
+    });
+  }(loop.loop()));
 }

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <csignal>
 #include <latch>
 #include <memory>
 #include <semaphore>
@@ -286,4 +287,19 @@ TEST_CASE("to_thread: a pool thread may post into the loop and wait for the answ
     });
     CHECK(got == 5);
   }(loop.loop()));
+}
+
+TEST_CASE("to_thread: its threads leave signals to the loop, but for those that they raise themselves") {
+  b::testing::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const sigset_t blocked = co_await b::to_thread([] {
+      sigset_t now{};
+      ::pthread_sigmask(SIG_BLOCK, nullptr, &now);
+      return now;
+    });
+    for (const int ours : {SIGINT, SIGTERM, SIGUSR1, SIGHUP, SIGCHLD, SIGPIPE})
+      CHECK(::sigismember(&blocked, ours) == 1);
+    for (const int its : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF})
+      CHECK(::sigismember(&blocked, its) == 0);
+  }());
 }

@@ -3,9 +3,11 @@
 
 #include <belay/core/diagnostic.hpp>
 #include <belay/core/loop.hpp>
+#include <belay/core/on_loop.hpp>
 #include <belay/core/run.hpp>
 #include <belay/core/thread.hpp>
 #include <doctest/doctest.h>
+#include <atomic>
 #include <mutex>
 #include <thread>
 
@@ -227,6 +229,41 @@ TEST_CASE("watchdog: a sink that throws does not end the program; nobody watches
     return 0;
   });
   CHECK(bare.said.empty());
+}
+
+TEST_CASE("watchdog: a loop with a schedule seed is watched as well") {
+  heard all;
+  b::loop_options options = guarded(all, 10ms);
+  options.schedule_seed = 7;
+  b::loop loop(std::move(options));
+  loop.run(blocks(all));
+  CHECK(all.size() >= 1);
+  CHECK(all.at(0).kind == b::diagnostic_kind::loop_blocked);
+}
+
+TEST_CASE("watchdog: a sink that asks the loop is answered, at the end of the run, too") {
+  b::loop* asked = nullptr;
+  std::atomic<int> answers = 0;
+  std::atomic<bool> begun = false;
+  b::loop loop({.on_diagnostic =
+                    [&](const b::diagnostic& what) {
+                      if (what.over) return;
+                      begun = true;
+                      try {
+                        b::spawn_on(*asked, []() -> b::task<> { co_return; }).get();
+                      } catch (const b::error&) {
+                        ++answers;  // cancelled, or refused: the run was at its end
+                        return;
+                      }
+                      ++answers;
+                    },
+                .blocked_limit = 5ms});
+  asked = &loop;
+  loop.run([](std::atomic<bool>& told) -> b::task<> {
+    while (!told) std::this_thread::sleep_for(1ms);
+    co_return;
+  }(begun));
+  CHECK(answers >= 1);
 }
 
 TEST_CASE("run: a blocked loop is told on stderr from 100 ms on, unless that is turned off") {

@@ -40,6 +40,7 @@
 #include <belay/core/signals.hpp>
 #include <belay/core/single_flight.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/core/stopped.hpp>
 #include <belay/core/stream.hpp>
 #include <belay/core/supervisor.hpp>
 #include <belay/core/supervisor_options.hpp>

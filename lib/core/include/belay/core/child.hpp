@@ -22,7 +22,7 @@ class child_wait : public operation {
   }
   template <class Promise>
   [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
-    if (on_ == this_runtime->current) [[unlikely]]
+    if (on_ == this_runtime->current || on_another_loop()) [[unlikely]]
       return operation::await_suspend(waiting);  // start() refuses it
     if (begin_at(waiting.promise())) wait();
     return true;
@@ -36,6 +36,10 @@ class child_wait : public operation {
     *link_ = next_;
     if (next_ != nullptr) next_->link_ = link_;
     link_ = nullptr;
+  }
+  // A task that has not ended is in a group, which is open.
+  [[nodiscard]] bool on_another_loop() const noexcept {
+    return on_->state != node_state::ended && !on_->group->is_open_here();
   }
   void wait() noexcept {
     if (on_->state == node_state::ended) return complete();
@@ -201,7 +205,8 @@ class child {
   ///
   /// Result:        a reference to the value, as often as you like; it lives as long as the handle. From a handle that is
   ///                about to go (`co_await g.spawn(f)`, `co_await std::move(c)`): the value itself.
-  /// Errors:        that of the task (the same object, each time); `child_cancelled` if somebody cancelled it.
+  /// Errors:        that of the task (the same object, each time); `child_cancelled` if somebody cancelled it; `misuse_error` on the
+  ///                thread of another loop than the task's (`on_loop` goes there and back).
   /// Cancellation:  of the awaiter: stops waiting; the task is not touched.
   [[nodiscard]] awaiter belay_await(std::source_location where = std::source_location::current()) const& {
     if (node_ == nullptr) detail::throw_misuse_empty_child("co_await child", where);

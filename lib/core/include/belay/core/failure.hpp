@@ -149,6 +149,9 @@ using failure_sink = std::function<void(const failure& what)>;
 
 namespace detail {
 
+// Another record of the same exception, with the same trace and notes, nothing attached; nobody has to look at it.
+[[nodiscard]] failure twin_of(const failure& what);
+
 /// Reports to the sink of this thread's loop; to stderr where there is none.
 void report_lost(const failure& what) noexcept;
 // The exception being handled, to the sink, with a note.

@@ -22,10 +22,11 @@ namespace belay {
 struct loop_options {
   /// Where time comes from; null: the machine's monotonic clock. Must outlive the loop.
   belay::clock* clock = nullptr;
-  /// Gets failures that nobody observed; empty: they are written to stderr.
+  /// Gets failures that nobody observed; empty: they are written to stderr. `loop_thread` and `run_on_each` give it to their loops, too,
+  /// which call it on their threads.
   failure_sink on_lost_failure = {};
   /// Gets what was noticed that is no error (`diagnostic.hpp`); empty: a line on stderr for each. It is called by the watchdog's thread,
-  /// too.
+  /// too, and by those of other loops, like the above.
   diagnostic_sink on_diagnostic = {};
   /// How long a cleanup (closing a resource, `finally`) may take before it is cancelled itself.
   duration cleanup_limit = std::chrono::seconds(10);
@@ -88,7 +89,7 @@ class loop {
   ///
   /// Result:        the value of `main`.
   /// Errors:        what `main` throws, the same object, after all cleanup. `deadlock_error`; `misuse_error` when called
-  ///                from inside a running loop of this thread.
+  ///                from inside a running loop of this thread, and while this loop runs on another.
   template <class T>
   T run(task<T> main, std::source_location where = std::source_location::current()) {
     main_task<T> root;
@@ -103,13 +104,15 @@ class loop {
 
   /// Has `fn` called on the loop's thread, soon. From any thread, in order for each caller. The line has no bound: a thread that may
   /// outrun the loop waits for answers now and then (`spawn_on` and `get`), or its calls fill the memory.
-  /// Errors: `loop_closed_error` when the loop is not running (any more). What `fn` throws goes to the failure sink.
+  /// Errors: `loop_closed_error` when the loop is not running (any more), also for what such a function posts when the run is at its end.
+  /// What `fn` throws goes to the failure sink.
   void post(std::function<void()> fn);
 
-  /// The calls of `to_thread` that were abandoned and still run: "'look up the host' at fetch.cpp:17".
+  /// The calls of `to_thread` that were abandoned and still run: "'look up the host' at fetch.cpp:17". Thread: as `statistics`.
   [[nodiscard]] std::vector<std::string> abandoned_calls() const;
 
   [[nodiscard]] time_point now() noexcept;
+  /// Thread: the loop's while it runs; another one asks by `on_loop` or `spawn_on`.
   [[nodiscard]] loop_statistics statistics() const noexcept;
   [[nodiscard]] duration cleanup_limit() const noexcept;
 

@@ -24,8 +24,9 @@ namespace belay {
 /// Errors:        `std::system_error` when the thread cannot be started, or the loop's descriptor not be made.
 /// Closing:       cancels what is left in it, waits for its cleanup, answers it, joins the thread. As long as a task there does not
 ///                end, this does not.
-/// Thread:        the thread takes no signals: they come to the loop that watches them. `options.on_lost_failure` is called there; a sink
-///                that several loops share must be safe for that. A clock must not be shared, except the real one.
+/// Sinks:         `on_lost_failure`, `on_diagnostic` and `blocked_limit` are those of the calling loop where `options` name none.
+/// Thread:        the thread takes no signals: they come to the loop that watches them. The sinks are called there, too: they must be safe
+///                for several threads at once. A clock must not be shared, except the real one.
 [[nodiscard]] managed<loop> loop_thread(loop_options options = {});
 
 /// More are taken for a mistake, such as a negative number.
@@ -61,7 +62,7 @@ task<> main_of_loop(F& factory, unsigned index, std::span<loop* const> all) {
 /// Cancellation:  of the caller, such as by SIGTERM: cancels all and waits for their cleanup.
 /// Lifetime:      `factory` is kept until all have ended. It is called once for each loop, on that loop's thread, several at the same time:
 ///                it must not change what it holds. What each call makes belongs to one loop: a pool, a cache, a listener for each.
-/// Thread:        the loops share nothing, unless you do.
+/// Thread:        the loops share nothing, unless you do; except the sinks for lost failures and diagnostics (see `loop_thread`).
 template <class F>
 [[nodiscard]] auto run_on_each(unsigned count, F factory, loop_options options = {},
                                std::source_location where = std::source_location::current()) -> task<> {

@@ -61,6 +61,9 @@ class operation {
 
   /// It has finished: the task goes on with `await_resume`. At most once.
   void complete() noexcept {
+#ifndef NDEBUG
+    detail::require_home(*task_);
+#endif
     task_->state = detail::node_state::ready;
     detail::this_runtime->push_ready(*task_);
   }

@@ -4,14 +4,15 @@
 
 #include <belay/core/detail/wait_list.hpp>
 #include <csignal>
-#include <deque>
+#include <cstddef>
 #include <initializer_list>
 #include <vector>
 
 namespace belay {
 
 /// While it lives, the signals named come here instead of their old handlers; those are put back afterwards.
-/// One at a time in a process; the main thread's loop is woken at once even from a long wait.
+/// One at a time in a process; the main thread's loop is woken at once even from a long wait. In a child process made by `fork`, the signals
+/// do what they do by default, until it makes a watch of its own.
 class signal_watch {
  public:
   /// Errors: `misuse_error` when there is one already, or outside of a running loop; `std::system_error` for a number that
@@ -26,21 +27,19 @@ class signal_watch {
     explicit awaiter(signal_watch& on) noexcept : list_wait(on.waiters_), on_(&on) {}
     /// The signal's number. Repeated ones come as often as they were seen.
     int await_resume() const noexcept { return number_; }
+    [[nodiscard]] awaited waits_for() const noexcept override { return {"a signal", ""}; }
 
    private:
     friend class signal_watch;
     void start() override {
-      if (!on_->seen_.empty()) {
+      if (!on_->order_.empty()) {
         take();
         complete();
       } else {
         enqueue();
       }
     }
-    void take() {
-      number_ = on_->seen_.front();
-      on_->seen_.pop_front();
-    }
+    void take() noexcept { number_ = on_->take(); }
     signal_watch* on_;
     int number_ = 0;
   };
@@ -48,16 +47,18 @@ class signal_watch {
   [[nodiscard]] awaiter next() noexcept { return awaiter(*this); }
 
   // Called by the loop when it was woken by a signal handler.
-  void collect();
+  void collect() noexcept;
 
  private:
   struct saved {
     int number;
     struct sigaction before;
+    int seen;  // and not taken yet
   };
+  [[nodiscard]] int take() noexcept;
   void put_back() noexcept;
   std::vector<saved> saved_;
-  std::deque<int> seen_;
+  std::vector<std::size_t> order_;  // those of saved_ that were seen, in turn; it has room for all
   detail::wait_list waiters_;
 };
 

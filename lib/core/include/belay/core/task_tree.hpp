@@ -28,9 +28,10 @@ struct task_info {
   /// The function of its outermost coroutine: "serve(listener &)". Empty for the running task.
   std::string function;
   task_state state = task_state::not_begun;
-  std::string waits_for;                    ///< "semaphore 'pool'", "a timer"; empty when it does not wait
-  duration waiting{};                       ///< for how long; correct to some milliseconds
+  std::string waits_for;  ///< "semaphore 'pool'", "a timer"; empty when it does not wait
+  duration waiting{};     ///< for how long; correct to some milliseconds, begins anew after 52 days
   std::vector<std::source_location> stack;  ///< where it waits: one place for each frame, innermost first
+  std::size_t stack_left_out = 0;           ///< outer frames beyond the 256 that `stack` holds at the most
   std::source_location spawned_at;
   /// The earliest limit around it; `time_point::max()` without one.
   time_point deadline = time_point::max();
@@ -42,7 +43,8 @@ struct task_info {
 /// `belay::run` and `app::run` print them on SIGUSR1. Thread: the loop's.
 [[nodiscard]] std::vector<task_info> live_tasks();
 
-/// For people: one line for a task, and one for each frame where it waits.
+/// For people: one line for a task, and one for each frame where it waits. However much there is, it stays below 1 MB; what is left out,
+/// of the frames of a task or of the tasks, is counted.
 [[nodiscard]] std::string describe(const std::vector<task_info>& tasks);
 /// A JSON array, one object for a task, with the fields of `task_info`; times in nanoseconds, from now.
 [[nodiscard]] std::string to_json(const std::vector<task_info>& tasks);

@@ -5,10 +5,14 @@
 #include <belay/core/detail/locals.hpp>
 #include <belay/core/loop.hpp>
 #include <belay/core/operation.hpp>
+#include <belay/core/stopped.hpp>
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <functional>
+#include <initializer_list>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <span>
 #include <stop_token>
@@ -17,12 +21,9 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace belay {
-
-/// Thrown by a function under `to_thread` to say: the stop token asked me to stop, I did, nothing was done. The awaiting
-/// task is then cancelled, without an error.
-struct stopped {};
 
 /// Lets `to_thread` go on without its function when the task is cancelled: see there.
 struct abandon {
@@ -33,8 +34,8 @@ struct abandon {
   std::source_location where;
 };
 
-/// May a value of this type outlive who made it? Not what only refers: pointers, `std::ref`, views. Specialise it for a type of yours
-/// that looks as if it only referred, and does own.
+/// May a value of this type outlive who made it? Not what only refers: pointers, `std::ref`, views, and vectors, arrays, pairs, tuples and
+/// optionals of them. Specialise it for a type of yours that looks as if it only referred, and does own; or as if it owned.
 template <class T>
 inline constexpr bool owns_its_data = !std::is_pointer_v<T> && !std::is_reference_v<T>;
 template <class T>
@@ -43,6 +44,18 @@ template <class C, class Traits>
 inline constexpr bool owns_its_data<std::basic_string_view<C, Traits>> = false;
 template <class T, std::size_t N>
 inline constexpr bool owns_its_data<std::span<T, N>> = false;
+template <class T>
+inline constexpr bool owns_its_data<std::initializer_list<T>> = false;
+template <class T, class Allocator>
+inline constexpr bool owns_its_data<std::vector<T, Allocator>> = owns_its_data<T>;
+template <class T, std::size_t N>
+inline constexpr bool owns_its_data<std::array<T, N>> = owns_its_data<T>;
+template <class T>
+inline constexpr bool owns_its_data<std::optional<T>> = owns_its_data<T>;
+template <class A, class B>
+inline constexpr bool owns_its_data<std::pair<A, B>> = owns_its_data<A> && owns_its_data<B>;
+template <class... T>
+inline constexpr bool owns_its_data<std::tuple<T...>> = (owns_its_data<T> && ...);
 template <class R, class... A>
 inline constexpr bool owns_its_data<R (*)(A...)> = true;
 template <class R, class... A>
@@ -244,7 +257,9 @@ struct thread_result<F, A...> : std::conditional_t<std::is_invocable_v<F&, std::
 ///                `belay::stopped` the task is cancelled. So a timeout around it is late by as long as `fn` takes, unless you
 ///                `abandon` it.
 /// Time:          at most `loop_options::blocking_threads` at once; others wait in order.
-/// Thread:        `fn` must not touch what tasks use at the same time.
+/// Thread:        `fn` must not touch what tasks use at the same time. Signals to the process do not come to its thread, where they are
+///                blocked; a process that it starts inherits that, and does not hear SIGTERM: give it a mask of its own
+///                (`posix_spawnattr_setsigmask`), or start it on a loop's thread.
 template <class F, class... A>
 [[nodiscard]] auto to_thread(F&& fn, A&&... args)
   requires(!std::same_as<std::remove_cvref_t<F>, abandon>)

@@ -57,8 +57,10 @@ class frame_pool {
 #endif
   }
 
-  // Gives what this thread keeps back to the system. Called when a loop ends.
+  // Gives what this thread keeps back to the system. Called when a loop goes.
   static void trim() noexcept;
+  // Has that done at the end of this thread, too; nothing is kept from then on. Called where memory comes from the system, and by each run.
+  static void trim_at_thread_exit() noexcept;
 
  private:
   struct block {

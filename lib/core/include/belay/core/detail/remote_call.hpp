@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <source_location>
+#include <stop_token>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -29,6 +30,8 @@ class remote_call {
   remote_call& operator=(const remote_call&) = delete;
 
   [[nodiscard]] loop& there() const noexcept { return *there_; }
+  // The other loop's thread, which goes and leaves the task behind, unended.
+  void left_behind() noexcept;
 
  protected:
   ~remote_call() = default;
@@ -40,6 +43,8 @@ class remote_call {
   enum class stopping : unsigned char { will_answer, closed };
   [[nodiscard]] stopping ask_to_stop(cancel_record why) noexcept;
   [[nodiscard]] std::source_location where() const noexcept { return where_; }
+  // It was asked to stop too late for a message, and has been answered: it did not run, or had ended before.
+  [[nodiscard]] bool was_refused() const noexcept { return refused_; }
 
   // The other loop's thread: the task, which leaves its end in the result; and, at last, the answer, after which it may be gone.
   [[nodiscard]] BELAY_CORO_WRAPPER virtual task<void> work() = 0;
@@ -63,6 +68,7 @@ class remote_call {
   call_gate<std::atomic> gate_;
   cancel_record why_;
   ref<binding> locals_;
+  bool refused_ = false;  // the caller's
   // The other loop's thread only.
   called_side<std::atomic> side_;
   visitors* host_ = nullptr;  // once it was let in
@@ -140,6 +146,10 @@ class task_call final : public kept_remote_call<T, F, A...> {
     }
     void answered() noexcept {
       end_outside();
+      if (asked_ && of_->was_refused() && of_->how().failed()) {
+        of_->how().failed_with().observe();  // that it was refused is no news to who is cancelled
+        return complete_cancelled();
+      }
       if (asked_ && of_->how().cancelled()) return complete_cancelled();
       complete();
     }
@@ -237,7 +247,10 @@ class thread_remote_call final : public thread_side<T>, public kept_remote_call<
     this->carry_locals_of_caller();
     return this->send();
   }
-  outcome<T>& end() noexcept override { return this->how(); }
+  outcome<T>& end() noexcept override {
+    if (this->was_refused() && this->how().failed()) this->how().failed_with().observe();
+    return this->how();
+  }
   loop& home() const noexcept override { return this->there(); }
   void stop(cancel_record why) noexcept override {
     if (this->ask_to_stop(std::move(why)) == remote_call::stopping::closed) this->set_done();
@@ -247,7 +260,13 @@ class thread_remote_call final : public thread_side<T>, public kept_remote_call<
   void answer() noexcept override { this->set_done(); }
 };
 
+// To the sink of `home`, if it still runs.
+void report_lost_at(loop& home, failure what) noexcept;
+// Of the function that `to_thread` calls on this thread; none elsewhere.
+[[nodiscard]] std::stop_token stop_of_this_thread() noexcept;
+
 [[noreturn]] void throw_misuse_own_loop(const char* call, std::source_location where);
+[[noreturn]] void throw_misuse_waits_on_loop(const char* call, std::source_location where);
 [[noreturn]] void throw_misuse_no_answer(std::source_location where);
 
 }  // namespace belay::detail

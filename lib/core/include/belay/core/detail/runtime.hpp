@@ -288,6 +288,8 @@ extern constinit thread_local runtime* this_runtime;
 
 // The runtime, for code that may run outside of a loop: throws misuse_error naming `what` there.
 [[nodiscard]] runtime& require_runtime(const char* what);
+// Ends the process when this is not the thread of the task's loop: whoever completes an operation must be there. For builds with assertions.
+void require_home(const node& task) noexcept;
 
 // Resumes the task until it suspends or ends, doing all next steps.
 void run_node(runtime& rt, node& task) noexcept;
