@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prints the tasks of a loop that does not come to its end.
 
+#include <belay/core/detail/thread_start.hpp>
 #include <belay/core/error.hpp>
 #include <belay/core/task_tree.hpp>
 #include <belay/testing/hang_watch.hpp>
-#include <pthread.h>
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
+#include <exception>
 
 namespace belay::testing {
 
@@ -34,13 +34,8 @@ hang_watch::~hang_watch() {
 
 hang_watch::run hang_watch::during_run() {
   if (!thread_.joinable() && limit_ != duration::max()) {
-    // Signals are for the loop's thread.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const belay::detail::signals_left_to_the_loop inherited;
     thread_ = std::thread([this] { watch(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   runs_.fetch_add(1);
   return run(*this);
@@ -65,26 +60,43 @@ void hang_watch::watch() {
       at = number % 2 == 1 ? stage::waiting : stage::told;
     }
     if (at == stage::waiting && now - since >= limit_) {
-      at = stage::was_asked;
       asked = now;
-      try {
-        loop_.post([this, number] { tell_tasks(number); });
-      } catch (const misuse_error&) {
-        at = stage::told;  // it has just ended
-      }
+      lock.unlock();
+      at = ask(number) ? stage::was_asked : stage::told;
+      lock.lock();
     }
     if (at == stage::was_asked && answered_.load() == number) at = stage::told;
     if (at == stage::was_asked && now - asked >= std::min<duration>(limit_, std::chrono::seconds(2))) {
       at = stage::told;
-      tell_(
-          "belay: a test hangs, and its loop does not come round: a task blocks it, or goes on without ever waiting\n");
+      lock.unlock();
+      say("belay: a test hangs, and its loop does not come round: a task blocks it, or goes on without ever waiting\n");
+      lock.lock();
     }
+  }
+}
+
+// False: the loop has ended, or not begun; what goes on is no task.
+bool hang_watch::ask(std::uint64_t number) noexcept {
+  try {
+    loop_.post([this, number] { tell_tasks(number); });
+    return true;
+  } catch (const std::exception&) {
+    return false;
   }
 }
 
 void hang_watch::tell_tasks(std::uint64_t number) {
   answered_.store(number);
-  tell_("belay: a test hangs; its tasks are\n" + describe(live_tasks()));
+  say("belay: a test hangs; its tasks are\n" + describe(live_tasks()));
+}
+
+// The test must not end by it, on either thread.
+void hang_watch::say(const std::string& text) noexcept {
+  try {
+    tell_(text);
+  } catch (...) {
+    std::fputs("belay: the function given to hang_watch threw an exception\n", stderr);
+  }
 }
 
 }  // namespace belay::testing

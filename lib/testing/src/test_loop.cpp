@@ -7,19 +7,26 @@ namespace belay::testing {
 
 namespace {
 
-loop_options with_test_parts(loop_options options, belay::clock& time, std::vector<std::string>& lost,
-                             std::vector<diagnostic>& diagnostics) {
+loop_options with_test_parts(loop_options options, belay::clock& time, std::mutex& mutex,
+                             std::vector<std::string>& lost, std::vector<diagnostic>& diagnostics) {
   options.clock = &time;
   if (!options.random_seed) options.random_seed = options.schedule_seed.value_or(0);
-  options.on_lost_failure = [&lost](const failure& what) { lost.push_back(describe(what)); };
-  options.on_diagnostic = [&diagnostics](const diagnostic& what) { diagnostics.push_back(what); };
+  options.on_lost_failure = [&mutex, &lost](const failure& what) {
+    const std::lock_guard lock(mutex);
+    lost.push_back(describe(what));
+  };
+  options.on_diagnostic = [&mutex, &diagnostics](const diagnostic& what) {
+    const std::lock_guard lock(mutex);
+    diagnostics.push_back(what);
+  };
   return options;
 }
 
 }  // namespace
 
 test_loop::test_loop(loop_options options, duration hang_limit)
-    : loop_(with_test_parts(std::move(options), clock_, lost_, diagnostics_)), watch_(loop_, hang_limit) {}
+    : loop_(with_test_parts(std::move(options), clock_, mutex_, lost_, diagnostics_)),
+      watch_(loop_, hang_limit) {}
 
 bool test_loop::nothing_left() const noexcept {
   const loop_statistics now = loop_.statistics();

@@ -10,8 +10,10 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 
 using namespace std::chrono_literals;
@@ -109,4 +111,37 @@ TEST_CASE("test_loop: a run that takes too long in real time, prints its tasks t
   CHECK(all.find("belay: a test hangs; its tasks are\n") == 0);
   CHECK(all.find("waits for a thread") != std::string::npos);
   CHECK(loop.nothing_left());
+}
+
+TEST_CASE("hang_watch: the loop's run has ended and the guard has not, nothing is told and nothing ends") {
+  text out;
+  b::loop loop;
+  t::hang_watch watch(loop, 20ms, out.sink());
+  const auto running = watch.during_run();
+  loop.run([]() -> b::task<> { co_await b::yield(); }());
+  std::this_thread::sleep_for(100ms);  // the test looks at what came of it
+  CHECK(out.said().empty());
+}
+
+TEST_CASE("hang_watch: a tell that throws, on the loop's thread or the watch's, does not end the test") {
+  std::atomic<int> told = 0;
+  b::loop loop;
+  t::hang_watch watch(loop, 20ms, [&told](const std::string&) {
+    ++told;
+    throw std::runtime_error("the log is full");
+  });
+  for (const bool blocks : {false, true}) {
+    const int before = told;
+    const auto running = watch.during_run();
+    loop.run([](std::atomic<int>& of, int seen, bool by_blocking) -> b::task<> {
+      while (of == seen) {
+        if (by_blocking) {
+          std::this_thread::sleep_for(1ms);
+        } else {
+          co_await b::sleep_for(1ms);
+        }
+      }
+    }(told, before, blocks));
+    CHECK(told >= before + 1);
+  }
 }

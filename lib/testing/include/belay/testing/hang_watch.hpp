@@ -28,6 +28,7 @@ class hang_watch {
   static constexpr duration default_hang_limit = std::chrono::seconds(30);
 
   /// `tell` gets the text instead of stderr; it is called on the loop's thread, or on the watch's when the loop does not come round.
+  /// What it throws is answered by a line on stderr.
   /// Errors: `misuse_error` for a limit that is not more than zero. `duration::max()`: never.
   explicit hang_watch(belay::loop& of, duration limit = default_hang_limit,
                       std::function<void(const std::string&)> tell = {});
@@ -51,7 +52,9 @@ class hang_watch {
  private:
   void end() noexcept;
   void watch();
+  [[nodiscard]] bool ask(std::uint64_t number) noexcept;
   void tell_tasks(std::uint64_t number);
+  void say(const std::string& text) noexcept;
 
   belay::loop& loop_;
   const duration limit_;

@@ -6,6 +6,7 @@
 #include <belay/testing/hang_watch.hpp>
 #include <belay/testing/report.hpp>
 #include <belay/testing/virtual_clock.hpp>
+#include <mutex>
 #include <source_location>
 #include <string>
 #include <vector>
@@ -35,7 +36,7 @@ class test_loop {
   [[nodiscard]] std::size_t live_tasks() const noexcept { return loop_.statistics().live_tasks; }
   /// No task, no timer, no thread job.
   [[nodiscard]] bool nothing_left() const noexcept;
-  /// The failures that nobody observed, described, in order.
+  /// The failures that nobody observed, described, in order; those of the loops that it made with `loop_thread`, too, once these are gone.
   [[nodiscard]] const std::vector<std::string>& lost_errors() const noexcept { return lost_; }
 
   /// What was noticed besides, in order: dropped tasks, slow cleanups, ignored cancellations. (A blocked loop is found only with the
@@ -51,6 +52,7 @@ class test_loop {
 
  private:
   virtual_clock clock_;
+  std::mutex mutex_;  // for the two below, while loops of `loop_thread` run
   std::vector<std::string> lost_;
   std::vector<diagnostic> diagnostics_;
   belay::loop loop_;
