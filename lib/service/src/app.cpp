@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The life of a service: open, serve, drain, close.
 
+#include <belay/core/detail/patient_output.hpp>
 #include <belay/core/detail/place.hpp>
 #include <belay/core/signals.hpp>
 #include <belay/core/sleep.hpp>
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <cstdio>
 #include <random>
 
 #include "app_state.hpp"
@@ -138,10 +138,12 @@ task<int> app::state::run(signals which) {
 
 task<> app::state::watch_signals(group& watchers) {
   signal_watch signals{SIGINT, SIGTERM, SIGUSR1};
+  child<void> printing;
   for (int interrupts = 0;;) {
     const int number = co_await signals.next();
     if (number == SIGUSR1) {
-      print_tasks();
+      if (printing.done())
+        printing = watchers.spawn(belay::detail::write_patiently, "belay: tasks\n" + describe(live_tasks()));
       continue;
     }
     if (report.reason.empty()) {
@@ -160,11 +162,6 @@ task<> app::state::watch_signals(group& watchers) {
       ::_exit(exit_forced);
     }
   }
-}
-
-void app::state::print_tasks() {
-  const std::string text = "belay: tasks\n" + describe(live_tasks());
-  std::fputs(text.c_str(), stderr);
 }
 
 void app::state::note(const telemetry::logger& log, const diagnostic& what) {

@@ -82,7 +82,6 @@ struct app::state {
   [[nodiscard]] task<> watch_signals(group& watchers);
   [[nodiscard]] task<> end_process_after(duration limit, exit_code code);
   [[nodiscard]] duration longest_shutdown() const noexcept;
-  static void print_tasks();
   static void note(const telemetry::logger& log, const diagnostic& what);
   void note_what_is_cut_short();
   [[nodiscard]] task<int> live();
