@@ -40,8 +40,7 @@ task<> end_process_after(duration limit) {
   ::_exit(128 + SIGINT);
 }
 
-task<> watch_signals(program_scope& program, duration force_after, group& watchers) {
-  signal_watch signals{SIGINT, SIGTERM, SIGUSR1};
+task<> watch_signals(signal_watch& signals, program_scope& program, duration force_after, group& watchers) {
   child<void> printing;
   for (int interrupts = 0;;) {
     const int number = co_await signals.next();
@@ -74,9 +73,9 @@ task<int> run_program(task<int> main, program_scope& program) {
 
 task<int> run_watched(task<int> main, duration force_after) {
   program_scope program;
+  signal_watch signals{SIGINT, SIGTERM, SIGUSR1};  // in place before the program's first line
   co_return co_await with_group([&](group& watchers) -> task<int> {
-    watchers.spawn(watch_signals, std::ref(program), force_after, std::ref(watchers));
-    co_await yield();  // the handlers are in place before the program's first line
+    watchers.spawn(watch_signals, std::ref(signals), std::ref(program), force_after, std::ref(watchers));
     const int code = co_await run_program(std::move(main), program);
     watchers.cancel(cancel_reason::shutdown);
     co_return code;

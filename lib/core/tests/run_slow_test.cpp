@@ -200,6 +200,22 @@ TEST_CASE("run: SIGTERM is seen by a loop with a schedule seed that never rests 
   CHECK(end.code == 143);
 }
 
+TEST_CASE("run: SIGTERM in the program's first line is seen, whatever the schedule") {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const process_end end = in_process([seed] {
+      b::loop_options seeded;
+      if (seed != 0) seeded.schedule_seed = seed;
+      return b::run(
+          []() -> b::task<> {
+            ::raise(SIGTERM);
+            co_await b::sleep_for(1h);
+          }(),
+          {.loop = std::move(seeded)});
+    });
+    CHECK(end.code == 143);
+  }
+}
+
 TEST_CASE(
     "run: SIGUSR1 while nobody reads stderr does not stop the loop; what got through is said to be cut") {
   std::array<int, 2> full{};
