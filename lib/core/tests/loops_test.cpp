@@ -201,9 +201,11 @@ TEST_CASE(
     "run_on_each: what the other loops read of the failure that cancelled them, nobody changes meanwhile") {
   b::loop home;
   std::atomic<int> read = 0;
-  const auto main_of = [&read](unsigned index) -> b::task<> {
+  std::atomic<int> came = 0;
+  const auto main_of = [&read, &came](unsigned index) -> b::task<> {
     if (index == 1) {
-      co_await b::sleep_for(5ms);
+      while (came != 7) co_await b::sleep_for(1ms);
+      came = 0;
       throw boom("the first");
     }
     struct reader {
@@ -219,6 +221,7 @@ TEST_CASE(
         ++count;
       }
     } const at_end(read);
+    ++came;
     if (index < 4) co_await b::sleep_for(1h);
     co_await b::finally([]() -> b::task<> { co_await b::sleep_for(1h); },
                         []() -> b::task<> {
@@ -269,10 +272,19 @@ TEST_CASE("loop_thread: how long a cancellation is ignored there, is by the cloc
     options.ignored_cancel_limit = 50ms;
     options.on_diagnostic = [&to](const b::diagnostic& what) { to.push_back(what.lasted); };
     b::loop& other = co_await b::use(b::loop_thread(std::move(options)));
-    const auto slowly = []() -> b::task<> {
-      co_await b::shielded(10s, []() -> b::task<> { co_await b::sleep_for(150ms); }());
+    std::atomic<bool> begun = false;
+    const auto slowly = [&to, &begun]() -> b::task<> {
+      co_await b::shielded(10s, [](std::vector<b::duration>& told, std::atomic<bool>& here) -> b::task<> {
+        here = true;
+        while (told.empty()) co_await b::sleep_for(1ms);
+      }(to, begun));
     };
-    co_await b::move_on_after(1ms, b::on_loop(other, slowly));
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn([](b::loop& to, auto& function) -> b::task<> { co_await b::on_loop(to, function); },
+              std::ref(other), std::ref(slowly));
+      while (!begun) co_await b::yield();
+      g.cancel();
+    });
   }(ages));
   REQUIRE(ages.size() == 2);
   CHECK(ages[0] >= 50ms);
