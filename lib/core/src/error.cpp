@@ -6,6 +6,7 @@
 #include <belay/core/error.hpp>
 #include <belay/core/outcome.hpp>
 
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstdio>
@@ -16,25 +17,50 @@
 
 namespace belay {
 
-struct error::details {
+struct error::contents {
   error_kind kind;
   std::string code;
   std::source_location where;
   failure replaced;
+  time_point when;
+  std::optional<duration> retry_after{};
+  error_details details{};
 };
+
+namespace {
+time_point now_here() noexcept {
+  const detail::runtime* rt = detail::this_runtime;
+  return (rt != nullptr && rt->time != nullptr ? *rt->time : steady_clock()).now();
+}
+}  // namespace
 
 error::error(std::string message, std::source_location where)
     : error(error_kind::internal, {}, std::move(message), where) {}
 
 error::error(error_kind kind, std::string code, std::string message, std::source_location where)
     : std::runtime_error(message),
-      details_(std::make_shared<details>(details{kind, std::move(code), where, current_failure()})) {
-  if (details_->replaced) details_->replaced.record()->below.store(true, std::memory_order_relaxed);
+      contents_(
+          std::make_shared<contents>(contents{kind, std::move(code), where, current_failure(), now_here()})) {
+  if (contents_->replaced) contents_->replaced.record()->below.store(true, std::memory_order_relaxed);
 }
 
-error_kind error::kind() const noexcept { return details_->kind; }
-std::string_view error::code() const noexcept { return details_->code; }
-std::source_location error::where() const noexcept { return details_->where; }
+error::error(error_kind kind, std::string code, std::string message, error_details details,
+             std::source_location where)
+    : error(kind, std::move(code), std::move(message), where) {
+  contents_->details = std::move(details);
+}
+
+error_kind error::kind() const noexcept { return contents_->kind; }
+std::string_view error::code() const noexcept { return contents_->code; }
+std::source_location error::where() const noexcept { return contents_->where; }
+time_point error::when() const noexcept { return contents_->when; }
+const error_details& error::details() const noexcept { return contents_->details; }
+void error::add_detail(error_detail one) { own_contents().details.add(std::move(one)); }
+std::optional<duration> error::retry_after() const noexcept { return contents_->retry_after; }
+void error::set_retry_after(duration wait) {
+  if (wait < duration::zero()) throw misuse_error("error::set_retry_after: the duration is negative");
+  own_contents().retry_after = wait;
+}
 
 namespace {
 
@@ -45,13 +71,23 @@ constinit std::mutex changing_causes;
 
 failure error::cause() const {
   const std::lock_guard lock(changing_causes);
-  return details_->replaced;
+  return contents_->replaced;
 }
 
 void detail::error_access::drop_cause(const error& from) noexcept {
   failure dropped;
   const std::lock_guard lock(changing_causes);
-  std::swap(dropped, from.details_->replaced);
+  std::swap(dropped, from.contents_->replaced);
+}
+
+error::contents& error::own_contents() {
+  if (contents_.use_count() > 1) {
+    const std::lock_guard lock(changing_causes);
+    contents_ = std::make_shared<contents>(*contents_);
+  }
+  // What a copy on another thread has read, before it went, was read before this changes it.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return *contents_;
 }
 
 std::string_view to_string(error_kind kind) noexcept {

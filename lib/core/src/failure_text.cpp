@@ -139,6 +139,20 @@ void add_trace(std::string& text, const failure& what, std::size_t begin, const 
   for (const std::source_location& place : trace.last(3)) add_place(text, indent + "  awaited at ", place);
 }
 
+// Values that are marked sensitive say so themselves.
+void add_details(std::string& text, const failure& what, const std::string& indent) {
+  constexpr std::size_t most = 16;
+  constexpr std::size_t longest = 256;
+  const auto* typed = detail::exception_as<error>(what.exception());
+  if (typed == nullptr) return;
+  const auto all = typed->details().all();
+  for (const error_detail& one : all.first(std::min(most, all.size()))) {
+    text.append(indent).append("  ").append(one.key().substr(0, longest)).append(" = ");
+    add_lines(text, one.text().substr(0, longest), indent + "    ", 8);
+  }
+  if (all.size() > most) text += indent + "  ... " + std::to_string(all.size() - most) + " more details\n";
+}
+
 void describe_one(const failure& what, std::string& text, const std::string& indent, std::size_t depth,
                   renderer& all) {
   all.show(what);
@@ -149,6 +163,7 @@ void describe_one(const failure& what, std::string& text, const std::string& ind
     add_place(text, indent + "  made at    ", typed->where());
   }
   add_trace(text, what, all.places_of(what), indent);
+  add_details(text, what, indent);
   const std::size_t notes = all.notes_of(what);
   for (const std::string& note : what.notes().first(notes)) {
     text.append(indent).append("  note: ");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Problem details: JSON, response, and the mapping between statuses and error kinds.
+// Problem details: JSON, response, what an unknown error is called, and the mapping between statuses and error kinds.
 
 #include <belay/http/json_text.hpp>
 #include <belay/http/problem.hpp>
@@ -43,7 +43,40 @@ void add_extension(problem& to, std::string_view name, std::string json) {
   to.extensions.push_back({std::string(name), std::move(json)});
 }
 
+// What may be told to a client about an error of which only the kind is known.
+struct public_text {
+  const char* code;
+  const char* detail;
+};
+
+public_text text_for(error_kind kind) noexcept {
+  switch (kind) {
+    case error_kind::invalid: return {"invalid", "the request is not valid"};
+    case error_kind::not_found: return {"not_found", "it does not exist"};
+    case error_kind::conflict: return {"conflict", "it conflicts with the present state"};
+    case error_kind::denied: return {"denied", "not allowed"};
+    case error_kind::unauthenticated: return {"unauthenticated", "authentication is needed"};
+    case error_kind::unavailable:
+      return {"unavailable", "a part of the service is not available just now; try again later"};
+    case error_kind::overloaded: return {"overloaded", "too much to do just now; try again later"};
+    case error_kind::timed_out: return {"timed_out", "it took too long"};
+    case error_kind::child_cancelled:
+    case error_kind::data_format:
+    case error_kind::internal: break;
+  }
+  return {"internal", "internal error"};
+}
+
 }  // namespace
+
+problem to_problem(const failure& what) {
+  if (const auto* ready = belay::detail::exception_as<problem_error>(what.exception()))
+    return ready->problem();
+  const auto* typed = belay::detail::exception_as<error>(what.exception());
+  const error_kind kind = typed != nullptr ? typed->kind() : error_kind::internal;
+  const public_text text = text_for(kind);
+  return {.status = default_status(kind), .code = text.code, .detail = text.detail};
+}
 
 void problem::extend(std::string_view name, std::string_view value) {
   add_extension(*this, name, to_json_string(value));

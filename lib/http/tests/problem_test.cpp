@@ -150,3 +150,20 @@ TEST_CASE("problem: the default status of each kind, and back where the status s
   }
   CHECK(http::default_kind(http::status::too_many_requests) == overloaded);
 }
+
+TEST_CASE("to_problem: by kind, and nothing of the inside; a problem_error is what it says") {
+  const auto of = [](auto error) {
+    const belay::failure what = belay::failure::of(std::make_exception_ptr(std::move(error)));
+    what.observe();
+    return http::to_problem(what);
+  };
+  const http::problem missing =
+      of(belay::error(belay::error_kind::not_found, "user_not_found", "no row in t_users", {{"id", 7}}));
+  CHECK(missing.status == http::status::not_found);
+  CHECK(missing.code == "not_found");
+  CHECK(missing.to_json().find("t_users") == std::string::npos);
+  CHECK(of(belay::timeout_error("x")).status == http::status::gateway_timeout);
+  CHECK(of(std::invalid_argument("stoi")).status == http::status::internal_server_error);
+  CHECK(of(7).code == "internal");
+  CHECK(of(http::problem_error(http::status::gone, "moved", "away")).detail == "away");
+}

@@ -30,6 +30,7 @@ app::state::state(app_options given, telemetry::logger target)
       log(std::move(target)),
       random(options.random),
       background(options.most_background_tasks) {
+  rules.on<http::problem_error>({.as_it_says = true});
   if (!random) {
     random = [device = std::make_shared<std::random_device>()] {
       return (std::uint64_t{(*device)()} << 32) | (*device)();
@@ -63,14 +64,7 @@ void app::gauge(std::string name, std::function<std::size_t()> read) {
   state_->gauges.emplace_back(std::move(name), std::move(read));
 }
 
-void app::add_error_rule(error_rule rule) {
-  // Before the first rule that would also match everything this one does: its bases.
-  auto& rules = state_->rules;
-  const auto base = std::find_if(rules.begin(), rules.end(), [&](const error_rule& known) {
-    return known.matches_pointer(rule.pointer);
-  });
-  rules.insert(base, std::move(rule));
-}
+error_table<app::error_rule>& app::error_rules() noexcept { return state_->rules; }
 
 int app::run() {
   loop_options options = state_->options.loop;

@@ -28,7 +28,7 @@ struct app::state {
   lifespan steps;
   http::route_table routes;
   std::vector<handler> handlers;  // by the number of the route
-  std::vector<error_rule> rules;  // the more derived before their bases
+  error_table<error_rule> rules;
   std::vector<std::pair<std::string, std::function<std::size_t()>>> gauges;
   background_tasks background;
   // Each worker is supervised by itself, so that one that fails often does not use up the restarts of others.

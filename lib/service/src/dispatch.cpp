@@ -5,8 +5,6 @@
 #include <belay/core/timeout.hpp>
 #include <belay/http/deadline.hpp>
 
-#include <algorithm>
-
 #include "app_state.hpp"
 
 namespace belay::service {
@@ -15,43 +13,6 @@ namespace {
 
 bool takes_a_body(http::method verb) noexcept {
   return verb == http::method::post || verb == http::method::put || verb == http::method::patch;
-}
-
-// What may be told to a client about an error of which only the kind is known.
-struct public_text {
-  const char* code;
-  const char* detail;
-};
-
-public_text text_for(error_kind kind) noexcept {
-  switch (kind) {
-    case error_kind::invalid: return {"invalid", "the request is not valid"};
-    case error_kind::not_found: return {"not_found", "it does not exist"};
-    case error_kind::conflict: return {"conflict", "it conflicts with the present state"};
-    case error_kind::denied: return {"denied", "not allowed"};
-    case error_kind::unauthenticated: return {"unauthenticated", "authentication is needed"};
-    case error_kind::unavailable:
-      return {"unavailable", "a part of the service is not available just now; try again later"};
-    case error_kind::overloaded: return {"overloaded", "too much to do just now; try again later"};
-    case error_kind::timed_out: return {"timed_out", "it took too long"};
-    case error_kind::child_cancelled:
-    case error_kind::data_format:
-    case error_kind::internal: break;
-  }
-  return {"internal", "internal error"};
-}
-
-// The error itself first, then what failed beside it; not what it replaced.
-std::vector<failure> itself_and_attached(const failure& what) {
-  std::vector<failure> all{what};
-  for (std::size_t i = 0; i != all.size(); ++i) {
-    const failure one = all[i];
-    const auto beside = one.attached();
-    for (const failure& other : beside) {
-      if (std::find(all.begin(), all.end(), other) == all.end()) all.push_back(other);
-    }
-  }
-  return all;
 }
 
 }  // namespace
@@ -105,25 +66,21 @@ http::response app::state::refuse(http::problem why, const http::headers& extra,
 
 http::response app::state::answer_failure(const failure& what, const http::request& head,
                                           const http::trace_context& trace) {
-  for (const failure& one : itself_and_attached(what)) {
-    const auto* ready = belay::detail::exception_as<http::problem_error>(one.exception());
-    for (const error_rule& rule : rules) {
-      if (!rule.matches(one.exception())) continue;
-      // A rule for a base is less derived than what a `problem_error` says of itself.
-      if (ready != nullptr && belay::detail::exception_as<http::problem_error*>(rule.pointer) == nullptr)
-        continue;
-      return refuse({.status = rule.status, .code = rule.code, .detail = one.message()}, {}, head, trace,
-                    &what);
-    }
-    if (ready != nullptr) {
-      return refuse(ready->problem(), ready->headers(), head, trace, &what);
-    }
+  const auto found = rules.find(what);
+  const failure leaf = found ? found->leaf : what;
+  http::problem answer = http::to_problem(leaf);
+  http::headers extra;
+  const auto* ready = belay::detail::exception_as<http::problem_error>(leaf.exception());
+  if (found && !found->value.as_it_says) {
+    answer = {.status = found->value.status, .code = found->value.code, .detail = leaf.message()};
+  } else if (ready != nullptr) {
+    extra = ready->headers();
   }
-  error_kind kind = error_kind::internal;
-  if (const auto* typed = belay::detail::exception_as<error>(what.exception())) kind = typed->kind();
-  const public_text text = text_for(kind);
-  return refuse({.status = http::default_status(kind), .code = text.code, .detail = text.detail}, {}, head,
-                trace, &what);
+  const auto* typed = belay::detail::exception_as<error>(leaf.exception());
+  if (typed != nullptr && typed->retry_after() && !extra.contains("Retry-After")) {
+    extra.add("Retry-After", http::to_retry_after(*typed->retry_after()));
+  }
+  return refuse(std::move(answer), extra, head, trace, &what);
 }
 
 std::optional<http::response> app::state::judge_head(const http::request& head) {

@@ -4,6 +4,7 @@
 #include "support.hpp"
 
 #include <belay/core/all.hpp>
+#include <belay/errors/error_router.hpp>
 #include <belay/http/problem.hpp>
 #include <doctest/doctest.h>
 
@@ -277,6 +278,56 @@ TEST_CASE("app: without a rule the kind decides, and the text stays inside [row 
             CHECK_FALSE(contains(got.body, "inner text"));
             CHECK_FALSE(contains(got.body, ".cpp"));
           }
+        }) == service::exit_clean);
+}
+
+TEST_CASE(
+    "app: an error_router around a handler: its handlers, which may await, before the rules of the app [row 413]") {
+  record_keeper records;
+  belay::error_router<http::response, request&> routes;
+  routes.on<dog_error>([](const dog_error& e, request& asked) -> task<http::response> {
+    co_await belay::yield();
+    co_return http::response::text(http::status::ok, std::string(*asked.path("id")) + e.what());
+  });
+  app a(support::options(), records.log);
+  a.on_error<animal_error>(http::status::conflict, "animal");
+  const auto add = [&](const char* path, auto fails) {
+    a.get(path, [&routes, fails](request& asked) -> task<http::response> {
+      co_return co_await routes.handle(fails(asked), asked);
+    });
+  };
+  add("/dogs/{id}", throws(puppy_error(" barks")));
+  add("/animals/{id}", throws(animal_error("text")));
+  CHECK(support::serve(a, [&](app& of) -> task<> {
+          client c = co_await support::connect(of);
+          const answer dog = co_await c.ask(get("/dogs/7"));
+          CHECK(dog.status() == 200);
+          CHECK(dog.body == "7 barks");
+          const answer animal = co_await c.ask(get("/animals/7"));
+          CHECK(animal.status() == 409);
+          CHECK(contains(animal.body, "\"code\":\"animal\""));
+        }) == service::exit_clean);
+  CHECK(records.events("request_failed").size() == 1);
+}
+
+TEST_CASE("app: retry_after of an error becomes Retry-After, with and without a rule [row 466]") {
+  record_keeper records;
+  app a(support::options(), records.log);
+  a.on_error<animal_error>(http::status::too_many_requests, "animal");
+  const auto waits = [](auto error) {
+    error.set_retry_after(std::chrono::milliseconds(2500));
+    return throws(error);
+  };
+  a.get("/kind", waits(belay::error(belay::error_kind::overloaded, "code", "text")));
+  a.get("/rule", waits(animal_error("text")));
+  CHECK(support::serve(a, [&](app& of) -> task<> {
+          client c = co_await support::connect(of);
+          const answer by_kind = co_await c.ask(get("/kind"));
+          CHECK(by_kind.status() == 503);
+          CHECK(by_kind.field("Retry-After") == "3");
+          const answer by_rule = co_await c.ask(get("/rule"));
+          CHECK(by_rule.status() == 429);
+          CHECK(by_rule.field("Retry-After") == "3");
         }) == service::exit_clean);
 }
 

@@ -4,11 +4,18 @@
 #include <fmt/format.h>
 
 #include <belay/core/error.hpp>
+#include <belay/telemetry/redactor.hpp>
 #include <algorithm>
+#include <variant>
 
 #include "record.hpp"
 
 namespace belay::telemetry::detail {
+
+value detail_value(const error_detail& one) {
+  if (one.is_sensitive()) return value(redacted_text);
+  return std::visit([](const auto& held) { return value(held); }, one.value());
+}
 
 namespace {
 
@@ -36,6 +43,12 @@ value::list trace_rows(const failure& what, std::size_t limit) {
   return rows;
 }
 
+value details_of(const belay::error& known) {
+  fields all;
+  for (const error_detail& one : known.details()) all.push_back({std::string(one.key()), detail_value(one)});
+  return value(std::move(all));
+}
+
 class builder {
  public:
   explicit builder(std::size_t max_trace_rows) : max_trace_rows_(max_trace_rows) {}
@@ -58,6 +71,7 @@ class builder {
     if (const auto* known = belay::detail::exception_as<belay::error>(what.exception())) {
       out.push_back({"kind", belay::to_string(known->kind())});
       if (!known->code().empty()) out.push_back({"code", known->code()});
+      if (!known->details().empty()) out.push_back({"details", details_of(*known)});
     }
     value::list rows = trace_rows(what, max_trace_rows_);
     if (!rows.empty()) out.push_back({"trace", value(std::move(rows))});

@@ -2,6 +2,7 @@
 #pragma once
 // One record on its way to a line: merged fields, redaction, rendering.
 
+#include <belay/core/error_detail.hpp>
 #include <belay/core/failure.hpp>
 #include <belay/telemetry/logger.hpp>
 #include <chrono>
@@ -32,7 +33,10 @@ std::string render_pretty(const record_view& record, const render_rules& rules);
 // Lazy values replaced by what they give, or by a placeholder when they throw.
 value computed(const value& source) noexcept;
 
-// The failure as the value of a field: type, message, kind?, code?, trace, notes?, attached?, cause?. Cycles
+// The value of a detail; "[redacted]" for a sensitive one.
+value detail_value(const error_detail& one);
+
+// The failure as the value of a field: type, message, kind?, code?, details?, trace, notes?, attached?, cause?. Cycles
 // end.
 value failure_value(const failure& what, std::size_t max_trace_rows);
 

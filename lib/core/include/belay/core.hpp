@@ -13,6 +13,7 @@
 #include <belay/core/deadline.hpp>
 #include <belay/core/diagnostic.hpp>
 #include <belay/core/error.hpp>
+#include <belay/core/error_detail.hpp>
 #include <belay/core/event.hpp>
 #include <belay/core/exit_stack.hpp>
 #include <belay/core/failure.hpp>

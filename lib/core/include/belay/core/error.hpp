@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The base of the errors that Belay throws, and of yours if you like: kind, code, message, place, what it replaced.
+// The base of the errors that Belay throws, and of yours if you like: kind, code, message, details, place, what it replaced.
 
+#include <belay/core/error_detail.hpp>
 #include <belay/core/failure.hpp>
+#include <belay/core/time.hpp>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <stdexcept>
 #include <string>
@@ -40,18 +43,30 @@ class error : public std::runtime_error {
   explicit error(std::string message, std::source_location where = std::source_location::current());
   error(error_kind kind, std::string code, std::string message,
         std::source_location where = std::source_location::current());
+  error(error_kind kind, std::string code, std::string message, error_details details,
+        std::source_location where = std::source_location::current());
 
   [[nodiscard]] error_kind kind() const noexcept;
   /// Stable, machine-readable: `email_taken`. Empty when none was given.
   [[nodiscard]] std::string_view code() const noexcept;
   [[nodiscard]] std::source_location where() const noexcept;
+  /// When it was made: on the clock of the loop that runs here, else the machine's.
+  [[nodiscard]] time_point when() const noexcept;
+  /// What it knows besides its message.
+  [[nodiscard]] const error_details& details() const noexcept;
+  void add_detail(error_detail one);
+  /// How long to wait before the next try, if whoever failed said so.
+  [[nodiscard]] std::optional<duration> retry_after() const noexcept;
+  /// Errors: `misuse_error` for a negative duration.
+  void set_retry_after(duration wait);
   /// What this error replaced, if it was built inside a `catch` handler.
   [[nodiscard]] failure cause() const;
 
  private:
   friend detail::error_access;
-  struct details;
-  std::shared_ptr<details> details_;  // shared by the copies
+  struct contents;
+  [[nodiscard]] contents& own_contents();
+  std::shared_ptr<contents> contents_;  // shared by the copies, until one of them is changed
 };
 
 namespace detail {

@@ -53,6 +53,10 @@ struct problem {
   [[nodiscard]] std::string to_json() const;
 };
 
+/// What a client may be told of an error of which nothing more is known: status, code and text follow from its kind; its own message
+/// and details stay inside. A `problem_error` is the problem that it says. What is no `belay::error` is 500.
+[[nodiscard]] problem to_problem(const failure& what);
+
 /// The response: status, `application/problem+json`, body.
 [[nodiscard]] response to_response(const problem& from);
 

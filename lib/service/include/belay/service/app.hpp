@@ -5,6 +5,7 @@
 #include <belay/core/loop.hpp>
 #include <belay/core/periodic.hpp>
 #include <belay/core/supervisor_options.hpp>
+#include <belay/errors/error_table.hpp>
 #include <belay/http/server.hpp>
 #include <belay/http/status.hpp>
 #include <belay/http/trace_context.hpp>
@@ -114,19 +115,11 @@ class app {
   /// Errors of type `E` that leave a handler become this status and code, with `what()` as the detail: it must be fit for
   /// clients. The most derived registered type wins, in the error itself first, then in what is attached to it.
   /// A `problem_error` is answered as it says, unless there is a rule for its type or one derived from `problem_error`. Others
-  /// by kind, without their text; what is not a `belay::error` is 500. A second rule for a type replaces the first.
+  /// by kind, without their text; what is not a `belay::error` is 500. A second rule for a type replaces the first. `retry_after()`
+  /// of the error becomes Retry-After.
   template <class E>
   void on_error(http::status status, std::string code) {
-    add_error_rule(
-        {status, std::move(code),
-         [](const std::exception_ptr& what) noexcept {
-           return belay::detail::exception_as<E>(what) != nullptr;
-         },
-         // A pointer to a derived type is caught as a pointer to its base: so rules can be ordered.
-         [](const std::exception_ptr& what) noexcept {
-           return belay::detail::exception_as<E*>(what) != nullptr;
-         },
-         std::make_exception_ptr(static_cast<E*>(nullptr))});
+    error_rules().on<E>({status, std::move(code)});
   }
 
   /// A number that `/health/ready` shows under `in_use`.
@@ -152,14 +145,12 @@ class app {
 
  private:
   struct error_rule {
-    http::status status;
-    std::string code;
-    bool (*matches)(const std::exception_ptr&) noexcept;
-    bool (*matches_pointer)(const std::exception_ptr&) noexcept;
-    std::exception_ptr pointer;
+    http::status status{};
+    std::string code{};
+    bool as_it_says = false;  // a problem_error
   };
   lifespan& steps() noexcept;
-  void add_error_rule(error_rule rule);
+  error_table<error_rule>& error_rules() noexcept;
 
   std::unique_ptr<state> state_;
 };

@@ -28,6 +28,8 @@ class failure_record final : public refcounted {
   std::atomic<bool> lost{false};  // went to the sink
   // Was ever attached to another, or replaced by an error: a way may lead back to it.
   std::atomic<bool> below{false};
+  // For the layers above: how far this failure has been told to people (logged, alerted). Core only keeps it.
+  std::atomic<unsigned char> told{0};
   // The record that this one was attached to last, and that lives: finds repeated attaching without a search.
   std::atomic<const failure_record*> attached_to{nullptr};
 
