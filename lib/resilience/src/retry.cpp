@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// What need not be a template of the retry: its decisions, its history, its words.
+
+#include <belay/core/timeout.hpp>
+#include <belay/resilience/detail/options_text.hpp>
+#include <belay/resilience/retry.hpp>
+#include <algorithm>
+
+namespace belay {
+
+retry::retry(retry_options options) {
+  using detail::require_option;
+  require_option(options.max_attempts >= 1, "retry", "max_attempts", options.max_attempts, "at least 1");
+  require_option(options.max_elapsed > duration::zero(), "retry", "max_elapsed", options.max_elapsed,
+                 "more than zero");
+  require_option(options.most_retry_after >= duration::zero(), "retry", "most_retry_after",
+                 options.most_retry_after, "zero or more");
+  if (options.name.empty()) options.name = "retry";
+  detail::random_source random(options.seed);
+  shared_ = std::make_shared<detail::retry_shared>(std::move(options), random);
+}
+
+std::string_view retry::name() const noexcept { return shared_->options.name; }
+
+std::string retry::describe() const {
+  const retry_options& set = shared_->options;
+  std::string text = detail::title("retry", set.name) + ": " + std::to_string(set.max_attempts) +
+                     (set.max_attempts == 1 ? " attempt" : " attempts");
+  if (set.max_elapsed != duration::max())
+    text.append(" within ").append(detail::duration_text(set.max_elapsed));
+  text.append(", ").append(set.delay.describe());
+  if (set.delay_for) text.append(", or as delay_for says");
+  if (set.budget) text.append(", budget ").append(set.budget->describe());
+  return text;
+}
+
+policy_facts retry::facts() const {
+  const retry_options& set = shared_->options;
+  return {policy_kind::retry, set.name, set.max_elapsed, set.max_attempts};
+}
+
+retry_statistics retry::statistics() const noexcept { return shared_->counts; }
+
+namespace detail {
+
+retry_course::retry_course(retry_shared& shared) noexcept : shared_(&shared) {
+  ++shared.counts.calls;
+  if (shared.options.budget) shared.options.budget->deposit();
+  if (shared.options.max_elapsed != duration::max()) began_ = now();
+}
+
+std::optional<duration> retry_course::after_failure(outcome_base& how, bool may_run_again) {
+  failure what = how.failed_with();
+  try {
+    if (!shared_->options.on.matches(what)) {
+      add_history(std::move(what), "this error is not one to try again");
+      return {};
+    }
+    why_not_ = may_run_again ? std::string_view() : "the operation must not be run again";
+    const std::optional<duration> delay = decide(what);
+    if (delay) {
+      for (const failure& one : what.flatten()) one.observe();
+      remember(std::move(what), *delay);
+      return delay;
+    }
+  } catch (...) {
+    what.attach(failure(record_current_exception()));
+    why_not_ = "a function of its options failed";
+  }
+  gave_up(what, why_not_);
+  add_history(std::move(what), why_not_);
+  return {};
+}
+
+std::optional<duration> retry_course::after_value(bool may_run_again) {
+  why_not_ = may_run_again ? std::string_view() : "the operation must not be run again";
+  const std::optional<duration> delay = decide({});
+  if (delay) {
+    remember({}, *delay);
+  } else {
+    gave_up({}, why_not_);
+  }
+  return delay;
+}
+
+bool retry_course::unwanted_value_fails() const noexcept {
+  return shared_->options.last_value == exhausted_value::fails;
+}
+
+ref<failure_record> retry_course::unwanted_value() const {
+  std::string text = title("retry", shared_->options.name) + ": attempt " + std::to_string(number_) + " of " +
+                     std::to_string(shared_->options.max_attempts) + " gave a value that is not wanted: ";
+  text.append(why_not_);
+  return failure::of(
+             std::make_exception_ptr(error(error_kind::unavailable, "unwanted_value", std::move(text))))
+      .take_record();
+}
+
+// The budget last: what it gives is spent.
+std::optional<duration> retry_course::decide(const failure& what) {
+  const retry_options& set = shared_->options;
+  const auto no = [this](std::string_view why) -> std::optional<duration> {
+    why_not_ = why;
+    return {};
+  };
+  if (!why_not_.empty()) return {};
+  if (number_ >= set.max_attempts) return no("no attempts left");
+  if (cancel_requested()) return duration::zero();  // acts on the waiting
+  const duration before = history_.empty() ? duration::zero() : history_.back().delay;
+  duration delay = set.delay.draw(number_, before, shared_->random);
+  if (set.delay_for) {
+    const std::optional<duration> other = set.delay_for({.number = number_, .what = what, .delay = delay});
+    if (other && *other >= duration::zero()) delay = *other;
+  }
+  if (what) {
+    if (const std::optional<duration> asked = retry_after_of(what)) {
+      if (*asked > set.most_retry_after)
+        return no("it asks to be left alone for longer than most_retry_after");
+      delay = std::max(delay, *asked);
+    }
+  }
+  const time_point next = saturating_add(now(), delay);
+  if (set.max_elapsed != duration::max() && next > saturating_add(began_, set.max_elapsed))
+    return no("max_elapsed would have passed");
+  if (next >= current_deadline()) return no("the deadline would have passed");
+  if (set.budget && !set.budget->try_spend()) return no("the retry budget is used up");
+  return delay;
+}
+
+void retry_course::remember(failure what, duration delay) {
+  if (cancel_requested()) return;  // there will be no further attempt
+  const retry_options& set = shared_->options;
+  ++shared_->counts.retries;
+  if (set.listener) {
+    set.listener.tell({.action = policy_action::retrying,
+                       .kind = policy_kind::retry,
+                       .policy = set.name,
+                       .detail = what ? "" : "a value that is not wanted",
+                       .number = number_,
+                       .length = delay,
+                       .what = what});
+  }
+  if (history_.size() == most_kept) {
+    history_.erase(history_.begin() + most_kept / 2);
+    ++dropped_;
+  }
+  history_.push_back({number_, std::move(what), delay});
+}
+
+void retry_course::recovered() {
+  ++shared_->counts.recovered;
+  const retry_options& set = shared_->options;
+  if (set.listener) {
+    set.listener.tell({.action = policy_action::recovered,
+                       .kind = policy_kind::retry,
+                       .policy = set.name,
+                       .number = number_});
+  }
+}
+
+void retry_course::gave_up(const failure& what, std::string_view why) {
+  ++shared_->counts.gave_up;
+  const retry_options& set = shared_->options;
+  if (set.listener) {
+    set.listener.tell({.action = policy_action::gave_up,
+                       .kind = policy_kind::retry,
+                       .policy = set.name,
+                       .detail = why,
+                       .number = number_,
+                       .what = what});
+  }
+}
+
+// An error that came out at once for being none to try again is left as it is.
+void retry_course::add_history(failure last, std::string_view why) {
+  const std::string of = title("retry", shared_->options.name);
+  if (history_.empty() && (why.empty() || why_not_.empty())) return;
+  const std::string_view shown_before_gap = dropped_ > 0 ? "..." : "";
+  std::size_t shown = 0;
+  for (past& one : history_) {
+    if (dropped_ > 0 && shown++ == most_kept / 2)
+      last.note(of + ": " + std::string(shown_before_gap) + " and " + std::to_string(dropped_) + " more");
+    std::string line = of + ": attempt " + std::to_string(one.number);
+    line.append(one.what ? " failed: " + one.what.type_name() + ": " + one.what.message()
+                         : " gave a value that is not wanted");
+    line.append("; waited ").append(duration_text(one.delay));
+    last.note(std::move(line));
+    if (one.what) last.attach(std::move(one.what));
+  }
+  history_.clear();
+  if (!why.empty()) {
+    last.note(of + ": gave up after attempt " + std::to_string(number_) + " of " +
+              std::to_string(shared_->options.max_attempts) + ": " + std::string(why));
+  }
+}
+
+}  // namespace detail
+}  // namespace belay
