@@ -19,6 +19,7 @@
 #include <belay/core/supervisor.hpp>
 #include <belay/core/thread.hpp>
 #include <belay/core/timeout.hpp>
+#include <belay/resilience/retry.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -262,6 +263,21 @@ task<> keep_going() {
 }
 // [end]
 
+// [snippet retry]
+task<std::string> refuses(int& calls) {
+  if (++calls < 3) throw belay::error(belay::error_kind::unavailable, "refused", "refused");
+  co_return "attempt " + std::to_string(calls);
+}
+
+// @retry(max_retries=3, delay=0.001, backoff=2, exceptions=(NetworkError,))
+const belay::retry again{{.max_attempts = 3, .delay = belay::backoff::exponential(1ms, 1s)}};
+
+task<> retried() {
+  int calls = 0;
+  std::printf("  %s\n", (co_await again(refuses, std::ref(calls))).c_str());
+}
+// [end]
+
 // [snippet except]
 task<> catch_everything() {
   try {
@@ -338,6 +354,8 @@ task<> program() {
   co_await at_most_two({"a", "b", "c"});
   std::puts("supervised:");
   co_await keep_going();
+  std::puts("@retry:");
+  co_await retried();
   std::puts("except:");
   co_await belay::move_on_after(5ms, catch_everything());
   std::puts("except*, add_note:");

@@ -61,7 +61,9 @@ belay::task<> retry_with_listener(benchmark::State& state) {
   co_await measure(state, belay::retry{{.listener = [](const belay::policy_event&) {}}});
 }
 belay::task<> fallback(benchmark::State& state) { co_await measure(state, belay::fallback{7}); }
-belay::task<> chaos_off(benchmark::State& state) { co_await measure(state, belay::chaos{{.error_rate = 0.5}}); }
+belay::task<> chaos_off(benchmark::State& state) {
+  co_await measure(state, belay::chaos{{.error_rate = 0.5}});
+}
 belay::task<> three(benchmark::State& state) {
   co_await measure(state, belay::pipeline{belay::fallback{7}, belay::retry{}, belay::timeout{seconds(1)}});
 }

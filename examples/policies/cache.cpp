@@ -29,7 +29,9 @@ belay::task<int> program() {
       {.fresh_for = 30s, .stale_for = 10min, .name = "quotes"});
 
   co_await belay::with_group([&](belay::group& g) -> belay::task<> {
-    const auto reader = [](belay::cache<std::string, double>& from) -> belay::task<> { co_await from.call("ABC"); };
+    const auto reader = [](belay::cache<std::string, double>& from) -> belay::task<> {
+      co_await from.call("ABC");
+    };
     for (int i = 0; i < 100; ++i) g.spawn(reader, std::ref(quotes));
     co_return;
   });

@@ -12,7 +12,8 @@
 using namespace std::chrono_literals;
 
 belay::task<int> fetch(int& calls, int failures) {
-  if (++calls <= failures) throw belay::error(belay::error_kind::unavailable, "refused", "connect to quotes:443: refused");
+  if (++calls <= failures)
+    throw belay::error(belay::error_kind::unavailable, "refused", "connect to quotes:443: refused");
   co_return calls;
 }
 
@@ -53,7 +54,8 @@ belay::task<int> program() {
     co_await guarded(fetch, std::ref(calls), 100);
   } catch (const belay::error& e) {
     const belay::failure what = belay::current_failure();
-    std::printf("%s\n  %zu earlier errors are attached\n  %s\n", e.what(), what.attached().size(), what.notes().back().c_str());
+    std::printf("%s\n  %zu earlier errors are attached\n  %s\n", e.what(), what.attached().size(),
+                what.notes().back().c_str());
   }
   co_await on_values();
   std::printf("%s\n", guarded.describe().c_str());

@@ -20,8 +20,7 @@ belay::task<int> fetch(int& calls) {
 // [snippet timeout]
 const belay::pipeline guarded{
     belay::timeout{10s},  // all attempts, and the waiting between them
-    belay::retry{{.delay = belay::backoff::constant(1ms)}},
-    belay::timeout{20ms},  // one attempt
+    belay::retry{{.delay = belay::backoff::constant(1ms)}}, belay::timeout{20ms},  // one attempt
 };
 
 belay::task<int> program() {

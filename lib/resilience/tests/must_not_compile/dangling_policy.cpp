@@ -3,15 +3,17 @@
 #include <belay/resilience/timeout.hpp>
 #include <chrono>
 
+#pragma clang diagnostic error "-Wdangling"
+
 belay::task<int> fetch() { co_return 1; }
 
 belay::task<int> program() {
   using namespace std::chrono_literals;
 #ifdef BELAY_CONTROL
   const belay::timeout limit{1s};
-  auto later = limit(fetch);
+  belay::task<int> later = limit(fetch);
 #else
-  auto later = belay::timeout{1s}(fetch);
+  belay::task<int> later = belay::timeout{1s}(fetch);
 #endif
   co_return co_await std::move(later);
 }
