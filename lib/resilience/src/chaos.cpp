@@ -50,6 +50,10 @@ void require_rate(std::string_view field, double rate) {
 
 }  // namespace
 
+failure injected(std::exception_ptr what) {
+  return failure(ref<failure_record>::adopt(new failure_record(std::move(what))));
+}
+
 chaos_shared::chaos_shared(chaos_options given, chaos_switch when)
     : options(std::move(given)), when_(std::move(when)), random_(options.seed) {
   require_rate("latency_rate", options.latency_rate);
@@ -100,7 +104,7 @@ chaos_step chaos_shared::next(bool has_value) {
     step.other_value = false;
     ++counts.failed;
     if (options.listener) {
-      const failure why = failure::of(step.error);
+      const failure why = injected(step.error);
       why.observe();
       tell("error", {}, why);
     }

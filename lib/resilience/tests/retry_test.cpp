@@ -313,7 +313,7 @@ TEST_CASE("retry: its events [row 352]") {
   CHECK(again.statistics().gave_up == 1);
 }
 
-TEST_CASE("retry: one object, used by many tasks at once; attempts are counted apart [row 348] [row 402]") {
+TEST_CASE("retry: one object, used by many tasks at once; attempts are counted apart [row 348]") {
   t::test_loop loop;
   const b::retry again{steady(100)};
   std::vector<int> results;

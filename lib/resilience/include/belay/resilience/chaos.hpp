@@ -19,7 +19,8 @@
 
 namespace belay {
 
-/// Without one of these that is on, no chaos does anything. Copies share it, so that it can be switched while the program runs.
+/// Without one of these that is on, no chaos does anything. Copies share it, so that it can be switched while
+/// the program runs. Thread: one loop.
 class chaos_switch {
  public:
   /// Off, for good or until `turn_on`.
@@ -97,6 +98,9 @@ class chaos_shared {
   std::uint64_t calls_ = 0;
 };
 
+// A record of its own each time, also for an error that has come out before.
+[[nodiscard]] failure injected(std::exception_ptr what);
+
 struct no_other_value {};
 
 }  // namespace detail
@@ -133,7 +137,7 @@ class chaos : public policy<chaos<Value>> {
     chaos_step step;
     if (shared_->is_on()) step = shared_->next(has_value);
     if (step.latency > duration::zero()) co_await sleep_for(step.latency);
-    if (step.error) co_await fail(failure::of(std::exchange(step.error, nullptr)));
+    if (step.error) co_await fail(detail::injected(std::move(step.error)));
     outcome<result> how = co_await detail::attempt(next);
     if (!how.succeeded()) co_await detail::end_with(how);
     if constexpr (std::is_void_v<result>) {

@@ -66,8 +66,14 @@ struct once_operation {
 
 // Can be called with these arguments again and again, and gives a task.
 template <class F, class... A>
-concept repeatable_call = std::invocable<F&, std::unwrap_reference_t<A>&...> &&
-                          is_task<std::invoke_result_t<F&, std::unwrap_reference_t<A>&...>>;
+concept repeatable_call =
+    std::invocable<std::unwrap_reference_t<F>&, std::unwrap_reference_t<A>&...> &&
+    is_task<std::invoke_result_t<std::unwrap_reference_t<F>&, std::unwrap_reference_t<A>&...>>;
+
+template <class F>
+inline constexpr bool is_referred = false;
+template <class F>
+inline constexpr bool is_referred<std::reference_wrapper<F>> = true;
 
 }  // namespace detail
 

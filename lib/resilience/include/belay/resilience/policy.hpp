@@ -128,19 +128,26 @@ class rejected_error : public error {
 template <class Derived>
 class policy {
  public:
-  /// Runs `op` under this policy.
+  /// Runs `op` under this policy. It is kept until the end; `std::ref(op)` is not.
   template <guarded_operation F>
   [[nodiscard]] BELAY_CORO_WRAPPER auto operator()(F op) const -> task<guarded_result<F>> {
-    return static_cast<const Derived&>(*this).run(std::move(op));
+    if constexpr (detail::is_referred<F>) {
+      return static_cast<const Derived&>(*this).run(
+          detail::kept_operation<std::unwrap_reference_t<F>>{op.get(), {}});
+    } else {
+      return static_cast<const Derived&>(*this).run(std::move(op));
+    }
   }
   /// Runs `fn(args...)`. The arguments are kept until the end (`std::ref` for what shall not be copied) and given to each call as lvalues. What
   /// takes a move-only argument by value can be called only once: see `once`.
   template <class F, class First, class... A>
     requires detail::repeatable_call<F, First, A...>
   [[nodiscard]] BELAY_CORO_WRAPPER auto operator()(F fn, First first, A... args) const {
-    using kept = detail::kept_operation<F, std::unwrap_reference_t<First>, std::unwrap_reference_t<A>...>;
+    using function = std::unwrap_reference_t<F>;
+    using kept =
+        detail::kept_operation<function, std::unwrap_reference_t<First>, std::unwrap_reference_t<A>...>;
     return static_cast<const Derived&>(*this).run(
-        kept{std::move(fn), {std::move(first), std::move(args)...}});
+        kept{static_cast<function&&>(fn), {std::move(first), std::move(args)...}});
   }
 };
 
