@@ -347,6 +347,9 @@ TEST_CASE("retry: what must not be run again is run once [row 349]") {
   CHECK(runs == 2);
   CHECK(what.message() == "upload");
   CHECK(what.notes().back() == "retry: gave up after attempt 1 of 3: the operation must not be run again");
+  auto referred = b::once(upload, std::make_unique<int>(0));
+  static_cast<void>(failure_of(loop, guarded(std::ref(referred))));
+  CHECK(runs == 3);
 }
 
 TEST_CASE("retry: an empty budget, shared with others: the error goes on at once, and says so [row 351]") {

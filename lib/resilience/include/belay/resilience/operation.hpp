@@ -34,6 +34,7 @@ namespace detail {
 // A function with the arguments for each call, which gets them as lvalues: parameters by value are copied each time.
 template <class F, class... A>
 struct kept_operation {
+  static constexpr bool runs_again = belay::runs_again<std::remove_reference_t<F>>;
   F fn;
   std::tuple<A...> args;
   BELAY_CORO_WRAPPER auto operator()() { return call_with(std::index_sequence_for<A...>()); }
