@@ -80,6 +80,12 @@ void detail::error_access::drop_cause(const error& from) noexcept {
   std::swap(dropped, from.contents_->replaced);
 }
 
+void detail::error_access::set_cause(const error& of, failure cause) noexcept {
+  if (cause) cause.record()->below.store(true, std::memory_order_relaxed);
+  const std::lock_guard lock(changing_causes);
+  std::swap(cause, of.contents_->replaced);
+}
+
 error::contents& error::own_contents() {
   if (contents_.use_count() > 1) {
     const std::lock_guard lock(changing_causes);

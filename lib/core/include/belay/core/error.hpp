@@ -73,6 +73,8 @@ namespace detail {
 struct error_access {
   // For an error that gets attached to the very failure it replaced.
   static void drop_cause(const error& from) noexcept;
+  // For an error whose cause is not being handled where it is made. Before anybody else has a copy.
+  static void set_cause(const error& of, failure cause) noexcept;
 };
 }  // namespace detail
 
