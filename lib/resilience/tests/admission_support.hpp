@@ -7,6 +7,7 @@
 #include <belay/core/task.hpp>
 #include <belay/resilience/policy.hpp>
 #include <belay/testing/test_loop.hpp>
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <string>

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One rate for the loops of all threads.
+
+#include <belay/core/sleep.hpp>
+#include <belay/resilience/rate_limiter.hpp>
+#include <atomic>
+
+namespace belay {
+
+/// As `rate_limiter` with a token bucket, for any number of loops. Whoever waits has a reservation: the time at which it may go on is known when
+/// it comes. So who gives up makes room for those who come later, but those who wait already do not move up.
+///
+/// `most_waiting` says only whether waiting is allowed (0: no); `longest_wait` bounds it.
+///
+/// Thread:  any; without locks: the whole state is one number.
+/// Time:    taken from the caller's loop: give all loops the same clock.
+/// Copies share the rate.
+class shared_rate_limiter : public policy<shared_rate_limiter> {
+ public:
+  /// Errors: `misuse_error` for options out of range, and for another algorithm than token_bucket.
+  explicit shared_rate_limiter(rate_limiter_options options = {})
+      : state_(std::make_shared<state>(std::move(options))) {}
+
+  /// As `rate_limiter::with_weight`.
+  [[nodiscard]] shared_rate_limiter with_weight(std::size_t weight) const {
+    detail::check_rate_weight(state_->options, weight);
+    shared_rate_limiter other = *this;
+    other.weight_ = weight;
+    return other;
+  }
+
+  template <guarded_operation Next>
+  task<guarded_result<Next>> run(Next next) const {
+    state& shared = *state_;
+    const time_point here = now();
+    const duration wait = shared.reserve(here, weight_, shared.patience());
+    if (wait > shared.patience()) {
+      shared.rejected.fetch_add(1, std::memory_order_relaxed);
+      co_await fail(detail::rate_refusal(shared.options, wait, duration::zero(),
+                                         co_await detail::caller_site_awaiter()));
+    }
+    if (wait > duration::zero()) {
+      reservation mine{&shared, weight_};
+      co_await sleep_until(saturating_add(here, wait));
+      mine.of = nullptr;
+      detail::tell_waited(shared.options, wait);
+    }
+    shared.admitted.fetch_add(1, std::memory_order_relaxed);
+    auto how = co_await detail::attempt(next);
+    if (how.succeeded()) [[likely]] {
+      if constexpr (std::is_void_v<guarded_result<Next>>) {
+        co_return;
+      } else {
+        co_return how.get_forward();
+      }
+    }
+    co_await detail::end_with(how);
+    __builtin_unreachable();
+  }
+
+  /// Takes the permits if that needs no waiting.
+  [[nodiscard]] bool try_enter() const noexcept {
+    return state_->reserve(now(), weight_, duration::zero()) <= duration::zero();
+  }
+
+  [[nodiscard]] rate_limiter_statistics statistics() const noexcept {
+    return {.admitted = state_->admitted.load(std::memory_order_relaxed),
+            .rejected = state_->rejected.load(std::memory_order_relaxed)};
+  }
+  [[nodiscard]] std::string_view name() const noexcept { return state_->options.name; }
+  [[nodiscard]] std::string describe() const { return "shared " + detail::describe_rate(state_->options); }
+  [[nodiscard]] policy_facts facts() const {
+    return {.kind = policy_kind::rate_limiter, .name = state_->options.name};
+  }
+
+ private:
+  struct state {
+    explicit state(rate_limiter_options&& given);
+    // How long one may wait.
+    [[nodiscard]] duration patience() const noexcept {
+      return options.most_waiting == 0 ? duration::zero() : options.longest_wait;
+    }
+    // The time until its turn, reserved if it is not longer than `most`. See token_bucket.
+    [[nodiscard]] duration reserve(time_point here, std::uint64_t weight, duration most) noexcept {
+      const duration cost = detail::saturating_times(weight, interval);
+      const std::int64_t from = here.time_since_epoch().count();
+      std::int64_t full = full_at.load(std::memory_order_relaxed);
+      while (true) {
+        const time_point next = saturating_add(time_point(duration(full > from ? full : from)), cost);
+        const duration wait = (next - here) - depth;
+        if (wait > most) return wait;
+        // Nothing but the number itself is handed over, so its own order is enough.
+        if (full_at.compare_exchange_weak(full, next.time_since_epoch().count(), std::memory_order_relaxed))
+          return wait;
+      }
+    }
+    void give_back(std::uint64_t weight) noexcept {
+      full_at.fetch_sub(detail::saturating_times(weight, interval).count(), std::memory_order_relaxed);
+    }
+
+    const rate_limiter_options options;
+    const duration interval;
+    const duration depth;
+    std::atomic<std::int64_t> full_at{0};
+    std::atomic<std::uint64_t> admitted{0};
+    std::atomic<std::uint64_t> rejected{0};
+  };
+  // Given back when its owner is cancelled while it waits.
+  struct reservation {
+    state* of;
+    std::uint64_t weight;
+    reservation(state* at, std::uint64_t of_weight) noexcept : of(at), weight(of_weight) {}
+    reservation(const reservation&) = delete;
+    reservation& operator=(const reservation&) = delete;
+    ~reservation() {
+      if (of != nullptr) of->give_back(weight);
+    }
+  };
+
+  std::shared_ptr<state> state_;
+  std::uint64_t weight_ = 1;
+};
+
+}  // namespace belay
