@@ -29,6 +29,16 @@ inline constexpr bool runs_again = [] {
   }
 }();
 
+/// Did the caller say, by `repeatable`, that it may run twice, also at the same time? For policies that do so on their own account.
+template <class Next>
+inline constexpr bool declared_repeatable = [] {
+  if constexpr (requires { Next::declared_repeatable; }) {
+    return Next::declared_repeatable;
+  } else {
+    return false;
+  }
+}();
+
 namespace detail {
 
 // A function with the arguments for each call, which gets them as lvalues: parameters by value are copied each time.
@@ -44,6 +54,11 @@ struct kept_operation {
   BELAY_CORO_WRAPPER auto call_with(std::index_sequence<I...>) {
     return call(fn, std::get<I>(args)...);
   }
+};
+
+template <class F, class... A>
+struct repeatable_operation : kept_operation<F, A...> {
+  static constexpr bool declared_repeatable = true;
 };
 
 // The same for one call, which may use its arguments up.
@@ -85,6 +100,16 @@ inline constexpr bool is_referred<std::reference_wrapper<F>> = true;
 template <class F, class... A>
 [[nodiscard]] auto once(F fn, A... args) -> detail::once_operation<F, std::unwrap_reference_t<A>...> {
   return {std::move(fn), std::tuple<std::unwrap_reference_t<A>...>(std::move(args)...)};
+}
+
+/// An operation of which a second run, beside the first, does no harm: it reads, or is idempotent. `hedge` runs only these more than once.
+/// Its arguments are kept, and given to each run as lvalues.
+///
+///     co_await guarded(repeatable(fetch, url));
+template <class F, class... A>
+[[nodiscard]] auto repeatable(F fn, A... args)
+    -> detail::repeatable_operation<F, std::unwrap_reference_t<A>...> {
+  return {{std::move(fn), std::tuple<std::unwrap_reference_t<A>...>(std::move(args)...)}};
 }
 
 }  // namespace belay

@@ -24,6 +24,7 @@ namespace detail {
 template <class Inside>
 struct borrowed {
   static constexpr bool runs_again = belay::runs_again<Inside>;
+  static constexpr bool declared_repeatable = belay::declared_repeatable<Inside>;
   Inside* inside;
   BELAY_CORO_WRAPPER auto operator()() { return (*inside)(); }
 };
@@ -34,12 +35,14 @@ struct policy_chain;
 template <class Op>
 struct policy_chain<Op> {
   static constexpr bool runs_again = belay::runs_again<Op>;
+  static constexpr bool declared_repeatable = belay::declared_repeatable<Op>;
   Op op;
   BELAY_CORO_WRAPPER auto operator()() { return op(); }
 };
 template <class Op, class P, class... Rest>
 struct policy_chain<Op, P, Rest...> {
   static constexpr bool runs_again = belay::runs_again<Op>;
+  static constexpr bool declared_repeatable = belay::declared_repeatable<Op>;
   const P* first;
   policy_chain<Op, Rest...> rest;
   BELAY_CORO_WRAPPER auto operator()() { return first->run(borrowed<policy_chain<Op, Rest...>>{&rest}); }
