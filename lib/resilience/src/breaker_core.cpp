@@ -157,7 +157,9 @@ call_verdict breaker_core<Sharing>::judge(const outcome_base& how) const noexcep
   if (how.how() == ending::value) return call_verdict::success;
   if (how.how() != ending::failed) return call_verdict::nothing;
   try {
-    const failure what = how.failed_with();
+    // The error itself decides, not what is attached to it (earlier attempts, a cleanup).
+    const failure what(ref<failure_record>::adopt(new failure_record(how.failed_record().exception)));
+    what.observe();
     if (!options_.telling.matches(what)) return call_verdict::nothing;
     return options_.failures.matches(what) ? call_verdict::failure : call_verdict::success;
   } catch (...) {
