@@ -122,6 +122,19 @@ std::string describe_breaker(const circuit_breaker_options& o) {
   return text;
 }
 
+call_verdict judge_failure(const circuit_breaker_options& options, const std::exception_ptr& what) noexcept {
+  try {
+    // The error itself decides, not what is attached to it (earlier attempts, a cleanup).
+    const failure bare(ref<failure_record>::adopt(new failure_record(what)));
+    bare.observe();
+    if (!options.telling.matches(bare)) return call_verdict::nothing;
+    return options.failures.matches(bare) ? call_verdict::failure : call_verdict::success;
+  } catch (...) {
+    report_lost(failure::of(std::current_exception()));
+    return call_verdict::failure;
+  }
+}
+
 template <class Sharing>
 std::uint64_t breaker_core<Sharing>::admit_slowly() {
   const time_point here = now();
@@ -156,16 +169,7 @@ template <class Sharing>
 call_verdict breaker_core<Sharing>::judge(const outcome_base& how) const noexcept {
   if (how.how() == ending::value) return call_verdict::success;
   if (how.how() != ending::failed) return call_verdict::nothing;
-  try {
-    // The error itself decides, not what is attached to it (earlier attempts, a cleanup).
-    const failure what(ref<failure_record>::adopt(new failure_record(how.failed_record().exception)));
-    what.observe();
-    if (!options_.telling.matches(what)) return call_verdict::nothing;
-    return options_.failures.matches(what) ? call_verdict::failure : call_verdict::success;
-  } catch (...) {
-    report_lost(failure::of(std::current_exception()));
-    return call_verdict::failure;
-  }
+  return judge_failure(options_, how.failed_record().exception);
 }
 
 template <class Sharing>

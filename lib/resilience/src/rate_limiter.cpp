@@ -14,12 +14,12 @@ constexpr duration longest_per = std::chrono::hours(24 * 365);
 constexpr duration shortest_interval(100);
 constexpr std::size_t most = 1'000'000'000;
 
-std::variant<token_bucket, sliding_window> make_machine(const rate_limiter_options& o) {
+}  // namespace
+
+std::variant<token_bucket, sliding_window> make_rate_machine(const rate_limiter_options& o) {
   if (o.algorithm == rate_algorithm::sliding_window) return sliding_window(o.permits, o.per);
   return token_bucket(token_interval(o), o.burst == 0 ? o.permits : o.burst);
 }
-
-}  // namespace
 
 void check_rate(const rate_limiter_options& o) {
   const std::string who = title("rate limiter", o.name);
@@ -92,7 +92,7 @@ void check_rate_weight(const rate_limiter_options& o, std::size_t weight) {
 
 rate_state::rate_state(rate_limiter_options&& options)
     : options_((check_rate(options), std::move(options))),
-      gate_(make_machine(options_), {.name = options_.name.c_str(),
+      gate_(make_rate_machine(options_), {.name = options_.name.c_str(),
                                      .most_waiting = options_.most_waiting,
                                      .longest_wait = options_.longest_wait}) {}
 

@@ -80,6 +80,9 @@ namespace detail {
 
 [[nodiscard]] breaker_rules checked_rules(const circuit_breaker_options& options);
 [[nodiscard]] std::string describe_breaker(const circuit_breaker_options& options);
+// How a call that failed so counts, by the filters. One that throws: reported; the call counts as a failure.
+[[nodiscard]] call_verdict judge_failure(const circuit_breaker_options& options,
+                                         const std::exception_ptr& what) noexcept;
 
 // What a rejection has to say, taken under the lock.
 struct breaker_refusal {
@@ -110,7 +113,6 @@ class breaker_core {
     return admit_slowly();
   }
   void ended(std::uint64_t generation, call_verdict verdict, duration took, std::exception_ptr what);
-  // As failure or success, by the filters. A filter that throws: reported; the call counts as a failure.
   [[nodiscard]] call_verdict judge(const outcome_base& how) const noexcept;
 
   // After `admit` gave 0.
