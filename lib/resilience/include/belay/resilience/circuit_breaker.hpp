@@ -34,7 +34,7 @@ task<guarded_result<Next>> run_under_breaker(Core& core, Next next) {
 /// Fails fast instead of calling what is down, for its sake and for that of whoever would wait for it.
 ///
 ///     circuit_breaker breaker({.name = "quotes", .failure_rate = 0.5, .window = 10s});
-///     auto quote = co_await breaker([&] { return fetch(url); });
+///     auto quote = co_await breaker(fetch, url);
 ///
 /// Result:        that of the operation.
 /// Errors:        those of the operation. `circuit_open_error` while it is open, isolated, or half open with all its probes under way: the
