@@ -136,7 +136,8 @@ void curves(std::ostream& out, const std::vector<course>& all, int top, double m
       << "<text x='55' y='" << top + 10 << "' text-anchor='end'>" << most << "</text>\n"
       << "<text x='55' y='" << top + 200 << "' text-anchor='end'>0</text>\n";
   for (std::size_t s = 0; s <= 140; s += 20)
-    out << "<text x='" << 60 + 8 * s << "' y='" << top + 215 << "' text-anchor='middle'>" << s << " s</text>\n";
+    out << "<text x='" << 60 + 8 * s << "' y='" << top + 215 << "' text-anchor='middle'>" << s
+        << " s</text>\n";
   for (std::size_t i = 0; i < all.size(); ++i) {
     out << "<polyline fill='none' stroke-width='1.5' stroke='" << colours[i] << "' points='";
     const std::vector<double>& values = pick(all[i]);
@@ -153,8 +154,10 @@ void draw(std::ostream& out, const std::vector<course>& all) {
   out << "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 1240 560' font-family='sans-serif' font-size='12'>\n"
       << "<rect width='1240' height='560' fill='white'/>\n";
   for (std::size_t i = 0; i < all.size(); ++i)
-    out << "<text x='" << 60 + 290 * i << "' y='20' fill='" << colours[i] << "'>" << all[i].name << "</text>\n";
-  curves(out, all, 60, 6500, "attempts that reach the service, each second (shaded: it is down; it can answer 1500)",
+    out << "<text x='" << 60 + 290 * i << "' y='20' fill='" << colours[i] << "'>" << all[i].name
+        << "</text>\n";
+  curves(out, all, 60, 6500,
+         "attempts that reach the service, each second (shaded: it is down; it can answer 1500)",
          [](const course& of) -> const std::vector<double>& { return of.attempts; });
   curves(out, all, 320, 1200, "calls begun in a second that end well",
          [](const course& of) -> const std::vector<double>& { return of.good; });
@@ -169,9 +172,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto retrying = [](unsigned process, bool limited) {
-    b::retry_options options{.max_attempts = 4,
-                             .delay = b::backoff::exponential(200ms, 5s),
-                             .seed = process + 1};
+    b::retry_options options{
+        .max_attempts = 4, .delay = b::backoff::exponential(200ms, 5s), .seed = process + 1};
     if (limited) options.budget = b::retry_budget({.ratio = 0.1, .reserve = 10});
     return b::retry(options);
   };
@@ -187,13 +189,16 @@ int main(int argc, char** argv) {
   const std::vector<course> all{
       simulate("no retry", [&](unsigned) { return b::pipeline{limit}; }),
       simulate("4 attempts, no budget", [&](unsigned i) { return b::pipeline{retrying(i, false), limit}; }),
-      simulate("4 attempts, budget of 10 %", [&](unsigned i) { return b::pipeline{retrying(i, true), limit}; }),
+      simulate("4 attempts, budget of 10 %",
+               [&](unsigned i) { return b::pipeline{retrying(i, true), limit}; }),
       simulate("4 attempts, budget, breaker",
                [&](unsigned i) { return b::pipeline{retrying(i, true), breaker(), limit}; })};
-  std::printf("| policies | attempts per call in the outage | most attempts in a second | recovered after |\n");
+  std::printf(
+      "| policies | attempts per call in the outage | most attempts in a second | recovered after |\n");
   std::printf("| --- | --- | --- | --- |\n");
   for (const course& one : all) {
-    std::printf("| %s | %.2f | %.0f | %s |\n", one.name.c_str(), sum(one.attempts, 30, 60) / sum(one.calls, 30, 60),
+    std::printf("| %s | %.2f | %.0f | %s |\n", one.name.c_str(),
+                sum(one.attempts, 30, 60) / sum(one.calls, 30, 60),
                 *std::max_element(one.attempts.begin(), one.attempts.end()), recovery(one).c_str());
   }
   if (argc == 2) {

@@ -23,8 +23,7 @@ const belay::adaptive_limiter searches({
 
 belay::task<> all_at_once(int calls, belay::duration takes) {
   co_await belay::with_group([&](belay::group& g) -> belay::task<> {
-    for (int i = 0; i < calls; ++i)
-      g.spawn([takes]() -> belay::task<> { co_await searches(search, takes); });
+    for (int i = 0; i < calls; ++i) g.spawn([takes]() -> belay::task<> { co_await searches(search, takes); });
     co_return;
   });
 }

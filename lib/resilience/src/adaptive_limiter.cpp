@@ -25,7 +25,8 @@ adaptive_limiter_options checked(adaptive_limiter_options&& o) {
   limit("most_waiting", o.most_waiting, 0, 1'000'000'000);
   require_option(o.too_slow > duration::zero(), who, "too_slow", o.too_slow, "more than 0");
   require_option(o.longest_wait > duration::zero(), who, "longest_wait", o.longest_wait, "more than 0");
-  require_option(o.backoff >= 0.1 && o.backoff < 1, who, "backoff", o.backoff, "at least 0.1 and less than 1");
+  require_option(o.backoff >= 0.1 && o.backoff < 1, who, "backoff", o.backoff,
+                 "at least 0.1 and less than 1");
   require_option(o.tolerance >= 1 && o.tolerance <= 10, who, "tolerance", o.tolerance, "from 1 to 10");
   require_option(o.smoothing > 0 && o.smoothing <= 1, who, "smoothing", o.smoothing, "more than 0, up to 1");
   return std::move(o);

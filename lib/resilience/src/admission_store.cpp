@@ -25,7 +25,8 @@ struct memory_store::entries {
 memory_store::memory_store() : entries_(std::make_unique<entries>()) {}
 memory_store::~memory_store() = default;
 
-task<admission_store::admission> memory_store::admit(std::string key, const circuit_breaker_options& options) {
+task<admission_store::admission> memory_store::admit(std::string key,
+                                                     const circuit_breaker_options& options) {
   detail::breaker_machine& machine = entries_->breaker(key, options);
   const time_point here = now();
   const auto answer = machine.admit(here);
@@ -111,8 +112,8 @@ managed<unit> stored_admission(stored_breaker_state& state) {
     ++state.counted.without_store;
     if (state.asking.otherwise == without_store::reject) {
       circuit_open_error refused(error_kind::unavailable, "circuit_open",
-                                 title("circuit breaker", state.options.name) + ": its store cannot be asked (" +
-                                     unasked.message() + ")");
+                                 title("circuit breaker", state.options.name) +
+                                     ": its store cannot be asked (" + unasked.message() + ")");
       error_access::set_cause(refused, unasked);
       co_await fail(std::move(refused));
     }

@@ -5,7 +5,9 @@
 #include <belay/resilience/detail/breaker_core.hpp>
 #include <belay/resilience/detail/options_text.hpp>
 
+#include <algorithm>
 #include <limits>
+#include <new>
 
 namespace belay {
 
@@ -19,9 +21,7 @@ std::string_view to_string(breaker_state state) noexcept {
   return "unknown";
 }
 
-error_filter telling_errors() {
-  return !types<rejected_error, child_cancelled>();
-}
+error_filter telling_errors() { return !types<rejected_error, child_cancelled>(); }
 
 error_filter service_failures() {
   return telling_errors() && !kinds({error_kind::invalid, error_kind::not_found, error_kind::conflict,
@@ -45,6 +45,22 @@ std::string reason_text(const trip& by) {
     case trip_cause::none: break;
   }
   return "half open, and all probes are under way";
+}
+
+failure_words words_of(const std::exception_ptr& what) noexcept {
+  failure_words words;
+  try {
+    const failure bare(ref<failure_record>::adopt(new failure_record(what)));
+    bare.observe();
+    if (const auto* typed = exception_as<error>(what)) {
+      words.kind = typed->kind();
+      words.code = typed->code();
+    }
+    words.message = bare.message();
+  } catch (const std::bad_alloc&) {
+    words.code = "";  // without memory it has fewer words
+  }
+  return words;
 }
 
 }  // namespace
@@ -72,8 +88,8 @@ breaker_rules checked_rules(const circuit_breaker_options& o) {
   require_option(!rates_of_calls || o.minimum_calls <= o.window_calls, who, "minimum_calls",
                  std::uint64_t{o.minimum_calls}, "at most window_calls: no rate could ever be taken");
   require_option(o.open_for > duration::zero(), who, "open_for", o.open_for, "more than 0");
-  require_option(o.open_growth >= 1 && o.open_growth <= std::numeric_limits<double>::max(), who, "open_growth",
-                 o.open_growth, "1 (off) or more");
+  require_option(o.open_growth >= 1 && o.open_growth <= std::numeric_limits<double>::max(), who,
+                 "open_growth", o.open_growth, "1 (off) or more");
   require_option(o.longest_open > duration::zero(), who, "longest_open", o.longest_open, "more than 0");
   require_option(o.probes >= 1 && o.probes <= most_calls, who, "probes", std::uint64_t{o.probes},
                  "from 1 to 1000000");
@@ -105,7 +121,10 @@ std::string describe_breaker(const circuit_breaker_options& o) {
     next = " or ";
   }
   if (o.slow_call_rate > 0) {
-    text.append(next).append(percent_text(o.slow_call_rate)).append(" calls of ").append(duration_text(o.slow_call));
+    text.append(next)
+        .append(percent_text(o.slow_call_rate))
+        .append(" calls of ")
+        .append(duration_text(o.slow_call));
   }
   if (o.failure_rate > 0 || o.slow_call_rate > 0) {
     text += o.window > duration::zero() ? " in " + duration_text(o.window)
@@ -155,10 +174,16 @@ void breaker_core<Sharing>::ended(std::uint64_t generation, call_verdict verdict
   const bool bad = verdict == call_verdict::failure;
   const time_point here = bad || machine_.needs_time() ? now() : time_point();
   const std::exception_ptr why = options_.listener ? what : nullptr;
+  failure_words words;
+  if constexpr (Sharing::crosses_threads) {
+    if (what) words = words_of(std::exchange(what, nullptr));
+  }
   breaker_change change;
   {
     const lock held(mutex_);
+    const std::uint64_t failed = machine_.counters().failed;
     change = machine_.ended(generation, verdict, took, here, what);
+    if (Sharing::crosses_threads && machine_.counters().failed != failed) std::swap(last_, words);
     if (change) publish();
   }
   if (change) [[unlikely]]
@@ -180,10 +205,16 @@ circuit_open_error breaker_core<Sharing>::refusal(std::source_location where) co
     const lock held(mutex_);
     why.state = machine_.last_state();
     why.by = machine_.tripped_by();
-    why.last = machine_.last_failure();
+    if constexpr (Sharing::crosses_threads) {
+      why.words = last_;
+    } else {
+      why.last = machine_.last_failure();
+    }
     if (why.state == breaker_state::open && machine_.open_until() != time_point::max())
       why.retry_after = std::max(duration::zero(), machine_.open_until() - here);
   }
+  if (!why.words.message.empty())
+    why.last = std::make_exception_ptr(error(why.words.kind, why.words.code, why.words.message, where));
   // A record of its own: that of the call which failed belongs to whoever handles it, perhaps on another thread.
   failure last;
   if (why.last) {
@@ -279,7 +310,8 @@ void breaker_core<Sharing>::half_open(std::source_location where) {
     publish();
   }
   if (!possible) {
-    throw misuse_error(title(kind, options_.name) + ": half_open() while it is closed; there is nothing to probe", where);
+    throw misuse_error(
+        title(kind, options_.name) + ": half_open() while it is closed; there is nothing to probe", where);
   }
   if (change) tell(change, nullptr);
 }

@@ -29,10 +29,11 @@ breaker_change breaker_machine::go_to(breaker_state next) noexcept {
 
 duration breaker_machine::open_length() const noexcept {
   if (reopened_ == 0 || rules_.open_growth == 1) return rules_.open_for;
-  const double grown =
-      static_cast<double>(rules_.open_for.count()) * std::pow(rules_.open_growth, static_cast<double>(reopened_));
+  const double grown = static_cast<double>(rules_.open_for.count()) *
+                       std::pow(rules_.open_growth, static_cast<double>(reopened_));
   // Compared as floating point: the product may be far beyond what a duration holds.
-  if (grown >= static_cast<double>(rules_.longest_open.count())) return std::max(rules_.open_for, rules_.longest_open);
+  if (grown >= static_cast<double>(rules_.longest_open.count()))
+    return std::max(rules_.open_for, rules_.longest_open);
   return duration(static_cast<duration::rep>(grown));
 }
 
@@ -101,7 +102,8 @@ trip breaker_machine::rule_met(time_point now) noexcept {
     // 3 of 10 is 0.3 of 10, although 0.3 * 10 is a little more than 3 in binary.
     return rate > 0 && static_cast<double>(part) >= rate * static_cast<double>(seen.calls) - 1e-9;
   };
-  if (reached(seen.failures, rules_.failure_rate)) return {trip_cause::failure_rate, seen.failures, seen.calls};
+  if (reached(seen.failures, rules_.failure_rate))
+    return {trip_cause::failure_rate, seen.failures, seen.calls};
   if (reached(seen.slow, rules_.slow_call_rate)) return {trip_cause::slow_call_rate, seen.slow, seen.calls};
   return {};
 }

@@ -20,8 +20,8 @@ void check_limit(const std::string& name, std::size_t limit) {
 std::shared_ptr<detail::gated> make_bulkhead(bulkhead_options&& options) {
   const std::string who = detail::title("bulkhead", options.name);
   check_limit(options.name, options.most_running);
-  detail::require_option(options.most_waiting <= most, who, "most_waiting", std::uint64_t{options.most_waiting},
-                         "from 0 to 1000000000");
+  detail::require_option(options.most_waiting <= most, who, "most_waiting",
+                         std::uint64_t{options.most_waiting}, "from 0 to 1000000000");
   detail::require_option(options.longest_wait > duration::zero(), who, "longest_wait", options.longest_wait,
                          "more than 0");
   const detail::gate_settings settings{.what = "bulkhead",
@@ -38,7 +38,8 @@ namespace detail {
 
 void gated::tell_queued() const noexcept {
   if (gate_.waiting() >= gate_.settings().most_waiting) return;  // rejected instead
-  listener_.tell({.action = policy_action::queued, .kind = kind_, .policy = name_, .number = gate_.waiting() + 1});
+  listener_.tell(
+      {.action = policy_action::queued, .kind = kind_, .policy = name_, .number = gate_.waiting() + 1});
 }
 
 bool gated::entered(const admission_gate::entry& how) noexcept {
@@ -48,14 +49,14 @@ bool gated::entered(const admission_gate::entry& how) noexcept {
   }
   ++admitted_;
   if (listener_ && how.waited > duration::zero()) {
-    listener_.tell(
-        {.action = policy_action::admitted, .kind = kind_, .policy = name_, .length = how.waited});
+    listener_.tell({.action = policy_action::admitted, .kind = kind_, .policy = name_, .length = how.waited});
   }
   return true;
 }
 
 overload_error gated::refusal(const admission_gate::entry& how, std::source_location where) {
-  std::string text = title(to_string(kind_), name_) + ": all " + std::to_string(gate_.limit()) + " places are taken";
+  std::string text =
+      title(to_string(kind_), name_) + ": all " + std::to_string(gate_.limit()) + " places are taken";
   if (how.how == admission_gate::answer::waited_too_long) {
     text += ", and none became free in " + duration_text(how.waited);
   } else if (gate_.settings().most_waiting > 0) {
@@ -86,7 +87,8 @@ void bulkhead::set_limit(std::size_t most_running) const {
 
 std::string bulkhead::describe() const {
   const detail::gate_settings& set = state_->gate().settings();
-  std::string text = detail::title("bulkhead", state_->name()) + ": " + std::to_string(set.limit) + " at a time";
+  std::string text =
+      detail::title("bulkhead", state_->name()) + ": " + std::to_string(set.limit) + " at a time";
   if (set.most_waiting == 0) return text + ", no waiting";
   text += ", " + std::to_string(set.most_waiting) + " may wait";
   if (set.longest_wait != duration::max()) text += ", each up to " + detail::duration_text(set.longest_wait);

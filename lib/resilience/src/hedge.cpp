@@ -137,11 +137,11 @@ hedge_statistics hedge::statistics() const noexcept {
 
 std::string hedge::describe() const {
   const hedge_options& o = state_->options;
-  std::string text = detail::title("hedge", o.name) + ": up to " + std::to_string(o.most_runs) + " runs, each after " +
-                     detail::duration_text(o.delay);
+  std::string text = detail::title("hedge", o.name) + ": up to " + std::to_string(o.most_runs) +
+                     " runs, each after " + detail::duration_text(o.delay);
   if (o.percentile > 0) {
-    text += " (after " + std::to_string(o.minimum_calls) + " calls: what " + detail::percent_text(o.percentile) +
-            " of the last " + std::to_string(o.window) + " took)";
+    text += " (after " + std::to_string(o.minimum_calls) + " calls: what " +
+            detail::percent_text(o.percentile) + " of the last " + std::to_string(o.window) + " took)";
   }
   return text + ", at most " + detail::percent_text(o.budget) + " more load";
 }

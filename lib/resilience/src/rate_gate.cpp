@@ -29,7 +29,8 @@ bool rate_gate::awaiter::try_now() {
   since_ = here;
   gate.weight_waiting_ += weight_;
   if (set.longest_wait != duration::max()) {
-    limit_.due = static_cast<std::uint64_t>(saturating_add(here, set.longest_wait).time_since_epoch().count());
+    limit_.due =
+        static_cast<std::uint64_t>(saturating_add(here, set.longest_wait).time_since_epoch().count());
     limit_.fire = &awaiter::expired;
     this_runtime->timers->insert(limit_);
   }

@@ -25,14 +25,15 @@ void check_rate(const rate_limiter_options& o) {
   const std::string who = title("rate limiter", o.name);
   require_option(o.permits >= 1 && o.permits <= most, who, "permits", std::uint64_t{o.permits},
                  "from 1 to 1000000000");
-  require_option(o.per > duration::zero() && o.per <= longest_per, who, "per", o.per, "more than 0, up to 365 days");
+  require_option(o.per > duration::zero() && o.per <= longest_per, who, "per", o.per,
+                 "more than 0, up to 365 days");
   require_option(o.per / static_cast<duration::rep>(o.permits) >= shortest_interval, who, "per", o.per,
                  "at least 100 ns for each permit");
   require_option(o.burst <= most, who, "burst", std::uint64_t{o.burst}, "0 (as permits) to 1000000000");
-  require_option(o.burst == 0 || o.algorithm == rate_algorithm::token_bucket, who, "burst", std::uint64_t{o.burst},
-                 "0 for a sliding window");
-  require_option(saturating_times(o.burst, token_interval(o)) <= longest_per, who, "burst", std::uint64_t{o.burst},
-                 "so small that the bucket fills within 365 days");
+  require_option(o.burst == 0 || o.algorithm == rate_algorithm::token_bucket, who, "burst",
+                 std::uint64_t{o.burst}, "0 for a sliding window");
+  require_option(saturating_times(o.burst, token_interval(o)) <= longest_per, who, "burst",
+                 std::uint64_t{o.burst}, "so small that the bucket fills within 365 days");
   require_option(o.most_waiting <= most, who, "most_waiting", std::uint64_t{o.most_waiting},
                  "from 0 to 1000000000");
   require_option(o.longest_wait > duration::zero(), who, "longest_wait", o.longest_wait, "more than 0");
@@ -44,7 +45,8 @@ duration token_interval(const rate_limiter_options& o) noexcept {
 }
 
 std::string describe_rate(const rate_limiter_options& o) {
-  std::string text = title("rate limiter", o.name) + ": " + std::to_string(o.permits) + " in " + duration_text(o.per);
+  std::string text =
+      title("rate limiter", o.name) + ": " + std::to_string(o.permits) + " in " + duration_text(o.per);
   if (o.algorithm == rate_algorithm::sliding_window) {
     text += ", in any such time";
   } else {
@@ -93,8 +95,8 @@ void check_rate_weight(const rate_limiter_options& o, std::size_t weight) {
 rate_state::rate_state(rate_limiter_options&& options)
     : options_((check_rate(options), std::move(options))),
       gate_(make_rate_machine(options_), {.name = options_.name.c_str(),
-                                     .most_waiting = options_.most_waiting,
-                                     .longest_wait = options_.longest_wait}) {}
+                                          .most_waiting = options_.most_waiting,
+                                          .longest_wait = options_.longest_wait}) {}
 
 void rate_state::check_weight(std::size_t weight) const { check_rate_weight(options_, weight); }
 

@@ -15,7 +15,9 @@ constinit thread_local char mark = 0;
 const void* this_thread_mark() noexcept { return &mark; }
 
 void refuse_other_thread(const char* what) {
-  throw misuse_error(std::string(what) + ": used by another thread than before; each loop needs one of its own, or take shared_" + what);
+  throw misuse_error(std::string(what) +
+                     ": used by another thread than before; each loop needs one of its own, or take shared_" +
+                     what);
 }
 
 }  // namespace belay::detail

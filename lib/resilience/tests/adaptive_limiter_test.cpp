@@ -37,7 +37,8 @@ b::task<> client(const b::adaptive_limiter& through, service& at, int calls, b::
     co_await b::sleep_for(how.failed() ? 20ms : between);
   }
 }
-b::task<> load(const b::adaptive_limiter& through, service& at, int clients, int calls, b::duration between = 1ms) {
+b::task<> load(const b::adaptive_limiter& through, service& at, int clients, int calls,
+               b::duration between = 1ms) {
   co_await b::with_group([&](b::group& g) -> b::task<> {
     for (int i = 0; i < clients; ++i) {
       g.spawn(client, std::cref(through), std::ref(at), calls, between);
@@ -73,17 +74,20 @@ TEST_CASE("adaptive_limiter: it grows while there is room, and not when it is no
   loop.run([]() -> b::task<> {
     for (const auto algorithm : {b::limit_algorithm::aimd, b::limit_algorithm::gradient}) {
       service large(500);
-      const b::adaptive_limiter busy({.algorithm = algorithm, .first_limit = 5, .most_limit = 50, .too_slow = 1s});
+      const b::adaptive_limiter busy(
+          {.algorithm = algorithm, .first_limit = 5, .most_limit = 50, .too_slow = 1s});
       co_await load(busy, large, 60, 1000);
       CHECK(busy.statistics().limit >= 25);  // half of it while it is measured
-      const b::adaptive_limiter idle({.algorithm = algorithm, .first_limit = 20, .most_limit = 50, .too_slow = 1s});
+      const b::adaptive_limiter idle(
+          {.algorithm = algorithm, .first_limit = 20, .most_limit = 50, .too_slow = 1s});
       co_await load(idle, large, 2, 200);
       CHECK(idle.statistics().limit == 20);
     }
   }());
 }
 
-TEST_CASE("adaptive_limiter: refusals lower it, once for calls that were under way together; other errors teach nothing") {
+TEST_CASE(
+    "adaptive_limiter: refusals lower it, once for calls that were under way together; other errors teach nothing") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     changes told;
@@ -114,7 +118,8 @@ TEST_CASE("adaptive_limiter: refusals lower it, once for calls that were under w
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("adaptive_limiter: a cancelled call teaches nothing, and gives its place back when it has stopped") {
+TEST_CASE(
+    "adaptive_limiter: a cancelled call teaches nothing, and gives its place back when it has stopped") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::adaptive_limiter through(

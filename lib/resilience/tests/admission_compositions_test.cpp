@@ -19,12 +19,14 @@ using namespace admission_tests;
 namespace {
 
 b::retry steady_retry(unsigned attempts, b::duration delay) {
-  return b::retry({.max_attempts = attempts, .delay = b::backoff::constant(delay, b::jitter::none), .seed = 1});
+  return b::retry(
+      {.max_attempts = attempts, .delay = b::backoff::constant(delay, b::jitter::none), .seed = 1});
 }
 
 }  // namespace
 
-TEST_CASE("retry round a breaker: when it opens, further attempts are rejected cheaply, and waited for only if there is time [row 373]") {
+TEST_CASE(
+    "retry round a breaker: when it opens, further attempts are rejected cheaply, and waited for only if there is time [row 373]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     int runs = 0;
@@ -48,9 +50,9 @@ TEST_CASE("retry round a breaker: when it opens, further attempts are rejected c
     int good = 0;
     co_await b::sleep_for(1s);
     CHECK(co_await b::with_timeout(60s, guarded([&good]() -> b::task<int> {
-            ++good;
-            co_return 7;
-          })) == 7);
+                                     ++good;
+                                     co_return 7;
+                                   })) == 7);
     CHECK(good == 1);
     CHECK(breaker.state() == b::breaker_state::closed);
   }());
@@ -80,7 +82,8 @@ TEST_CASE("a breaker round a retry: one failure is counted for all attempts [row
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("a fallback round an open breaker: its value comes out, and the rejection is told; if it fails, the rejection is attached [row 382]") {
+TEST_CASE(
+    "a fallback round an open breaker: its value comes out, and the rejection is told; if it fails, the rejection is attached [row 382]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     changes told;
@@ -103,7 +106,8 @@ TEST_CASE("a fallback round an open breaker: its value comes out, and the reject
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("the usual order: retry, breaker, rate limiter, timeout, bulkhead: each attempt passes all of them [row 400]") {
+TEST_CASE(
+    "the usual order: retry, breaker, rate limiter, timeout, bulkhead: each attempt passes all of them [row 400]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker breaker({.consecutive_failures = 10});

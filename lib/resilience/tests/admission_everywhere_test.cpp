@@ -98,7 +98,9 @@ void drive_breaker(const char* name) {
 }  // namespace
 
 TEST_CASE("everywhere: circuit_breaker") { drive_breaker<b::circuit_breaker>("circuit_breaker"); }
-TEST_CASE("everywhere: shared_circuit_breaker") { drive_breaker<b::shared_circuit_breaker>("shared_circuit_breaker"); }
+TEST_CASE("everywhere: shared_circuit_breaker") {
+  drive_breaker<b::shared_circuit_breaker>("shared_circuit_breaker");
+}
 
 TEST_CASE("everywhere: bulkhead") {
   drive("bulkhead", [](t::stage& s) -> b::task<> {
@@ -132,11 +134,8 @@ TEST_CASE("everywhere: rate_limiter") {
   for (const auto algorithm : {b::rate_algorithm::token_bucket, b::rate_algorithm::sliding_window}) {
     drive("rate_limiter", [algorithm](t::stage& s) -> b::task<> {
       place_of_work& w = make_work(s);
-      auto& in = s.make<b::rate_limiter>(b::rate_limiter_options{.permits = 2,
-                                                                 .per = 1s,
-                                                                 .algorithm = algorithm,
-                                                                 .most_waiting = 3,
-                                                                 .longest_wait = 1200ms});
+      auto& in = s.make<b::rate_limiter>(b::rate_limiter_options{
+          .permits = 2, .per = 1s, .algorithm = algorithm, .most_waiting = 3, .longest_wait = 1200ms});
       s.expect("nobody waits", [&in] { return in.statistics().waiting == 0; });
       s.afterwards([&]() -> b::task<> { co_await b::with_timeout(10s, calls_many(in, w, 2, false)); });
       co_await calls_many(in, w, 4, false);
@@ -177,10 +176,9 @@ TEST_CASE("everywhere: breaker, rate limiter and bulkhead in one pipeline") {
     place_of_work& w = make_work(s);
     w.limit = 2;
     using stack = b::pipeline<b::circuit_breaker, b::rate_limiter, b::bulkhead>;
-    auto& in = s.make<stack>(
-        b::circuit_breaker({.consecutive_failures = 3, .open_for = 1s}),
-        b::rate_limiter({.permits = 3, .per = 1s, .most_waiting = 2}),
-        b::bulkhead({.most_running = 2, .most_waiting = 2, .longest_wait = 1s}));
+    auto& in = s.make<stack>(b::circuit_breaker({.consecutive_failures = 3, .open_for = 1s}),
+                             b::rate_limiter({.permits = 3, .per = 1s, .most_waiting = 2}),
+                             b::bulkhead({.most_running = 2, .most_waiting = 2, .longest_wait = 1s}));
     s.expect("all is free", [&in] {
       return in.template get<1>().statistics().waiting == 0 && in.template get<2>().statistics().running == 0;
     });

@@ -76,7 +76,8 @@ struct breaker_model {
   void trip(b::time_point now) {
     go(breaker_state::open);
     b::duration length = rules.open_for;
-    for (int i = 0; i < reopened && length < rules.longest_open; ++i) length = length * static_cast<int>(rules.open_growth);
+    for (int i = 0; i < reopened && length < rules.longest_open; ++i)
+      length = length * static_cast<int>(rules.open_growth);
     if (reopened > 0 && rules.open_growth > 1)
       length = std::max(rules.open_for, std::min(length, rules.longest_open));
     opens_again = now + length;
@@ -121,8 +122,9 @@ struct breaker_model {
     const b::duration tenth = rules.window / 10;
     for (std::size_t i = 0; i < calls.size(); ++i) {
       const ended_call& one = calls[i];
-      const bool counts = rules.window > 0s ? now.time_since_epoch() / tenth - one.at.time_since_epoch() / tenth < 10
-                                            : calls.size() - i <= rules.window_calls;
+      const bool counts = rules.window > 0s
+                              ? now.time_since_epoch() / tenth - one.at.time_since_epoch() / tenth < 10
+                              : calls.size() - i <= rules.window_calls;
       if (!counts) continue;
       ++all;
       failed += one.failed ? 1 : 0;
@@ -181,9 +183,9 @@ std::string breaker_history(std::uint64_t seed) {
       const call one = under_way[at];
       under_way.erase(under_way.begin() + static_cast<std::ptrdiff_t>(at));
       const std::uint64_t end = roll.below(8);
-      const auto verdict = end == 0                         ? d::call_verdict::nothing
+      const auto verdict = end == 0                       ? d::call_verdict::nothing
                            : end < (mostly_bad ? 6u : 3u) ? d::call_verdict::failure
-                                                            : d::call_verdict::success;
+                                                          : d::call_verdict::success;
       std::exception_ptr none;
       machine.ended(one.generation, verdict, now - one.began, now, none);
       model.ended(one.in, verdict, now - one.began, now);
@@ -207,7 +209,8 @@ std::string breaker_history(std::uint64_t seed) {
         case 3: {
           d::breaker_change change;
           const bool possible = machine.half_open(change);
-          if (possible != (model.state != breaker_state::closed)) return "step " + std::to_string(step) + ": half_open";
+          if (possible != (model.state != breaker_state::closed))
+            return "step " + std::to_string(step) + ": half_open";
           if (possible && model.state != breaker_state::half_open) model.go(breaker_state::half_open);
           break;
         }
@@ -248,7 +251,8 @@ struct window_model {
   b::duration per;
   std::vector<b::time_point> passed;  // one for each permit
   bool take(b::time_point now, std::uint64_t weight) {
-    const auto used = std::count_if(passed.begin(), passed.end(), [&](b::time_point at) { return at + per > now; });
+    const auto used =
+        std::count_if(passed.begin(), passed.end(), [&](b::time_point at) { return at + per > now; });
     if (static_cast<std::uint64_t>(used) + weight > permits) return false;
     passed.insert(passed.end(), weight, now);
     return true;
@@ -261,7 +265,8 @@ std::string rate_history(dice& roll, Machine& machine, Model& model, std::uint64
   b::time_point allowed_at = b::time_point::max();
   std::uint64_t allowed_weight = 0;
   for (int step = 0; step < 40; ++step) {
-    const std::uint64_t weight = 1 + roll.below(roll.below(3) == 0 ? capacity : std::min<std::uint64_t>(2, capacity));
+    const std::uint64_t weight =
+        1 + roll.below(roll.below(3) == 0 ? capacity : std::min<std::uint64_t>(2, capacity));
     // What was promised for this time must hold, if nobody came in between.
     if (now >= allowed_at && machine.when(now, allowed_weight) != now)
       return "step " + std::to_string(step) + ": a promise was broken";
@@ -313,11 +318,16 @@ void run_all(std::string (*history)(std::uint64_t)) {
   const seeds these = seeds_to_run();
   for (std::uint64_t seed = these.first; seed < these.end; ++seed) {
     const std::string difference = history(seed);
-    if (!difference.empty()) FAIL("seed " << seed << " (run it alone: BELAY_SEED=" << seed << "), " << difference);
+    if (!difference.empty())
+      FAIL("seed " << seed << " (run it alone: BELAY_SEED=" << seed << "), " << difference);
   }
 }
 
 }  // namespace
 
-TEST_CASE("breaker machine: does what a simple model does, in 100,000 random histories") { run_all(breaker_history); }
-TEST_CASE("rate machines: do what simple models do, in 100,000 random histories") { run_all(limiter_history); }
+TEST_CASE("breaker machine: does what a simple model does, in 100,000 random histories") {
+  run_all(breaker_history);
+}
+TEST_CASE("rate machines: do what simple models do, in 100,000 random histories") {
+  run_all(limiter_history);
+}

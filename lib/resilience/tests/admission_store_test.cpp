@@ -23,7 +23,8 @@ class far_store final : public b::admission_store {
     co_return co_await near_.admit(std::move(key), options);
   }
   b::task<b::breaker_state> ended(std::string key, const b::circuit_breaker_options& options,
-                                  std::uint64_t generation, b::call_verdict verdict, b::duration took) override {
+                                  std::uint64_t generation, b::call_verdict verdict,
+                                  b::duration took) override {
     co_await way.pass();
     co_return co_await near_.ended(std::move(key), options, generation, verdict, took);
   }
@@ -69,7 +70,8 @@ TEST_CASE("stored_circuit_breaker: two that share a key open and close together"
       co_await b::sleep_for(1h);
       co_return 1;
     };
-    CHECK_FALSE((co_await b::move_on_after(1s, one(hangs))).has_value());  // its place as a probe is free again
+    CHECK_FALSE(
+        (co_await b::move_on_after(1s, one(hangs))).has_value());  // its place as a probe is free again
     CHECK(co_await try_one(two, good) == "ok");
     CHECK(co_await try_one(one, good) == "ok");
   }());
@@ -77,7 +79,8 @@ TEST_CASE("stored_circuit_breaker: two that share a key open and close together"
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("stored_rate_limiter: two that share a key share the rate; the rejection tells when to come again") {
+TEST_CASE(
+    "stored_rate_limiter: two that share a key share the rate; the rejection tells when to come again") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const auto store = std::make_shared<b::memory_store>();

@@ -68,6 +68,25 @@ TEST_CASE("shared_circuit_breaker: 16 loops, 10,000 calls: every call is counted
   CHECK(changes_told.load() >= all.opened);
 }
 
+TEST_CASE("shared_circuit_breaker: a rejection elsewhere tells kind, code and message of the failure") {
+  const b::shared_circuit_breaker breaker({.name = "quotes", .consecutive_failures = 1, .open_for = 1h});
+  each_on_its_loop(1, [&](int) -> b::task<> {
+    b::outcome<void> how = co_await b::as_outcome(breaker([]() -> b::task<> {
+      throw outage("down");
+      co_return;
+    }));
+    CHECK(how.failure());
+  });
+  const b::circuit_open_error refused = breaker.refusal();
+  const b::failure cause = refused.cause();
+  const auto* copy = cause.find<b::error>();
+  REQUIRE(copy != nullptr);
+  CHECK(copy->code() == "outage");
+  CHECK(copy->kind() == b::error_kind::unavailable);
+  CHECK(std::string(copy->what()) == "down");
+  CHECK(std::string(refused.what()).find("the last with: down") != std::string::npos);
+}
+
 TEST_CASE("shared_rate_limiter: 16 loops together get what one would get") {
   // An hour for the next token: what is there at the start is all there is.
   const b::shared_rate_limiter limiter({.permits = 1000, .per = std::chrono::hours(1000)});

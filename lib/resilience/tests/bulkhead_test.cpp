@@ -63,7 +63,8 @@ TEST_CASE("bulkhead: who finds all places taken and no line is rejected at once,
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("bulkhead: a line of one: the second waits its time and is refused as full; the third at once [row 384]") {
+TEST_CASE(
+    "bulkhead: a line of one: the second waits its time and is refused as full; the third at once [row 384]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::bulkhead in({.most_running = 2, .most_waiting = 1, .longest_wait = 100ms});
@@ -78,7 +79,8 @@ TEST_CASE("bulkhead: a line of one: the second waits its time and is refused as 
       co_await b::sleep_for(850ms);
       co_await enters(in, at, "e", 1s);  // waits 50 ms
     });
-    CHECK(at.told == trail{"begin a", "begin b", "bulkhead_full d", "bulkhead_full c", "end a", "end b", "begin e", "end e"});
+    CHECK(at.told == trail{"begin a", "begin b", "bulkhead_full d", "bulkhead_full c", "end a", "end b",
+                           "begin e", "end e"});
     CHECK(in.statistics().expired == 1);
     CHECK(in.statistics().rejected == 1);
     CHECK(in.statistics().admitted == 3);
@@ -87,7 +89,8 @@ TEST_CASE("bulkhead: a line of one: the second waits its time and is refused as 
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("bulkhead: a place is given back once, however the operation ends, and only when it has really stopped [row 385]") {
+TEST_CASE(
+    "bulkhead: a place is given back once, however the operation ends, and only when it has really stopped [row 385]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::bulkhead in({.most_running = 1, .most_waiting = 5});
@@ -122,14 +125,16 @@ TEST_CASE("bulkhead: a place is given back once, however the operation ends, and
       co_await b::sleep_for(1s);
       CHECK(in.statistics().running == 1);
     });
-    CHECK(at.told == trail{"begin value", "end value", "begin stubborn", "cleaned up", "begin next", "end next"});
+    CHECK(at.told ==
+          trail{"begin value", "end value", "begin stubborn", "cleaned up", "begin next", "end next"});
     CHECK(at.most == 1);
     CHECK(in.statistics().running == 0);
   }());
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("bulkhead: a waiter that is cancelled leaves the line; a place granted in the same turn goes to the next [row 386]") {
+TEST_CASE(
+    "bulkhead: a waiter that is cancelled leaves the line; a place granted in the same turn goes to the next [row 386]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::bulkhead in({.most_running = 1, .most_waiting = 5});
@@ -146,11 +151,12 @@ TEST_CASE("bulkhead: a waiter that is cancelled leaves the line; a place granted
       first.cancel();
       co_await b::yield();
       CHECK(in.statistics().waiting == 2);
-      mine.release();    // to b ...
-      second.cancel();   // ... which is cancelled before it goes on
-      mine.release();    // nothing
+      mine.release();   // to b ...
+      second.cancel();  // ... which is cancelled before it goes on
+      mine.release();   // nothing
     });
-    CHECK(at.told.front() == "begin b");  // it had the place: finished work wins, and it stops at its next wait
+    CHECK(at.told.front() ==
+          "begin b");  // it had the place: finished work wins, and it stops at its next wait
     CHECK(at.told == trail{"begin b", "begin c", "end c"});
     CHECK(at.most == 1);
     CHECK(in.statistics().running == 0);

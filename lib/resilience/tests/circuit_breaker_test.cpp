@@ -34,7 +34,8 @@ b::task<char> try_one(const b::circuit_breaker& breaker, b::task<int> (*op)()) {
 }
 b::task<std::string> try_all(const b::circuit_breaker& breaker, std::string calls) {
   std::string how;
-  for (const char one : calls) how += co_await try_one(breaker, one == 'S' ? good : one == 'M' ? missing : bad);
+  for (const char one : calls)
+    how += co_await try_one(breaker, one == 'S' ? good : one == 'M' ? missing : bad);
   co_return how;
 }
 b::task<> hold(const b::circuit_breaker& breaker, b::event& until, int& running) {
@@ -54,7 +55,8 @@ b::task<> fail_late(const b::circuit_breaker& breaker, b::event& until) {
 
 }  // namespace
 
-TEST_CASE("circuit_breaker: at the threshold it opens; the next call is rejected, not run, and told when and why [row 355]") {
+TEST_CASE(
+    "circuit_breaker: at the threshold it opens; the next call is rejected, not run, and told when and why [row 355]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker breaker({.name = "quotes", .consecutive_failures = 3, .open_for = 30s});
@@ -74,8 +76,9 @@ TEST_CASE("circuit_breaker: at the threshold it opens; the next call is rejected
     CHECK(open->code() == "circuit_open");
     CHECK(open->retry_after() == 27500ms);
     CHECK(open->cause().find<outage>() != nullptr);
-    CHECK(std::string(open->what()) ==
-          "circuit breaker 'quotes' is open: 3 failures in a row, the last with: down; try again in 27500 ms");
+    CHECK(
+        std::string(open->what()) ==
+        "circuit breaker 'quotes' is open: 3 failures in a row, the last with: down; try again in 27500 ms");
   }());
   CHECK(loop.nothing_left());
   CHECK(loop.lost_errors().empty());
@@ -103,7 +106,8 @@ TEST_CASE("circuit_breaker: a rate that is exactly the threshold opens [row 357]
             std::string(10 - failures, 'S') + std::string(failures, 'F') + "R");
       const b::circuit_breaker below(
           {.consecutive_failures = 0, .failure_rate = rate, .window_calls = 10, .minimum_calls = 10});
-      static_cast<void>(co_await try_all(below, std::string(11 - failures, 'S') + std::string(failures - 1, 'F')));
+      static_cast<void>(
+          co_await try_all(below, std::string(11 - failures, 'S') + std::string(failures - 1, 'F')));
       CHECK(below.state() == breaker_state::closed);
     }
   }());
@@ -140,7 +144,8 @@ TEST_CASE("circuit_breaker: only failures in a row count for the rule of failure
   }());
 }
 
-TEST_CASE("circuit_breaker: until the open time is over all are rejected; then the first call is the probe [row 360]") {
+TEST_CASE(
+    "circuit_breaker: until the open time is over all are rejected; then the first call is the probe [row 360]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker breaker({.consecutive_failures = 1, .open_for = 10s});
@@ -156,7 +161,8 @@ TEST_CASE("circuit_breaker: until the open time is over all are rejected; then t
   }());
 }
 
-TEST_CASE("circuit_breaker: exactly so many probes as are set run; it decides as soon as that is certain [row 362]") {
+TEST_CASE(
+    "circuit_breaker: exactly so many probes as are set run; it decides as soon as that is certain [row 362]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker breaker(
@@ -207,7 +213,8 @@ TEST_CASE("circuit_breaker: a probe that succeeds closes it, once, with nothing 
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     changes told;
-    const b::circuit_breaker breaker({.consecutive_failures = 2, .open_for = 10s, .listener = told.listener()});
+    const b::circuit_breaker breaker(
+        {.consecutive_failures = 2, .open_for = 10s, .listener = told.listener()});
     static_cast<void>(co_await try_all(breaker, "FF"));
     co_await b::sleep_for(10s);
     CHECK(co_await try_all(breaker, "SF") == "SF");
@@ -216,7 +223,8 @@ TEST_CASE("circuit_breaker: a probe that succeeds closes it, once, with nothing 
   }());
 }
 
-TEST_CASE("circuit_breaker: a probe that fails opens it for its time again, which may grow up to a limit [row 364]") {
+TEST_CASE(
+    "circuit_breaker: a probe that fails opens it for its time again, which may grow up to a limit [row 364]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker breaker(
@@ -235,12 +243,14 @@ TEST_CASE("circuit_breaker: a probe that fails opens it for its time again, whic
   }());
 }
 
-TEST_CASE("circuit_breaker: a probe whose error tells nothing, and one that is cancelled, leave their place to the next [row 366]") {
+TEST_CASE(
+    "circuit_breaker: a probe whose error tells nothing, and one that is cancelled, leave their place to the next [row 366]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
-    const b::circuit_breaker breaker({.consecutive_failures = 1,
-                                      .open_for = 10s,
-                                      .telling = b::telling_errors() && !b::kinds({b::error_kind::not_found})});
+    const b::circuit_breaker breaker(
+        {.consecutive_failures = 1,
+         .open_for = 10s,
+         .telling = b::telling_errors() && !b::kinds({b::error_kind::not_found})});
     static_cast<void>(co_await try_all(breaker, "F"));
     co_await b::sleep_for(10s);
     CHECK(co_await try_one(breaker, missing) == 'F');
@@ -262,7 +272,8 @@ TEST_CASE("circuit_breaker: a probe whose error tells nothing, and one that is c
   }());
 }
 
-TEST_CASE("circuit_breaker: a timeout inside of it is a failure; one outside of it is a cancellation and counts as nothing [row 371]") {
+TEST_CASE(
+    "circuit_breaker: a timeout inside of it is a failure; one outside of it is a cancellation and counts as nothing [row 371]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker breaker({.consecutive_failures = 1});
@@ -281,7 +292,8 @@ TEST_CASE("circuit_breaker: a timeout inside of it is a failure; one outside of 
   }());
 }
 
-TEST_CASE("circuit_breaker: rejections are counted, and are no failures; those of a breaker inside count as nothing outside [row 372]") {
+TEST_CASE(
+    "circuit_breaker: rejections are counted, and are no failures; those of a breaker inside count as nothing outside [row 372]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker inner({.name = "inner", .consecutive_failures = 1, .open_for = 10s});
@@ -324,11 +336,13 @@ TEST_CASE("circuit_breaker: slow successes can open it, and a slow probe is a fa
   }());
 }
 
-TEST_CASE("circuit_breaker: isolate, open and close by hand work from any state, and only real changes are told [row 376]") {
+TEST_CASE(
+    "circuit_breaker: isolate, open and close by hand work from any state, and only real changes are told [row 376]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     changes told;
-    const b::circuit_breaker breaker({.consecutive_failures = 2, .open_for = 10s, .listener = told.listener()});
+    const b::circuit_breaker breaker(
+        {.consecutive_failures = 2, .open_for = 10s, .listener = told.listener()});
     breaker.close();
     CHECK(told.states.empty());
     breaker.isolate();
@@ -357,9 +371,10 @@ TEST_CASE("circuit_breaker: there is nothing to probe while it is closed [row 37
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker breaker({.name = "quotes"});
-    CHECK_THROWS_WITH_AS(breaker.half_open(),
-                         "circuit breaker 'quotes': half_open() while it is closed; there is nothing to probe",
-                         b::misuse_error);
+    CHECK_THROWS_WITH_AS(
+        breaker.half_open(),
+        "circuit breaker 'quotes': half_open() while it is closed; there is nothing to probe",
+        b::misuse_error);
     CHECK(breaker.state() == breaker_state::closed);
     CHECK(co_await try_one(breaker, good) == 'S');
   }());
@@ -386,9 +401,10 @@ TEST_CASE("circuit_breaker: fifty failures in one turn open it once [row 378]") 
 TEST_CASE("circuit_breaker: a listener that throws changes nothing; its error is reported [row 379]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
-    const b::circuit_breaker breaker({.consecutive_failures = 1, .listener = [](const b::policy_event& event) {
-                                        if (event.action == b::policy_action::state_changed) throw boom("listener");
-                                      }});
+    const b::circuit_breaker breaker(
+        {.consecutive_failures = 1, .listener = [](const b::policy_event& event) {
+           if (event.action == b::policy_action::state_changed) throw boom("listener");
+         }});
     CHECK(co_await try_all(breaker, "FS") == "FR");
     CHECK(breaker.state() == breaker_state::open);
   }());
@@ -396,7 +412,8 @@ TEST_CASE("circuit_breaker: a listener that throws changes nothing; its error is
   CHECK(loop.lost_errors()[0].find("listener") != std::string::npos);
 }
 
-TEST_CASE("circuit_breaker: an open time without end, or one that grows beyond all times, does not overflow [row 380]") {
+TEST_CASE(
+    "circuit_breaker: an open time without end, or one that grows beyond all times, does not overflow [row 380]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker for_ever({.consecutive_failures = 1, .open_for = b::duration::max()});
@@ -462,7 +479,8 @@ TEST_CASE("circuit_breaker: stragglers from before neither open it again nor clo
   }());
 }
 
-TEST_CASE("circuit_breaker: a pass counts what it is told, once; untold it counts as nothing and frees its place") {
+TEST_CASE(
+    "circuit_breaker: a pass counts what it is told, once; untold it counts as nothing and frees its place") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker breaker({.consecutive_failures = 1, .open_for = 10s});
@@ -488,7 +506,8 @@ TEST_CASE("circuit_breaker: a pass counts what it is told, once; untold it count
   loop.forget_lost_errors();  // the failure that was only made for the pass
 }
 
-TEST_CASE("circuit_breaker: a filter that throws is reported, and the call counts as a failure with its own error") {
+TEST_CASE(
+    "circuit_breaker: a filter that throws is reported, and the call counts as a failure with its own error") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::circuit_breaker breaker(
@@ -512,7 +531,8 @@ TEST_CASE("circuit_breaker: options out of range are refused by name, value and 
     }
     return "";
   };
-  CHECK(refused({.failure_rate = 1.5}) == "circuit breaker 'q': failure_rate is 1.5; it must be from 0 (off) to 1");
+  CHECK(refused({.failure_rate = 1.5}) ==
+        "circuit breaker 'q': failure_rate is 1.5; it must be from 0 (off) to 1");
   CHECK(refused({.failure_rate = std::nan("")}) != "");
   CHECK(refused({.slow_call_rate = -0.1}) != "");
   CHECK(refused({.slow_call_rate = 0.5}) != "");

@@ -114,7 +114,8 @@ TEST_CASE("hedge: all runs fail: the error of the first, bare, with those of the
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("hedge: an error that another run would not change ends the call, with what failed before attached") {
+TEST_CASE(
+    "hedge: an error that another run would not change ends the call, with what failed before attached") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::hedge thrice({.delay = 100ms, .most_runs = 3});
@@ -148,7 +149,8 @@ TEST_CASE("hedge: the caller is cancelled: all runs are cancelled and waited for
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("hedge: what was not declared repeatable is never run twice, also through other policies [row 396]") {
+TEST_CASE(
+    "hedge: what was not declared repeatable is never run twice, also through other policies [row 396]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::hedge twice({.delay = 100ms});
@@ -248,7 +250,8 @@ TEST_CASE("hedge: the delay follows what the latest calls took") {
   loop.run([]() -> b::task<> {
     const b::hedge twice({.delay = 10s, .percentile = 0.9, .window = 100, .minimum_calls = 20, .budget = 1});
     const auto takes = [](b::duration length) -> b::task<> { co_await b::sleep_for(length); };
-    for (int i = 0; i < 19; ++i) co_await twice(b::repeatable(takes, b::duration(std::chrono::milliseconds(i))));
+    for (int i = 0; i < 19; ++i)
+      co_await twice(b::repeatable(takes, b::duration(std::chrono::milliseconds(i))));
     CHECK(twice.statistics().delay == 10s);
     for (int i = 0; i < 200; ++i)
       co_await twice(b::repeatable(takes, b::duration(std::chrono::milliseconds(i % 100))));
@@ -271,5 +274,6 @@ TEST_CASE("hedge: options out of range are refused by name, value and range") {
   CHECK_THROWS_AS(b::hedge({.most_runs = 1}), b::misuse_error);
   CHECK_THROWS_AS(b::hedge({.budget = 0}), b::misuse_error);
   CHECK_THROWS_AS(b::hedge({.budget_saved = 0.5}), b::misuse_error);
-  CHECK_THROWS_WITH_AS(b::hedge({.most_runs = 9}), "hedge: most_runs is 9; it must be from 2 to 8", b::misuse_error);
+  CHECK_THROWS_WITH_AS(b::hedge({.most_runs = 9}), "hedge: most_runs is 9; it must be from 2 to 8",
+                       b::misuse_error);
 }

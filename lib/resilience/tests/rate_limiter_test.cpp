@@ -64,12 +64,12 @@ TEST_CASE("rate_limiter: of 15 calls in one turn 10 run, and 5 are told when to 
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("rate_limiter: waiters pass in order at the computed times; who is cancelled gives his turn back [row 389]") {
+TEST_CASE(
+    "rate_limiter: waiters pass in order at the computed times; who is cancelled gives his turn back [row 389]") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     for (const auto algorithm : {b::rate_algorithm::token_bucket, b::rate_algorithm::sliding_window}) {
-      const b::rate_limiter one(
-          {.permits = 1, .per = 100ms, .algorithm = algorithm, .most_waiting = 10});
+      const b::rate_limiter one({.permits = 1, .per = 100ms, .algorithm = algorithm, .most_waiting = 10});
       board at;
       co_await b::with_group([&](b::group& g) -> b::task<> {
         g.spawn(passes<b::rate_limiter>, one, std::ref(at), "a");
@@ -115,12 +115,14 @@ TEST_CASE("rate_limiter: who would have to wait too long is rejected when he com
     const b::rate_limiter narrow({.permits = 1, .per = 100ms, .most_waiting = 1});
     board at;
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      for (const char* name : {"a", "b", "c", "d"}) g.spawn(passes<b::rate_limiter>, patient, std::ref(at), name);
+      for (const char* name : {"a", "b", "c", "d"})
+        g.spawn(passes<b::rate_limiter>, patient, std::ref(at), name);
       co_await b::sleep_for(1s);
       at.start = b::now();
       for (const char* name : {"e", "f", "g"}) g.spawn(passes<b::rate_limiter>, narrow, std::ref(at), name);
     });
-    CHECK(at.told == trail{"a at 0", "d rejected, 300", "b at 100", "c at 200", "e at 0", "g rejected, 200", "f at 100"});
+    CHECK(at.told == trail{"a at 0", "d rejected, 300", "b at 100", "c at 200", "e at 0", "g rejected, 200",
+                           "f at 100"});
   }());
   CHECK(loop.nothing_left());
 }
@@ -147,7 +149,8 @@ TEST_CASE("rate_limiter: a heavy call waits for all of its permits, and nobody o
   }());
 }
 
-TEST_CASE("rate_limiter: a sliding window of heavy calls: who has waited his longest is rejected, whatever was estimated") {
+TEST_CASE(
+    "rate_limiter: a sliding window of heavy calls: who has waited his longest is rejected, whatever was estimated") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::rate_limiter ten({.permits = 10,
@@ -158,7 +161,8 @@ TEST_CASE("rate_limiter: a sliding window of heavy calls: who has waited his lon
     co_await b::with_group([&](b::group& g) -> b::task<> {
       g.spawn(passes<b::rate_limiter>, ten.with_weight(6), std::ref(at), "a");
       co_await b::sleep_for(100ms);
-      for (const char* name : {"b", "c"}) g.spawn(passes<b::rate_limiter>, ten.with_weight(6), std::ref(at), name);
+      for (const char* name : {"b", "c"})
+        g.spawn(passes<b::rate_limiter>, ten.with_weight(6), std::ref(at), name);
     });
     // c needs b's permits back, at 2000: that is more than 1500 after 100.
     REQUIRE(at.told.size() == 3);
@@ -169,7 +173,8 @@ TEST_CASE("rate_limiter: a sliding window of heavy calls: who has waited his lon
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE("shared_rate_limiter: the same rate; a cancelled waiter's permits are there for those who come later") {
+TEST_CASE(
+    "shared_rate_limiter: the same rate; a cancelled waiter's permits are there for those who come later") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::shared_rate_limiter one({.permits = 1, .per = 100ms, .most_waiting = 1, .longest_wait = 350ms});
@@ -202,8 +207,10 @@ TEST_CASE("rate_limiter: options out of range are refused by name, value and ran
   CHECK_THROWS_AS(b::rate_limiter({.per = -1s}), b::misuse_error);
   CHECK_THROWS_AS(b::rate_limiter({.per = b::duration::max()}), b::misuse_error);
   CHECK_THROWS_AS(b::rate_limiter({.permits = 1000, .per = 1us}), b::misuse_error);
-  CHECK_THROWS_AS(b::rate_limiter({.burst = 5, .algorithm = b::rate_algorithm::sliding_window}), b::misuse_error);
-  CHECK_THROWS_AS(b::rate_limiter({.permits = 1, .per = std::chrono::hours(24), .burst = 1000}), b::misuse_error);
+  CHECK_THROWS_AS(b::rate_limiter({.burst = 5, .algorithm = b::rate_algorithm::sliding_window}),
+                  b::misuse_error);
+  CHECK_THROWS_AS(b::rate_limiter({.permits = 1, .per = std::chrono::hours(24), .burst = 1000}),
+                  b::misuse_error);
   CHECK_THROWS_AS(b::shared_rate_limiter({.algorithm = b::rate_algorithm::sliding_window}), b::misuse_error);
   CHECK_THROWS_WITH_AS(b::rate_limiter({.name = "mail", .longest_wait = 0s}),
                        "rate limiter 'mail': longest_wait is 0 s; it must be more than 0", b::misuse_error);

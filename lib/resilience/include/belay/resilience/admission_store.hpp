@@ -69,7 +69,7 @@ class memory_store final : public admission_store {
 
 /// What a policy does when its store cannot be asked, or does not answer in time.
 enum class without_store : unsigned char {
-  admit,   ///< lets the call through: an outage of the store shall not become one of everything
+  admit,  ///< lets the call through: an outage of the store shall not become one of everything
   reject,  ///< rejects it (`circuit_open` or `rate_limited` with `cause()`): the service must never be asked too much
 };
 

@@ -59,7 +59,8 @@ class circuit_breaker : public policy<circuit_breaker> {
 
   /// For work that is no single task. Empty if it is refused: throw `refusal()` then.
   [[nodiscard]] pass try_admit() const { return pass(*core_); }
-  [[nodiscard]] circuit_open_error refusal(std::source_location where = std::source_location::current()) const {
+  [[nodiscard]] circuit_open_error refusal(
+      std::source_location where = std::source_location::current()) const {
     return core_->refusal(where);
   }
 
@@ -70,7 +71,9 @@ class circuit_breaker : public policy<circuit_breaker> {
   /// Closes it and forgets what was counted, from any state; no event if it was closed.
   void close() const { core_->close(); }
   /// Lets probes through now. Errors: `misuse_error` while it is closed.
-  void half_open(std::source_location where = std::source_location::current()) const { core_->half_open(where); }
+  void half_open(std::source_location where = std::source_location::current()) const {
+    core_->half_open(where);
+  }
 
   /// The state in which the next call will find it: an open time that is over shows as half open.
   [[nodiscard]] breaker_state state() const { return core_->state(); }

@@ -34,11 +34,11 @@ struct hedge_options {
 };
 
 struct hedge_statistics {
-  std::uint64_t calls = 0;     ///< of repeatable operations
-  std::uint64_t hedges = 0;    ///< further runs
-  std::uint64_t won = 0;       ///< calls that a further run decided
-  std::uint64_t no_budget = 0; ///< further runs that there was no budget for
-  duration delay = {};         ///< just now
+  std::uint64_t calls = 0;      ///< of repeatable operations
+  std::uint64_t hedges = 0;     ///< further runs
+  std::uint64_t won = 0;        ///< calls that a further run decided
+  std::uint64_t no_budget = 0;  ///< further runs that there was no budget for
+  duration delay = {};          ///< just now
 };
 
 namespace detail {
@@ -77,7 +77,8 @@ task<guarded_result<Next>> one_run(Next& next) {
 class hedge : public policy<hedge> {
  public:
   /// Errors: `misuse_error` for options out of range.
-  explicit hedge(hedge_options options = {}) : state_(std::make_shared<detail::hedge_state>(std::move(options))) {}
+  explicit hedge(hedge_options options = {})
+      : state_(std::make_shared<detail::hedge_state>(std::move(options))) {}
 
   template <guarded_operation Next>
   task<guarded_result<Next>> run(Next next) const {

@@ -69,7 +69,8 @@ class rate_state {
 
 // For the limiter of all loops, and that of a store, too.
 void check_rate(const rate_limiter_options& options);
-[[nodiscard]] std::variant<token_bucket, sliding_window> make_rate_machine(const rate_limiter_options& options);
+[[nodiscard]] std::variant<token_bucket, sliding_window> make_rate_machine(
+    const rate_limiter_options& options);
 [[nodiscard]] duration token_interval(const rate_limiter_options& options) noexcept;
 [[nodiscard]] std::string describe_rate(const rate_limiter_options& options);
 [[nodiscard]] rate_limited_error rate_refusal(const rate_limiter_options& options, duration retry_after,

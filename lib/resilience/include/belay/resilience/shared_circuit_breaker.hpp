@@ -8,6 +8,8 @@ namespace belay {
 
 /// As `circuit_breaker`, with one state for any number of loops. Options and calls are the same; so are the rules.
 ///
+/// Errors:  the `cause()` of a `circuit_open_error` is an `error` with the kind, code and message of the last failure: the exception itself stays on
+///          its thread.
 /// Thread:  any. While it is closed, a call takes no lock to come in, and a short one when it ends. The listener is called by the thread
 ///          whose call changed the state, without a lock; two changes may be told out of order.
 /// Time:    taken from the caller's loop: give all loops the same clock.
@@ -26,19 +28,24 @@ class shared_circuit_breaker : public policy<shared_circuit_breaker> {
   }
 
   [[nodiscard]] pass try_admit() const { return pass(*core_); }
-  [[nodiscard]] circuit_open_error refusal(std::source_location where = std::source_location::current()) const {
+  [[nodiscard]] circuit_open_error refusal(
+      std::source_location where = std::source_location::current()) const {
     return core_->refusal(where);
   }
 
   void isolate() const { core_->isolate(); }
   void open() const { core_->open(); }
   void close() const { core_->close(); }
-  void half_open(std::source_location where = std::source_location::current()) const { core_->half_open(where); }
+  void half_open(std::source_location where = std::source_location::current()) const {
+    core_->half_open(where);
+  }
 
   [[nodiscard]] breaker_state state() const { return core_->state(); }
   [[nodiscard]] circuit_breaker_statistics statistics() const { return core_->statistics(); }
   [[nodiscard]] std::string_view name() const noexcept { return core_->options().name; }
-  [[nodiscard]] std::string describe() const { return "shared " + detail::describe_breaker(core_->options()); }
+  [[nodiscard]] std::string describe() const {
+    return "shared " + detail::describe_breaker(core_->options());
+  }
   [[nodiscard]] policy_facts facts() const {
     return {.kind = policy_kind::circuit_breaker, .name = core_->options().name};
   }

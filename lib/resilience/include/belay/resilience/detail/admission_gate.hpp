@@ -63,8 +63,7 @@ class admission_gate {
 
   class awaiter final : public prompt_wait<awaiter>, private timer_node {
    public:
-    awaiter(admission_gate& to, call_priority priority) noexcept
-        : prompt_wait(to.line(priority)), to_(&to) {}
+    awaiter(admission_gate& to, call_priority priority) noexcept : prompt_wait(to.line(priority)), to_(&to) {}
     // A place that was given to a task which is unwound before it goes on is for the next in line.
     ~awaiter() {
       if (granted_) to_->give_back();
@@ -76,7 +75,9 @@ class admission_gate {
       if (std::exchange(granted_, false)) got.in = place(*to_);
       return got;
     }
-    [[nodiscard]] awaited waits_for() const noexcept override { return {to_->settings_.what, to_->settings_.name}; }
+    [[nodiscard]] awaited waits_for() const noexcept override {
+      return {to_->settings_.what, to_->settings_.name};
+    }
     [[nodiscard]] bool try_now();
 
    private:

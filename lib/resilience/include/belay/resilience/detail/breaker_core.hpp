@@ -64,13 +64,13 @@ struct circuit_breaker_options {
 
 struct circuit_breaker_statistics {
   breaker_state state = breaker_state::closed;
-  std::uint64_t succeeded = 0;   ///< calls that counted as successes
-  std::uint64_t failed = 0;      ///< … as failures
-  std::uint64_t slow = 0;        ///< of both
-  std::uint64_t uncounted = 0;   ///< cancelled, or ended with an error that tells nothing
-  std::uint64_t stale = 0;       ///< ended in a later state than the one that let them in
-  std::uint64_t rejected = 0;    ///< not run
-  std::uint64_t opened = 0;      ///< how often it has opened
+  std::uint64_t succeeded = 0;     ///< calls that counted as successes
+  std::uint64_t failed = 0;        ///< … as failures
+  std::uint64_t slow = 0;          ///< of both
+  std::uint64_t uncounted = 0;     ///< cancelled, or ended with an error that tells nothing
+  std::uint64_t stale = 0;         ///< ended in a later state than the one that let them in
+  std::uint64_t rejected = 0;      ///< not run
+  std::uint64_t opened = 0;        ///< how often it has opened
   std::uint64_t window_calls = 0;  ///< in the window of the rates just now
   std::uint64_t window_failures = 0;
   std::uint64_t failures_in_a_row = 0;
@@ -84,12 +84,20 @@ namespace detail {
 [[nodiscard]] call_verdict judge_failure(const circuit_breaker_options& options,
                                          const std::exception_ptr& what) noexcept;
 
+// The last failure for threads other than its own: an exception object is not handed to those, for it need not be safe there.
+struct failure_words {
+  error_kind kind = error_kind::internal;
+  std::string code;
+  std::string message;
+};
+
 // What a rejection has to say, taken under the lock.
 struct breaker_refusal {
   breaker_state state = breaker_state::open;
   trip by;
   std::optional<duration> retry_after;
   std::exception_ptr last;
+  failure_words words;
 };
 
 template <class Sharing>
@@ -137,6 +145,7 @@ class breaker_core {
   typename Sharing::template cell<std::uint64_t> closed_in_;
   mutable typename Sharing::mutex mutex_;
   mutable breaker_machine machine_;  // guarded by mutex_
+  failure_words last_;               // likewise; only across threads
 };
 
 extern template class breaker_core<one_loop>;

@@ -48,7 +48,8 @@ class call_window {
 
   bool by_time_;
   std::int64_t bucket_length_ = 1;
-  std::int64_t newest_ = INT64_MIN;  // the number of the newest bucket: its time divided by the length of a bucket
+  std::int64_t newest_ =
+      INT64_MIN;  // the number of the newest bucket: its time divided by the length of a bucket
   std::array<call_counts, bucket_count> buckets_{};
 
   std::vector<unsigned char> last_;  // by count: a ring; bit 0: failed, bit 1: slow

@@ -81,7 +81,9 @@ class hedged_runs final : public group_core {
       of_->waiting_ = nullptr;
       complete();
     }
-    [[nodiscard]] awaited waits_for() const noexcept override { return {"its runs, or the time for another", ""}; }
+    [[nodiscard]] awaited waits_for() const noexcept override {
+      return {"its runs, or the time for another", ""};
+    }
 
    private:
     void start() override {}

@@ -35,7 +35,8 @@ struct limit_rules {
 
 class learned_limit {
  public:
-  explicit learned_limit(const limit_rules& rules) noexcept : rules_(rules), estimate_(static_cast<double>(rules.first)) {}
+  explicit learned_limit(const limit_rules& rules) noexcept
+      : rules_(rules), estimate_(static_cast<double>(rules.first)) {}
 
   // A call took so long while so many (itself included) were under way when it began. `refused`: the service said that it is overloaded, or did
   // not answer in time.

@@ -50,7 +50,9 @@ class rate_gate : private timer_node {
       if (queued_) entry_.waited = now() - since_;
       return entry_;
     }
-    [[nodiscard]] awaited waits_for() const noexcept override { return {"rate limiter", to_->settings_.name}; }
+    [[nodiscard]] awaited waits_for() const noexcept override {
+      return {"rate limiter", to_->settings_.name};
+    }
     [[nodiscard]] bool try_now();
 
    private:

@@ -11,8 +11,8 @@ namespace belay::detail {
 
 // `factor * length`, stopping at the greatest duration.
 [[nodiscard]] constexpr duration saturating_times(std::uint64_t factor, duration length) noexcept {
-  if (length.count() != 0 &&
-      factor > static_cast<std::uint64_t>(duration::max().count()) / static_cast<std::uint64_t>(length.count()))
+  if (length.count() != 0 && factor > static_cast<std::uint64_t>(duration::max().count()) /
+                                          static_cast<std::uint64_t>(length.count()))
     return duration::max();
   return duration(static_cast<duration::rep>(factor) * length.count());
 }
@@ -38,7 +38,9 @@ class token_bucket {
     return full - now > depth_ ? full - depth_ : now;
   }
   // Of the last one that was let in.
-  void give_back(std::uint64_t weight, time_point) noexcept { full_at_ -= saturating_times(weight, interval_); }
+  void give_back(std::uint64_t weight, time_point) noexcept {
+    full_at_ -= saturating_times(weight, interval_);
+  }
 
  private:
   [[nodiscard]] time_point after(time_point now, std::uint64_t weight) const noexcept {

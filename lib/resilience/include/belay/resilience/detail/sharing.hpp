@@ -27,6 +27,7 @@ class home_thread {
 };
 
 struct one_loop {
+  static constexpr bool crosses_threads = false;
   struct mutex {};
   struct lock {
     explicit lock(mutex&) noexcept {}
@@ -45,6 +46,7 @@ struct one_loop {
 };
 
 struct all_loops {
+  static constexpr bool crosses_threads = true;
   using mutex = std::mutex;
   using lock = std::lock_guard<std::mutex>;
   template <class T>
