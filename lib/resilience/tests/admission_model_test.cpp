@@ -316,11 +316,14 @@ std::string limiter_history(std::uint64_t seed) {
 
 void run_all(std::string (*history)(std::uint64_t)) {
   const seeds these = seeds_to_run();
+  std::uint64_t alike = 0;
   for (std::uint64_t seed = these.first; seed < these.end; ++seed) {
     const std::string difference = history(seed);
     if (!difference.empty())
       FAIL("seed " << seed << " (run it alone: BELAY_SEED=" << seed << "), " << difference);
+    ++alike;
   }
+  CHECK(alike == these.end - these.first);
 }
 
 }  // namespace
