@@ -57,8 +57,8 @@ time_point error::when() const noexcept { return contents_->when; }
 const error_details& error::details() const noexcept { return contents_->details; }
 void error::add_detail(error_detail one) { own_contents().details.add(std::move(one)); }
 std::optional<duration> error::retry_after() const noexcept { return contents_->retry_after; }
-void error::set_retry_after(duration wait) {
-  if (wait < duration::zero()) throw misuse_error("error::set_retry_after: the duration is negative");
+void error::set_retry_after(any_duration wait) {
+  if (wait.value() < duration::zero()) throw misuse_error("error::set_retry_after: the duration is negative");
   own_contents().retry_after = wait;
 }
 

@@ -80,7 +80,8 @@ classification error_classifier::classify(const std::exception_ptr& what) const 
   if (const auto* system = detail::exception_as<std::system_error>(what))
     return of_system_error(system->code());
   for (const known_type& type : known_types) {
-    if (type.matches(what)) return classification::of(type.kind, type.code);
+    // Never retryable: the same call would find the same bug, or the same lack of memory.
+    if (type.matches(what)) return {.kind = type.kind, .code = type.code, .retryable = false};
   }
   return classification::of(error_kind::internal, "unknown");
 }

@@ -49,7 +49,7 @@ TEST_CASE("classify: the exceptions of the standard library") {
   CHECK(of(std::length_error("x")).kind == error_kind::invalid);
   CHECK(of(std::logic_error("x")).kind == error_kind::internal);
   CHECK(of(std::runtime_error("x")) == classification{error_kind::internal, "exception", false, {}});
-  CHECK(of(std::bad_alloc()) == classification{error_kind::overloaded, "out_of_memory", true, {}});
+  CHECK(of(std::bad_alloc()) == classification{error_kind::overloaded, "out_of_memory", false, {}});
   CHECK(of(std::future_error(std::future_errc::broken_promise)).code == "logic_error");
   CHECK(of(7) == classification{error_kind::internal, "unknown", false, {}});
   CHECK(b::classify(std::exception_ptr()).code == "unknown");

@@ -1,23 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Delays between attempts, and the random numbers in them.
+// Delays between attempts.
 
 #include <belay/resilience/backoff.hpp>
 #include <belay/resilience/detail/options_text.hpp>
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 namespace belay {
-
-namespace detail {
-
-random_source::random_source(std::optional<std::uint64_t> seed) : state_(seed.value_or(0)) {
-  if (seed) return;
-  std::random_device system;
-  state_ = std::uint64_t{system()} << 32 | system();
-}
-
-}  // namespace detail
 
 namespace {
 
@@ -29,20 +18,21 @@ void require_growing(duration first, duration most) {
 
 }  // namespace
 
-backoff backoff::constant(duration delay, jitter spread) {
+backoff backoff::constant(any_duration length, jitter spread) {
+  const duration delay = length;
   detail::require_option(delay >= duration::zero(), "backoff", "the delay", delay, "zero or more");
   return {shape::constant, delay, delay, 1, spread};
 }
-backoff backoff::linear(duration step, duration most, jitter spread) {
+backoff backoff::linear(any_duration step, any_duration most, jitter spread) {
   require_growing(step, most);
   return {shape::linear, step, most, 1, spread};
 }
-backoff backoff::exponential(duration first, duration most, double factor, jitter spread) {
+backoff backoff::exponential(any_duration first, any_duration most, double factor, jitter spread) {
   require_growing(first, most);
   detail::require_option(factor >= 1 && std::isfinite(factor), "backoff", "factor", factor, "at least 1");
   return {shape::exponential, first, most, factor, spread};
 }
-backoff backoff::decorrelated(duration first, duration most) {
+backoff backoff::decorrelated(any_duration first, any_duration most) {
   require_growing(first, most);
   return {shape::decorrelated, first, most, 3, jitter::none};
 }

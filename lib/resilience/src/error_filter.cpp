@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which errors a policy is about.
 
+#include <belay/errors/classify.hpp>
 #include <belay/resilience/error_filter.hpp>
 #include <belay/resilience/policy.hpp>
 #include <algorithm>
@@ -44,13 +45,8 @@ error_filter operator!(const error_filter& a) {
 
 error_filter transient_errors() {
   static const error_filter transient([](const failure& what) {
-    if (const auto* rejected = detail::exception_as<rejected_error>(what.exception())) {
-      return rejected->retry_after().has_value();
-    }
-    const auto* typed = detail::exception_as<error>(what.exception());
-    if (typed == nullptr) return false;
-    const error_kind kind = typed->kind();
-    return kind == error_kind::unavailable || kind == error_kind::overloaded || kind == error_kind::timed_out;
+    const auto* rejected = detail::exception_as<rejected_error>(what.exception());
+    return rejected != nullptr ? rejected->retry_after().has_value() : is_retryable(what);
   });
   return transient;
 }
@@ -73,8 +69,7 @@ error_filter no_error() {
 }
 
 std::optional<duration> retry_after_of(const failure& what) {
-  const auto* rejected = detail::exception_as<rejected_error>(what.exception());
-  return rejected != nullptr ? rejected->retry_after() : std::nullopt;
+  return what ? classify(what).retry_after : std::nullopt;
 }
 
 }  // namespace belay

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What need not be a template of the retry: its decisions, its history, its words.
 
+#include <belay/core/random.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/resilience/detail/options_text.hpp>
 #include <belay/resilience/retry.hpp>
@@ -16,8 +17,8 @@ retry::retry(retry_options options) {
   require_option(options.most_retry_after >= duration::zero(), "retry", "most_retry_after",
                  options.most_retry_after, "zero or more");
   if (options.name.empty()) options.name = "retry";
-  detail::random_source random(options.seed);
-  shared_ = std::make_shared<detail::retry_shared>(std::move(options), random);
+  const detail::random_source seeded(options.seed.value_or(0));
+  shared_ = std::make_shared<detail::retry_shared>(std::move(options), seeded);
 }
 
 std::string_view retry::name() const noexcept { return shared_->options.name; }
@@ -107,7 +108,8 @@ std::optional<duration> retry_course::decide(const failure& what) {
   if (number_ >= set.max_attempts) return no("no attempts left");
   if (cancel_requested()) return duration::zero();  // acts on the waiting
   const duration before = history_.empty() ? duration::zero() : history_.back().delay;
-  duration delay = set.delay.draw(number_, before, shared_->random);
+  random_source of_the_loop(set.seed ? 0 : random_bits());
+  duration delay = set.delay.draw(number_, before, set.seed ? shared_->seeded : of_the_loop);
   if (set.delay_for) {
     const std::optional<duration> other = set.delay_for({.number = number_, .what = what, .delay = delay});
     if (other && *other >= duration::zero()) delay = *other;

@@ -6,7 +6,7 @@
 
 namespace belay {
 
-timeout::timeout(timeout_options options, std::source_location where) {
+timeout::timeout(timeout_policy_options options, std::source_location where) {
   detail::require_option(options.limit > duration::zero(), "timeout", "limit", options.limit,
                          "more than zero");
   if (options.name.empty()) options.name = "timeout";

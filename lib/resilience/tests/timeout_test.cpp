@@ -4,6 +4,7 @@
 #include <belay/resilience/timeout.hpp>
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <memory>
 
 #include "driven.hpp"
@@ -37,7 +38,7 @@ TEST_CASE(
     "timeout: at the limit, an ordinary error that names the policy, the limit and the place [row 112]") {
   t::test_loop loop;
   trail events;
-  const b::timeout limit{b::timeout_options{
+  const b::timeout limit{b::timeout_policy_options{
       .limit = 250ms, .name = "quotes", .listener = [&events](const b::policy_event& e) {
         events.push_back(std::string(b::to_string(e.action)) + " " + std::string(e.policy) + " " +
                          std::to_string(e.length / 1ms) + " " + e.what.type_name());
@@ -89,7 +90,7 @@ TEST_CASE(
   t::test_loop loop;
   int told = 0;
   const b::timeout limit{
-      b::timeout_options{.limit = 1s, .listener = [&told](const b::policy_event&) { ++told; }}};
+      b::timeout_policy_options{.limit = 1s, .listener = [&told](const b::policy_event&) { ++told; }}};
   const auto program = [&]() -> b::task<> {
     CHECK_FALSE((co_await b::move_on_after(500ms, limit(naps, 1h))).has_value());
     CHECK(b::current_deadline() == b::time_point::max());
@@ -105,7 +106,11 @@ TEST_CASE("timeout: limits out of range") {
   CHECK_THROWS_WITH_AS(b::timeout{0s}, "timeout: limit is 0 s; it must be more than zero", b::misuse_error);
   CHECK_THROWS_WITH_AS(b::timeout{-1ms}, "timeout: limit is -1 ms; it must be more than zero",
                        b::misuse_error);
+  CHECK_THROWS_AS(b::timeout{std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())},
+                  b::misuse_error);
   CHECK(b::timeout{b::duration::max()}.describe() == "timeout: no limit");
+  CHECK(b::timeout{std::chrono::hours::max()}.limit() == b::duration::max());
+  CHECK(b::timeout{std::chrono::duration<double>(1.5)}.limit() == 1500ms);
 }
 
 TEST_CASE("timeout: at every await") {

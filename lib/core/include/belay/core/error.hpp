@@ -57,8 +57,8 @@ class error : public std::runtime_error {
   void add_detail(error_detail one);
   /// How long to wait before the next try, if whoever failed said so.
   [[nodiscard]] std::optional<duration> retry_after() const noexcept;
-  /// Errors: `misuse_error` for a negative duration.
-  void set_retry_after(duration wait);
+  /// Errors: `misuse_error` for a negative duration, or one that is not a number.
+  void set_retry_after(any_duration wait);
   /// What this error replaced, if it was built inside a `catch` handler.
   [[nodiscard]] failure cause() const;
 

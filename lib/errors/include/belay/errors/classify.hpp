@@ -37,7 +37,7 @@ struct classification {
 [[nodiscard]] bool is_fatal(const failure& what) noexcept;
 
 /// Adapters for the exception types of a program and its libraries. What no adapter knows is classified as follows: `belay::error` says
-/// it itself; `std::system_error` by its condition (`classify_errno`); `std::bad_alloc` overloaded; `std::invalid_argument`,
+/// it itself; `std::system_error` by its condition (`classify_errno`); `std::bad_alloc` overloaded, but not retryable; `std::invalid_argument`,
 /// `out_of_range`, `length_error`, `domain_error` invalid; everything else internal.
 ///
 ///     error_classifier known;

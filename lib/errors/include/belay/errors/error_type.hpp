@@ -63,7 +63,7 @@ template <std::derived_from<error> E>
 
 /// `throw with_retry_after(too_many_requests("…"), 5s)`. Errors: `misuse_error` for a negative duration.
 template <std::derived_from<error> E>
-[[nodiscard]] E with_retry_after(E what, duration wait) {
+[[nodiscard]] E with_retry_after(E what, any_duration wait) {
   what.set_retry_after(wait);
   return what;
 }

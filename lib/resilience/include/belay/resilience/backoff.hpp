@@ -18,20 +18,20 @@ enum class jitter : unsigned char {
 ///
 ///     retry_options{.delay = backoff::exponential(50ms, 5s)}
 ///
-/// Errors: `misuse_error` for delays below zero (below and at zero where they grow), a limit below the first delay, a factor below 1 or
-///         not a number.
+/// Errors: `misuse_error` for delays below zero (below and at zero where they grow), a limit below the first delay, a factor below 1, and
+///         for what is not a number.
 class backoff {
  public:
   /// Always the same.
-  [[nodiscard]] static backoff constant(duration delay, jitter spread = jitter::full);
+  [[nodiscard]] static backoff constant(any_duration delay, jitter spread = jitter::full);
   /// `step`, 2 `step`, 3 `step` … up to `most`.
-  [[nodiscard]] static backoff linear(duration step, duration most, jitter spread = jitter::full);
+  [[nodiscard]] static backoff linear(any_duration step, any_duration most, jitter spread = jitter::full);
   /// `first`, then each `factor` times the one before, up to `most`.
-  [[nodiscard]] static backoff exponential(duration first, duration most, double factor = 2,
+  [[nodiscard]] static backoff exponential(any_duration first, any_duration most, double factor = 2,
                                            jitter spread = jitter::full);
   /// Random between `first` and three times the delay before, up to `most`: depends on the delay that was drawn before, not on the
   /// number of the attempt. (Brooker: Exponential Backoff And Jitter, 2015.)
-  [[nodiscard]] static backoff decorrelated(duration first, duration most);
+  [[nodiscard]] static backoff decorrelated(any_duration first, any_duration most);
   /// At once. Only with a budget or a few attempts.
   [[nodiscard]] static backoff none() { return constant(duration::zero(), jitter::none); }
 

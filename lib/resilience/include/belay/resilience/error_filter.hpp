@@ -36,8 +36,9 @@ class error_filter {
   std::shared_ptr<const predicate> matches_one_;
 };
 
-/// Errors that may be gone the next time: of the kinds unavailable, overloaded, timed_out. A `rejected_error` only if it
-/// knows when to ask again. What is no `belay::error` says nothing about itself and does not match: name its type.
+/// Errors that may be gone the next time: what `is_retryable` says, so kinds unavailable, overloaded and timed_out, errors of the
+/// system and of libraries that mean the same, and what the `error_classifier` in effect knows. A `rejected_error` only if it knows
+/// when to ask again.
 [[nodiscard]] error_filter transient_errors();
 /// Errors derived from `belay::error` that are of one of these kinds.
 [[nodiscard]] error_filter kinds(std::initializer_list<error_kind> wanted);
@@ -51,7 +52,7 @@ template <class... E>
       [](const failure& what) { return ((detail::exception_as<E>(what.exception()) != nullptr) || ...); });
 }
 
-/// How long the error asks to be left alone, if it does.
+/// How long the error asks to be left alone, if it does: `classify(what).retry_after`.
 [[nodiscard]] std::optional<duration> retry_after_of(const failure& what);
 
 }  // namespace belay

@@ -6,6 +6,7 @@
 #include <belay/core/task.hpp>
 #include <belay/core/time.hpp>
 #include <belay/resilience/operation.hpp>
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <functional>
@@ -94,17 +95,15 @@ struct policy_facts {
 };
 
 /// A policy did not run the operation: the circuit is open, the queue is full, the rate is used up. The base of those errors.
+/// `retry_after()` tells when it makes sense to ask again, if that is known.
 class rejected_error : public error {
  public:
   rejected_error(error_kind kind, std::string code, std::string message,
                  std::optional<duration> retry_after = {},
                  std::source_location where = std::source_location::current())
-      : error(kind, std::move(code), std::move(message), where), retry_after_(retry_after) {}
-  /// When it makes sense to ask again, if that is known.
-  [[nodiscard]] std::optional<duration> retry_after() const noexcept { return retry_after_; }
-
- private:
-  std::optional<duration> retry_after_;
+      : error(kind, std::move(code), std::move(message), where) {
+    if (retry_after) set_retry_after(std::max(*retry_after, duration::zero()));
+  }
 };
 
 /// The base of every policy, which makes it usable alone: `co_await timeout{1s}(fetch, url)`.

@@ -51,7 +51,7 @@ struct retry_options {
   std::optional<retry_budget> budget = {};
   /// See `retry::on_value`.
   exhausted_value last_value = exhausted_value::returned;
-  /// For the jitter: the same delays for the same seed. None: others each time.
+  /// For the jitter: the same delays for the same seed. None: those of the loop (`random_bits`).
   std::optional<std::uint64_t> seed = {};
   /// In notes, events and descriptions.
   std::string name = "retry";
@@ -142,7 +142,7 @@ namespace detail {
 
 struct retry_shared {
   retry_options options;
-  random_source random;
+  random_source seeded;  // used if the options have a seed
   retry_statistics counts = {};
 };
 

@@ -12,7 +12,7 @@
 
 namespace belay {
 
-struct timeout_options {
+struct timeout_policy_options {
   /// More than zero. `duration::max()`: none.
   duration limit = std::chrono::seconds(1);
   /// In the error, in events and descriptions.
@@ -27,15 +27,16 @@ struct timeout_options {
 ///
 /// Result:        that of the operation. If it completes although the limit has passed, its result wins.
 /// Errors:        `timeout_error`, which names the policy, the limit, where it was set, and the await that waited. `misuse_error` when made with
-///                a limit of zero or less.
+///                a limit of zero or less, or not a number.
 /// Cancellation:  as `with_timeout`: from outside it is never reported as a timeout; of limits that are due together, the outermost acts.
 /// Time:          from the call on, on the loop's clock. The operation is waited for, so its cleanup makes this late.
 /// Events:        `timed_out`.
 class timeout : public policy<timeout> {
  public:
-  explicit timeout(duration limit, std::source_location where = std::source_location::current())
-      : timeout(timeout_options{.limit = limit}, where) {}
-  explicit timeout(timeout_options options, std::source_location where = std::source_location::current());
+  explicit timeout(any_duration limit, std::source_location where = std::source_location::current())
+      : timeout(timeout_policy_options{.limit = limit}, where) {}
+  explicit timeout(timeout_policy_options options,
+                   std::source_location where = std::source_location::current());
 
   template <guarded_operation Next>
   task<guarded_result<Next>> run(Next next) const {
@@ -67,7 +68,7 @@ class timeout : public policy<timeout> {
 
  private:
   struct settings {
-    timeout_options options;
+    timeout_policy_options options;
     std::source_location where;
     // Tells the listener.
     [[nodiscard]] failure expired(const detail::deadline_scope& bounds) const;

@@ -3,15 +3,13 @@
 // Random numbers that are the same for the same seed, on every machine.
 
 #include <cstdint>
-#include <optional>
 
 namespace belay::detail {
 
 // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). Not for secrets.
 class random_source {
  public:
-  // Without a seed: a different one each time, from the system.
-  explicit random_source(std::optional<std::uint64_t> seed);
+  explicit random_source(std::uint64_t seed) noexcept : state_(seed) {}
 
   [[nodiscard]] std::uint64_t next() noexcept {
     std::uint64_t mixed = state_ += 0x9e3779b97f4a7c15U;
