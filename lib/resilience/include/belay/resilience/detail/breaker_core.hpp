@@ -3,6 +3,7 @@
 // The state behind a circuit breaker and its copies, for one loop or for all: the machine, its lock, its listener.
 
 #include <belay/core/outcome.hpp>
+#include <belay/core/sleep.hpp>
 #include <belay/resilience/detail/breaker_machine.hpp>
 #include <belay/resilience/detail/sharing.hpp>
 #include <belay/resilience/error_filter.hpp>
