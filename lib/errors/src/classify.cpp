@@ -4,6 +4,7 @@
 #include <belay/core/loop.hpp>
 #include <belay/errors/classify.hpp>
 #include <belay/errors/native_codes.hpp>
+#include <belay/errors/retry_judge.hpp>
 
 #include <array>
 #include <new>
@@ -75,6 +76,8 @@ classification error_classifier::classify(const std::exception_ptr& what) const 
   if (const auto* typed = detail::exception_as<error>(what)) {
     classification answer = classification::of(typed->kind(), std::string(typed->code()));
     answer.retry_after = typed->retry_after();
+    if (const auto* judge = detail::exception_as<retry_judge>(what); judge && !judge->may_be_tried_again())
+      answer.retryable = false;
     return answer;
   }
   if (const auto* system = detail::exception_as<std::system_error>(what))

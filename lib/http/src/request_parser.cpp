@@ -4,104 +4,17 @@
 
 #include <belay/http/request_parser.hpp>
 
-#include <boost/beast/http/basic_parser.hpp>
-
 #include <algorithm>
-#include <limits>
 #include <utility>
+
+#include "message_parser.hpp"
 
 namespace belay::http {
 namespace {
 
-namespace beast = boost::beast;
-
+using message_parser = detail::message_parser<true>;
 using state = request_parser::state;
 using body_mode = request_parser::body_mode;
-
-// Collects what Beast finds. Everything that decides about framing is checked again in `impl::finish_head`,
-// because Beast is laxer: it takes "gzip, chunked" for chunked, and lists of equal lengths for one.
-class message_parser final : public beast::http::basic_parser<true> {
- public:
-  message_parser(request& target, std::uint64_t body_limit) : request_(target), body_limit_(body_limit) {
-    header_limit(std::numeric_limits<std::uint32_t>::max());   // limited by the caller
-    beast::http::basic_parser<true>::body_limit(boost::none);  // limited below
-    eager(false);
-  }
-
-  void mode(body_mode mode) noexcept { mode_ = mode; }
-  [[nodiscard]] bool too_large() const noexcept { return too_large_; }
-  [[nodiscard]] bool chunk_seen() const noexcept { return chunk_seen_; }
-  /// Whether content came since the last call; if not, the step was a chunk's line or the trailers.
-  [[nodiscard]] bool take_content_seen() noexcept { return std::exchange(content_seen_, false); }
-
- private:
-  using error_code = beast::error_code;
-  using text = beast::string_view;
-
-  static std::string_view view(text from) noexcept { return {from.data(), from.size()}; }
-
-  void on_request_impl(beast::http::verb, text, text, int, error_code& ec) override { ec = {}; }
-  void on_response_impl(int, text, int, error_code& ec) override { ec = {}; }
-  void on_field_impl(beast::http::field, text name, text value, error_code& ec) override {
-    ec = {};
-    if (head_done_) return;  // a trailer: it must not pass for a header
-    request_.headers.add(view(name), view(value));
-  }
-  void on_header_impl(error_code& ec) override {
-    head_done_ = true;
-    ec = {};
-  }
-  void on_body_init_impl(boost::optional<std::uint64_t> const& length, error_code& ec) override {
-    ec = {};
-    // The announcement alone must not cost much: whoever makes it may never send the body.
-    if (length && mode_ == body_mode::store) {
-      request_.body.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(*length, 64 * 1024)));
-    }
-  }
-  std::size_t on_body_impl(text body, error_code& ec) override {
-    ec = {};
-    content_seen_ = true;
-    if (mode_ == body_mode::store) request_.body.append(body.data(), body.size());
-    return body.size();
-  }
-  void on_chunk_header_impl(std::uint64_t size, text, error_code& ec) override {
-    ec = {};
-    chunk_seen_ = true;
-    if (size > body_limit_ - announced_) {
-      too_large_ = true;
-      ec = beast::http::error::body_limit;
-      return;
-    }
-    announced_ += size;
-  }
-  std::size_t on_chunk_body_impl(std::uint64_t, text body, error_code& ec) override {
-    return on_body_impl(body, ec);
-  }
-  void on_finish_impl(error_code& ec) override { ec = {}; }
-
-  request& request_;
-  const std::uint64_t body_limit_;
-  std::uint64_t announced_ = 0;  // by the chunks so far; never above body_limit_
-  body_mode mode_ = body_mode::store;
-  bool head_done_ = false;
-  bool too_large_ = false;
-  bool content_seen_ = false;
-  bool chunk_seen_ = false;
-};
-
-std::string_view describe(beast::error_code ec) noexcept {
-  using beast::http::error;
-  if (ec == error::bad_field)
-    return "a header field is malformed: a name and a colon without a space between them are needed";
-  if (ec == error::bad_value) return "the value of a header field is malformed";
-  if (ec == error::bad_content_length || ec == error::multiple_content_length)
-    return "Content-Length is malformed or conflicting";
-  if (ec == error::bad_transfer_encoding)
-    return "Transfer-Encoding is malformed or conflicts with Content-Length";
-  if (ec == error::bad_chunk || ec == error::bad_chunk_extension) return "the chunked body is malformed";
-  if (ec == error::bad_line_ending) return "a line does not end in CR LF";
-  return "the request is malformed";
-}
 
 bool is_host(std::string_view text) noexcept {
   for (const char c : text) {
@@ -239,10 +152,10 @@ struct request_parser::impl {
   }
 
   state finish_head() {
-    parser.emplace(message, options.body_limit);
-    beast::error_code ec;
+    parser.emplace(message.headers, message.body, options.body_limit);
+    boost::beast::error_code ec;
     const std::size_t used = parser->put({buffer.data() + begin, scanned - begin}, ec);
-    if (ec) return bad(describe(ec));
+    if (ec) return bad(detail::describe(ec, "the request is malformed"));
     if (!parser->is_header_done() || begin + used != scanned) return bad("the request is malformed");
     begin = scanned;
     if (check_fields() == state::failed) return now;
@@ -320,30 +233,16 @@ struct request_parser::impl {
       throw misuse_error("request_parser::accept_body: the head is not complete");
     if (announced.value_or(0) > options.body_limit) return too_large();
     if (parser->is_done()) return now = state::complete;
-    parser->mode(mode);
+    parser->keep(mode == body_mode::store);
     now = state::reading_body;
     return read_body();
   }
 
   state read_body() {
-    while (begin != buffer.size()) {
-      // Beast 1.81 asserts that it is never asked about "0\r\n\r", the end of an empty body but for one byte.
-      if (chunked && !parser->chunk_seen() && buffer[begin] == '0' && buffer.size() - begin < 5) return now;
-      beast::error_code ec;
-      const std::size_t used = parser->put({buffer.data() + begin, buffer.size() - begin}, ec);
-      begin += used;
-      if (parser->too_large()) return too_large();
-      const bool unfinished = ec == beast::http::error::need_more;
-      if (ec && !unfinished) return bad(describe(ec));
-      // What Beast waits to see the end of is the line of a chunk, or the trailers.
-      const std::size_t line_length = unfinished                    ? buffer.size() - begin
-                                      : parser->take_content_seen() ? 0
-                                                                    : used;
-      if (line_length > options.head_limit)
-        return bad("the extension of a chunk or the trailers are too long");
-      if (unfinished) return now;
-      if (parser->is_done()) return now = state::complete;
-    }
+    const auto step = detail::take_body(*parser, buffer, begin, chunked, options.head_limit);
+    if (step.too_large) return too_large();
+    if (!step.wrong.empty()) return bad(step.wrong);
+    if (parser->is_done()) return now = state::complete;
     return now;
   }
 };

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Sends HTTP/1.1 requests to other services: connections that are used again, limits on everything, and errors that say what to do.
+
+#include <belay/core/managed.hpp>
+#include <belay/core/task.hpp>
+#include <belay/core/time.hpp>
+#include <belay/http/client_error.hpp>
+#include <belay/http/message.hpp>
+#include <belay/http/request_parser.hpp>
+#include <belay/http/url.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <source_location>
+#include <string>
+
+namespace belay::http {
+
+/// A request to be sent.
+struct client_request {
+  http::method method = http::method::get;
+  http::url url{};
+  /// Host, Content-Length, Transfer-Encoding and Connection are the client's affair: those set here are not used.
+  http::headers headers{};
+  std::string body{};
+
+  [[nodiscard]] static client_request get(http::url from) { return {.url = std::move(from)}; }
+  /// `json_text` must be JSON already.
+  [[nodiscard]] static client_request json(http::method verb, http::url to, std::string json_text);
+};
+
+struct client_options {
+  /// Of a response.
+  parser_options limits{.head_limit = 32 * 1024, .body_limit = 8 * 1024 * 1024};
+  /// To one host at the same time, in use and idle together; at least 1. Those who come then wait in line.
+  std::size_t connections_per_host = 16;
+  /// In that line. Then `no_connection_free`. Each of the durations is more than zero; `duration::max()`: no limit.
+  duration wait_timeout = std::chrono::seconds(10);
+  duration connect_timeout = std::chrono::seconds(5);
+  /// From the first byte of the request to the last one of the response; dripping does not extend it. Then `response_timed_out`.
+  duration response_timeout = std::chrono::seconds(30);
+  /// A connection that was not used for so long is not used again. Shorter than the server's.
+  duration idle_timeout = std::chrono::seconds(30);
+  /// Tells the server the time that is left, in `Belay-Deadline-Ms`, where the task has a deadline.
+  bool sends_deadline = true;
+  /// For dates in Retry-After. Empty: the system's clock.
+  std::function<std::chrono::system_clock::time_point()> wall_clock{};
+};
+
+struct client_statistics {
+  std::size_t active = 0;       ///< requests under way, those in line included
+  std::size_t connections = 0;  ///< open now; of them:
+  std::size_t idle = 0;
+  std::uint64_t requests = 0;  ///< so far; likewise the following
+  std::uint64_t connects = 0;
+  std::uint64_t reused = 0;  ///< requests that were sent on a connection that was there
+  std::uint64_t stale = 0;   ///< connections that the server had closed, or sent something on, while they were idle
+};
+
+/// A client for any number of hosts.
+///
+///     http::client& web = co_await use(http::open_client());
+///     const http::response quote = co_await with_timeout(1s, web.fetch(http::client_request::get(http::url::parse(text))));
+///
+/// Responses are taken whole, within the limits. Redirects are not followed, nothing is decompressed, cookies are not kept.
+///
+/// Connections: one request at a time on each, no pipelining. A connection is used again if the response left it clean: the server keeps
+/// it, the length of the body was known, nothing came behind it. Before that it is looked at: when the server has closed it, or sent
+/// something that nobody asked for, it is dropped. Should it be closed in the very moment of sending, before a byte of the response, the
+/// request is sent once more on a fresh connection. So only idempotent requests go on used connections; the others
+/// get a fresh one each.
+///
+/// Lifetime: outlives its requests. Thread: the loop's.
+class client {
+ public:
+  /// Errors: `misuse_error` for options out of range.
+  explicit client(client_options options = {});
+  client(const client&) = delete;
+  client& operator=(const client&) = delete;
+  ~client();
+
+  /// Sends `what` and gives the response, whatever its status.
+  ///
+  /// Errors:        `request_error`: see there. `message_error` for a request that cannot go over the wire; `misuse_error` after `close`.
+  /// Cancellation:  the connection is dropped; the server may have carried out the request.
+  /// Time:          the limits of the options; a deadline of the task cuts it short, and is told to the server.
+  [[nodiscard]] task<response> send(client_request what,
+                                    std::source_location where = std::source_location::current());
+
+  /// The same, but a status of 400 or more is a `status_error`, with the response in it.
+  [[nodiscard]] task<response> fetch(client_request what,
+                                     std::source_location where = std::source_location::current());
+
+  /// Drops idle connections; those in use are dropped when their request ends, and `send` is refused. Idempotent.
+  void close() noexcept;
+
+  [[nodiscard]] client_statistics statistics() const noexcept;
+
+ private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+/// A client as a resource: closed at the end.
+[[nodiscard]] managed<client> open_client(client_options options = {});
+
+}  // namespace belay::http

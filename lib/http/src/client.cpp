@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client: a line for each host, connections kept between requests, one exchange at a time on each.
+
+#include <belay/core/semaphore.hpp>
+#include <belay/core/sleep.hpp>
+#include <belay/core/timeout.hpp>
+#include <belay/http/client.hpp>
+#include <belay/http/deadline.hpp>
+#include <belay/http/response_parser.hpp>
+#include <belay/io/tcp.hpp>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace belay::http {
+namespace {
+
+using parsing = response_parser::state;
+
+// Counts itself as long as it lives.
+struct counted {
+  explicit counted(std::size_t& with) noexcept : counter(with) { ++counter; }
+  counted(const counted&) = delete;
+  counted& operator=(const counted&) = delete;
+  ~counted() { --counter; }
+  std::size_t& counter;
+};
+
+struct connection {
+  connection(io::tcp_stream opened, std::size_t& counter) : open(counter), stream(std::move(opened)) {}
+
+  counted open;
+  io::tcp_stream stream;
+  time_point idle_since{};
+  std::array<char, 8192> buffer;
+};
+using connection_ptr = std::unique_ptr<connection>;
+
+struct host {
+  explicit host(std::size_t limit) : permits(limit, "connections to a host") {}
+
+  semaphore permits;
+  std::vector<connection_ptr> idle;  // the one used last is last
+  std::size_t users = 0;             // requests under way, or in line
+};
+
+// Without its end, because the time that is left is told when it is sent.
+std::string to_head(const client_request& what) {
+  if (what.method == method::connect || what.method == method::other)
+    throw message_error("invalid_method", "this method cannot be sent");
+  if (const auto wrong = request::check_target(what.url.target))
+    throw message_error("invalid_target", *wrong);
+  std::string out(to_string(what.method));
+  out.append(" ").append(what.url.target).append(" HTTP/1.1\r\nHost: ").append(what.url.host).append("\r\n");
+  for (const header& field : what.headers) {
+    const auto named = [&field](std::string_view name) { return equal_ignoring_case(field.name, name); };
+    if (named("Host") || named("Content-Length") || named("Transfer-Encoding") || named("Connection"))
+      continue;
+    out.append(field.name).append(": ").append(field.value).append("\r\n");
+  }
+  const bool expects_body =
+      what.method == method::post || what.method == method::put || what.method == method::patch;
+  if (expects_body || !what.body.empty())
+    out.append("Content-Length: ").append(std::to_string(what.body.size())).append("\r\n");
+  return out;
+}
+
+std::string deadline_field() {
+  const time_point limit = current_deadline();
+  if (limit == time_point::max()) return {};
+  const auto left = std::chrono::floor<std::chrono::milliseconds>(limit - now()).count();
+  return std::string(deadline_header) + ": " + std::to_string(std::clamp<std::int64_t>(left, 1, 3'600'000)) +
+         "\r\n";
+}
+
+// One request on its way.
+struct sending {
+  const client_request& what;
+  std::string head;
+  bool tells_deadline;
+  std::source_location where;
+
+  [[nodiscard]] std::string bytes() const {
+    return head + (tells_deadline ? deadline_field() : std::string()) + "\r\n" + what.body;
+  }
+
+  [[nodiscard]] request_error failed(error_kind kind, std::string_view code, std::string_view why,
+                                     carried_out fate) const {
+    return {kind,
+            std::string(code),
+            std::string(to_string(what.method)) + " " + what.url.describe() + ": " + std::string(why),
+            what.method,
+            fate,
+            where};
+  }
+};
+
+task<permit> take(semaphore& from) { co_return co_await from.acquire(); }
+
+// Whether the server has closed an idle connection, or sent something on it. What is there already is read; otherwise nothing is.
+task<bool> has_news(connection& c) {
+  try {
+    co_return (co_await move_on_after(duration(1), c.stream.read_some(c.buffer))).has_value();
+  } catch (const io::network_error&) {
+    co_return true;
+  }
+}
+
+// Nothing: the connection had ended, before a byte of the response, and there may be another try on a fresh one.
+task<std::optional<response>> exchange_on(connection& c, const sending& of, response_parser& parser,
+                                          bool was_used) {
+  bool cut_off = false;
+  try {
+    const std::string bytes = of.bytes();
+    co_await c.stream.write(bytes);
+  } catch (const io::network_error&) {
+    cut_off = true;  // a server that refuses what it is sent may have answered before it closed: see what there is to read
+  }
+  while (parser.current() == parsing::reading_head || parser.current() == parsing::reading_body) {
+    try {
+      const std::size_t count = co_await c.stream.read_some(c.buffer);
+      if (count != 0) {
+        parser.feed({c.buffer.data(), count});
+      } else {
+        parser.end();
+      }
+    } catch (const io::network_error& e) {
+      if (was_used && !parser.started()) co_return std::nullopt;
+      throw of.failed(error_kind::unavailable, "connection_lost", e.what(), carried_out::possibly);
+    }
+  }
+  if (parser.current() == parsing::complete) {
+    // Part of the request may still be on its way, into the next one.
+    if (cut_off) c.stream.close();
+    co_return parser.take();
+  }
+  const response_fault& fault = parser.fault();
+  if (fault.code != "response_truncated")
+    throw of.failed(error_kind::data_format, fault.code, fault.detail, carried_out::possibly);
+  if (was_used && !parser.started()) co_return std::nullopt;
+  throw of.failed(error_kind::unavailable, parser.started() ? "response_truncated" : "connection_lost",
+                  fault.detail, carried_out::possibly);
+}
+
+}  // namespace
+
+struct client::state {
+  explicit state(client_options from) : options(std::move(from)) {}
+
+  // constant after construction
+  client_options options;
+
+  // loop thread only
+  client_statistics totals;  // connections count themselves in it
+  std::map<std::string, std::unique_ptr<host>, std::less<>> hosts;  // by where to connect
+  bool closed = false;
+
+  // A request at its host, which is forgotten with its last request and connection.
+  class visit {
+   public:
+    visit(state& owner, const io::endpoint& to) : owner_(owner), name_(to.to_string()), active_(owner.totals.active) {
+      std::unique_ptr<host>& found = owner_.hosts[name_];
+      if (!found) found = std::make_unique<host>(owner_.options.connections_per_host);
+      at_ = found.get();
+      ++at_->users;
+    }
+    visit(const visit&) = delete;
+    visit& operator=(const visit&) = delete;
+    ~visit() {
+      --at_->users;
+      owner_.forget_if_unused(owner_.hosts.find(name_));
+    }
+    [[nodiscard]] host& at() noexcept { return *at_; }
+
+   private:
+    state& owner_;
+    std::string name_;
+    counted active_;
+    host* at_ = nullptr;
+  };
+
+  void forget_if_unused(decltype(hosts)::iterator which) noexcept {
+    if (which->second->users == 0 && which->second->idle.empty()) hosts.erase(which);
+  }
+
+  [[nodiscard]] bool is_old(const connection& c) const {
+    return now() - c.idle_since >= options.idle_timeout;
+  }
+
+  // Connections that waited for too long, to whatever host.
+  void drop_old() {
+    for (auto next = hosts.begin(); next != hosts.end();) {
+      const auto here = next++;
+      const auto drop = [this](const connection_ptr& one) { return is_old(*one); };
+      totals.idle -= std::erase_if(here->second->idle, drop);
+      forget_if_unused(here);
+    }
+  }
+
+  connection_ptr take_idle(host& from) noexcept {
+    connection_ptr taken = std::move(from.idle.back());
+    from.idle.pop_back();
+    --totals.idle;
+    return taken;
+  }
+
+  task<connection_ptr> find_clean(host& from) {
+    while (!from.idle.empty()) {
+      connection_ptr one = take_idle(from);
+      if (!co_await has_news(*one)) co_return one;
+      ++totals.stale;
+    }
+    co_return nullptr;
+  }
+
+  task<connection_ptr> connect(host& to, const sending& of) {
+    // Within the limit, since those who hold a permit are fewer than those who may.
+    if (to.idle.size() + (to.permits.permits() - to.permits.free()) > options.connections_per_host) {
+      to.idle.erase(to.idle.begin());
+      --totals.idle;
+    }
+    std::optional<io::tcp_stream> stream;
+    try {
+      stream = co_await move_on_after(options.connect_timeout, io::connect(of.what.url.at, of.where));
+    } catch (const io::network_error& e) {
+      throw of.failed(error_kind::unavailable, "connect_failed", e.what(), carried_out::no);
+    }
+    if (!stream)
+      throw of.failed(error_kind::timed_out, "connect_timed_out", "connecting took too long", carried_out::no);
+    ++totals.connects;
+    co_return std::make_unique<connection>(std::move(*stream), totals.connections);
+  }
+
+  // As `exchange_on`, within the limit; then the connection is kept if it is clean.
+  task<std::optional<response>> exchange(host& at, connection_ptr on, const sending& of, bool was_used) {
+    response_parser parser(of.what.method, options.limits);
+    auto ended =
+        co_await move_on_after(options.response_timeout, exchange_on(*on, of, parser, was_used));
+    if (!ended) {
+      throw of.failed(error_kind::timed_out, "response_timed_out", "the response took too long",
+                      carried_out::possibly);
+    }
+    if (*ended && parser.keeps_alive() && on->stream.is_open() && !closed) {
+      on->idle_since = now();
+      at.idle.push_back(std::move(on));
+      ++totals.idle;
+    }
+    co_return std::move(*ended);
+  }
+
+  task<response> send(const client_request& what, std::source_location where) {
+    if (closed) throw misuse_error("http::client::send: the client is closed", where);
+    const bool tells_deadline = options.sends_deadline && !what.headers.contains(deadline_header);
+    const sending of{what, to_head(what), tells_deadline, where};
+    ++totals.requests;
+    drop_old();
+    visit here(*this, what.url.at);
+    host& at = here.at();
+    const std::optional<permit> allowed =
+        co_await move_on_after(options.wait_timeout, take(at.permits));
+    if (!allowed) {
+      throw of.failed(error_kind::overloaded, "no_connection_free",
+                      "all connections to this host are in use", carried_out::no);
+    }
+    if (is_idempotent(what.method)) {
+      if (connection_ptr used = co_await find_clean(at)) {
+        ++totals.reused;
+        if (std::optional<response> answer = co_await exchange(at, std::move(used), of, true))
+          co_return std::move(*answer);
+        ++totals.stale;
+      }
+    }
+    std::optional<response> answer = co_await exchange(at, co_await connect(at, of), of, false);
+    co_return std::move(*answer);
+  }
+};
+
+client_request client_request::json(http::method verb, http::url to, std::string json_text) {
+  client_request made{.method = verb, .url = std::move(to), .body = std::move(json_text)};
+  made.headers.add("Content-Type", "application/json");
+  return made;
+}
+
+client::client(client_options options) : state_(std::make_unique<state>(std::move(options))) {
+  const client_options& set = state_->options;
+  if (set.connections_per_host == 0)
+    throw misuse_error("client_options: connections_per_host must be at least 1");
+  if (set.limits.head_limit < 64) throw misuse_error("client_options: limits.head_limit must be at least 64");
+  const auto check = [](duration value, const char* name) {
+    if (value <= duration::zero())
+      throw misuse_error(std::string("client_options: ") + name + " must be more than zero");
+  };
+  check(set.wait_timeout, "wait_timeout");
+  check(set.connect_timeout, "connect_timeout");
+  check(set.response_timeout, "response_timeout");
+  check(set.idle_timeout, "idle_timeout");
+}
+client::~client() = default;
+
+task<response> client::send(client_request what, std::source_location where) {
+  co_return co_await or_fail(state_->send(what, where));
+}
+
+task<response> client::fetch(client_request what, std::source_location where) {
+  response answer = co_await or_fail(state_->send(what, where));
+  if (!is_error(answer.status)) co_return answer;
+  const auto clock = state_->options.wall_clock;
+  const auto wait =
+      read_retry_after(answer.headers, clock ? clock() : std::chrono::system_clock::now());
+  std::string message = std::string(to_string(what.method)) + " " + what.url.describe() + ": " +
+                        std::to_string(to_int(answer.status)) + " " +
+                        std::string(reason_phrase(answer.status));
+  co_await fail(status_error(std::move(answer), what.method, std::move(message), wait, where));
+  __builtin_unreachable();
+}
+
+void client::close() noexcept {
+  state_->closed = true;
+  for (auto next = state_->hosts.begin(); next != state_->hosts.end();) {
+    const auto here = next++;
+    state_->totals.idle -= here->second->idle.size();
+    here->second->idle.clear();
+    state_->forget_if_unused(here);
+  }
+}
+
+client_statistics client::statistics() const noexcept { return state_->totals; }
+
+managed<client> open_client(client_options options) {
+  client opened(std::move(options));
+  co_yield opened;
+  opened.close();
+}
+
+}  // namespace belay::http

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client on the fake network: what it sends, which connections it uses, and what it says of servers that misbehave.
+
+#include <belay/core/all.hpp>
+#include <belay/core/group.hpp>
+#include <belay/core/sleep.hpp>
+#include <belay/core/timeout.hpp>
+#include <belay/http/client.hpp>
+#include <belay/testing/fake_network.hpp>
+#include <belay/testing/test_loop.hpp>
+#include <doctest/doctest.h>
+
+#include <array>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace bt = belay::testing;
+namespace http = belay::http;
+namespace io = belay::io;
+using belay::error_kind;
+using belay::task;
+using http::carried_out;
+using http::client_request;
+using namespace std::chrono_literals;
+
+namespace {
+
+const io::endpoint address{"127.0.0.1", 8080};
+
+http::url to(std::string_view target = "/") {
+  return http::url::parse("http://127.0.0.1:8080").with_target(target);
+}
+client_request get(std::string_view target = "/") { return client_request::get(to(target)); }
+client_request post(std::string body = "{}") {
+  return client_request::json(http::method::post, to(), std::move(body));
+}
+
+// One answer of a server: its bytes, in parts, and what it does before and after.
+struct reply {
+  std::vector<std::string> parts;
+  belay::duration before{};   // waits so long before the first part, and before each other one
+  bool closes = false;        // afterwards
+  bool silent = false;        // afterwards: keeps the connection, reads nothing
+  belay::duration then_after{};  // so long after the parts …
+  std::string then{};            // … it sends this, unasked
+};
+reply says(std::string bytes) { return {.parts = {std::move(bytes)}}; }
+reply ok(const std::string& body = "hi", const std::string& fields = "") {
+  return says("HTTP/1.1 200 OK\r\n" + fields + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+}
+
+// A server that answers request number n with reply n, the last one again and again. It knows the end of a request by its length.
+struct world {
+  explicit world(std::vector<reply> all = {ok()}) : replies(std::move(all)) {}
+
+  bt::test_loop loop;
+  bt::fake_network net;
+  io::network_override here{net};
+  std::vector<reply> replies;
+  std::vector<std::string> requests;
+  http::client_options options{};
+  http::client_statistics after{};
+
+  task<> talk(io::tcp_stream stream) {
+    std::string got;
+    std::array<char, 4096> buffer;
+    while (true) {
+      std::size_t end = got.find("\r\n\r\n");
+      std::size_t length = 0;
+      if (const auto at = got.find("Content-Length: "); end != std::string::npos && at < end)
+        length = std::stoul(got.substr(at + 16));
+      if (end == std::string::npos || got.size() < end + 4 + length) {
+        const std::size_t count = co_await stream.read_some(buffer);
+        if (count == 0) co_return;
+        got.append(buffer.data(), count);
+        continue;
+      }
+      requests.push_back(got.substr(0, end + 4 + length));
+      got.erase(0, end + 4 + length);
+      const reply how = replies[std::min(requests.size(), replies.size()) - 1];
+      for (const std::string& part : how.parts) {
+        co_await belay::sleep_for(how.before);
+        co_await stream.write(part);
+      }
+      if (!how.then.empty()) {
+        co_await belay::sleep_for(how.then_after);
+        co_await stream.write(how.then);
+      }
+      if (how.silent) co_await belay::sleep_for(1h);
+      if (how.closes) co_return;
+    }
+  }
+  task<> connected(io::tcp_stream stream) {
+    try {
+      co_await talk(std::move(stream));
+    } catch (const io::network_error&) {
+      co_return;  // the client has dropped it
+    }
+  }
+  task<> serve(belay::group& all) {
+    io::tcp_listener listener = io::tcp_listener::bind(address);
+    while (true) all.spawn(&world::connected, this, co_await listener.accept());
+  }
+
+  // Runs `what` with a client while the server serves; nothing may be left.
+  void run(std::function<task<>(http::client&)> what, bool with_server = true) {
+    loop.run(program(what, with_server));
+    CHECK_MESSAGE(net.nothing_left(), net.describe());
+    CHECK(loop.nothing_left());
+    CHECK(loop.lost_errors().empty());
+  }
+  task<> use_client(const std::function<task<>(http::client&)>& what) {
+    http::client& web = co_await belay::use(http::open_client(options));
+    co_await what(web);
+    after = web.statistics();
+  }
+  task<> program(const std::function<task<>(http::client&)>& what, bool with_server) {
+    co_await belay::with_group([&](belay::group& all) -> task<> {
+      if (with_server) all.spawn(&world::serve, this, std::ref(all));
+      co_await use_client(what);
+      all.cancel();
+    });
+  }
+};
+
+struct seen_error {
+  error_kind kind = error_kind::internal;
+  std::string code = "(none)";
+  bool retryable = false;
+  carried_out fate = carried_out::no;
+  std::optional<belay::duration> retry_after{};
+  std::string message{};
+};
+
+task<seen_error> error_of(task<http::response> op) {
+  try {
+    static_cast<void>(co_await std::move(op));
+  } catch (const http::request_error& e) {
+    co_return seen_error{.kind = e.kind(),
+                         .code = std::string(e.code()),
+                         .retryable = belay::is_retryable(belay::current_failure()),
+                         .fate = e.fate(),
+                         .retry_after = e.retry_after(),
+                         .message = e.what()};
+  }
+  co_return seen_error{};
+}
+
+// What a GET is told of a server that answers so.
+seen_error told(reply how, http::client_options options = {}) {
+  world at({std::move(how)});
+  at.options = std::move(options);
+  seen_error seen;
+  at.run([&seen](http::client& web) -> task<> { seen = co_await error_of(web.fetch(get())); });
+  CHECK(at.after.connections == 0);  // whatever it was, that connection is not used again
+  return seen;
+}
+
+}  // namespace
+
+TEST_CASE("client: a request as it goes over the wire, and the response") {
+  world at({ok("[1]", "Content-Type: application/json\r\n")});
+  at.run([](http::client& web) -> task<> {
+    client_request what = post(R"({"a":1})");
+    what.headers.add("X-One", "1");
+    what.headers.add("Host", "elsewhere");
+    what.headers.add("content-length", "999");
+    what.headers.add("Transfer-Encoding", "chunked");
+    const http::response got = co_await web.send(std::move(what));
+    CHECK(got.status == http::status::ok);
+    CHECK(got.body == "[1]");
+    CHECK(got.headers.find("content-type") == "application/json");
+    static_cast<void>(co_await web.send(get("/a?b=c")));
+  });
+  REQUIRE(at.requests.size() == 2);
+  CHECK(at.requests[0] ==
+        "POST / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/json\r\nX-One: 1\r\nContent-Length: "
+        "7\r\n\r\n{\"a\":1}");
+  CHECK(at.requests[1] == "GET /a?b=c HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n");
+}
+
+TEST_CASE("client: the time that is left is told to the server") {
+  world at;
+  at.run([](http::client& web) -> task<> {
+    static_cast<void>(co_await belay::with_timeout(250ms, web.send(get())));
+    client_request own = get();
+    own.headers.add("Belay-Deadline-Ms", "7");
+    static_cast<void>(co_await belay::with_timeout(250ms, web.send(std::move(own))));
+  });
+  CHECK(at.requests[0].find("Belay-Deadline-Ms: 250\r\n") != std::string::npos);
+  CHECK(at.requests[1].find("Belay-Deadline-Ms: 7\r\n") != std::string::npos);
+  CHECK(at.requests[1].find("250") == std::string::npos);
+}
+
+TEST_CASE("client: a connection is used again for what is idempotent, a fresh one for the rest") {
+  world at;
+  at.run([](http::client& web) -> task<> {
+    for (int i = 0; i < 3; ++i) static_cast<void>(co_await web.send(get()));
+    CHECK(web.statistics().connects == 1);
+    CHECK(web.statistics().idle == 1);
+    static_cast<void>(co_await web.send(post()));
+    CHECK(web.statistics().connects == 2);
+    CHECK(web.statistics().connections == 2);
+  });
+  CHECK(at.after.reused == 2);
+  CHECK(at.after.active == 0);
+}
+
+TEST_CASE("client: at most so many connections to a host, the others wait in line") {
+  world at({{.parts = {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}, .before = 100ms}});
+  at.options.connections_per_host = 2;
+  at.options.wait_timeout = 150ms;
+  at.run([&at](http::client& web) -> task<> {
+    static_cast<void>(co_await belay::all(web.send(get()), web.send(get()), web.send(get()), web.send(post())));
+    CHECK(at.loop.elapsed() == 200ms + 2ns);  // each look at a used connection takes a nanosecond
+    CHECK(web.statistics().connections == 2);
+    CHECK(at.net.open_connections() == 2);
+    // Two are served at a time, so the fifth and sixth would have to wait for 200 ms.
+    auto six = co_await belay::all(error_of(web.send(get())), error_of(web.send(get())), error_of(web.send(get())),
+                                   error_of(web.send(get())), error_of(web.send(get())), error_of(web.send(get())));
+    CHECK(std::get<3>(six).code == "(none)");
+    CHECK(std::get<4>(six).code == "no_connection_free");
+    CHECK(std::get<5>(six).kind == error_kind::overloaded);
+    CHECK(std::get<5>(six).retryable);
+  });
+}
+
+TEST_CASE("client: a connection that the server closed while it was idle is dropped, and nobody notices") {
+  reply then_closes = ok();
+  then_closes.closes = true;
+  world at({then_closes});
+  at.run([](http::client& web) -> task<> {
+    for (int i = 0; i < 3; ++i) {
+      CHECK((co_await web.send(get())).body == "hi");
+      co_await belay::sleep_for(1ms);
+    }
+  });
+  CHECK(at.after.stale == 2);
+  CHECK(at.after.connects == 3);
+  CHECK(at.requests.size() == 3);
+}
+
+TEST_CASE("client: closed in the moment of sending: once more on a fresh connection, if the request is idempotent") {
+  // The second request is read, and the connection closed without a word.
+  world at({ok(), {.closes = true}, ok("again")});
+  at.run([](http::client& web) -> task<> {
+    static_cast<void>(co_await web.send(get()));
+    CHECK((co_await web.send(get())).body == "again");
+  });
+  CHECK(at.requests.size() == 3);
+
+  // Once, not for ever; and not at all on a fresh one.
+  world for_ever({ok(), {.closes = true}});
+  for_ever.run([](http::client& web) -> task<> {
+    static_cast<void>(co_await web.send(get()));
+    const seen_error seen = co_await error_of(web.send(get()));
+    CHECK(seen.code == "connection_lost");
+    CHECK(seen.retryable);
+  });
+  CHECK(for_ever.requests.size() == 3);
+
+  world unsafe({ok(), {.closes = true}, ok()});
+  unsafe.run([](http::client& web) -> task<> {
+    static_cast<void>(co_await web.send(get()));
+    const seen_error seen = co_await error_of(web.send(post()));
+    CHECK(seen.code == "connection_lost");
+    CHECK(seen.fate == carried_out::possibly);
+    CHECK(!seen.retryable);
+  });
+  CHECK(unsafe.requests.size() == 2);
+}
+
+TEST_CASE("client: what a server sends unasked on an idle connection is never taken for a response") {
+  reply two = ok("mine");
+  two.parts[0] += "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+  world at({two, ok("mine too")});
+  at.run([](http::client& web) -> task<> {
+    CHECK((co_await web.send(get())).body == "mine");
+    CHECK(web.statistics().idle == 0);
+    CHECK((co_await web.send(get())).body == "mine too");
+  });
+
+  reply later = ok("mine");
+  later.then_after = 5ms;
+  later.then = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+  world slow({later, ok("mine too")});
+  slow.run([](http::client& web) -> task<> {
+    CHECK((co_await web.send(get())).body == "mine");
+    co_await belay::sleep_for(10ms);
+    CHECK((co_await web.send(get())).body == "mine too");
+    CHECK(web.statistics().stale == 1);
+  });
+}
+
+TEST_CASE("client: connections that waited for too long are not used, and hosts are forgotten") {
+  world at;
+  at.options.idle_timeout = 1s;
+  at.run([](http::client& web) -> task<> {
+    static_cast<void>(co_await web.send(get()));
+    co_await belay::sleep_for(1s);
+    static_cast<void>(co_await web.send(get()));
+    CHECK(web.statistics().connects == 2);
+    CHECK(web.statistics().connections == 1);
+    CHECK(web.statistics().idle == 1);
+  });
+}
+
+TEST_CASE("client: nobody listens: unavailable, and surely not carried out, so that anything may be tried again") {
+  world at;
+  at.run(
+      [](http::client& web) -> task<> {
+        for (const auto& what : {get("/a?secret=1"), post()}) {
+          const seen_error seen = co_await error_of(web.fetch(what));
+          CHECK(seen.kind == error_kind::unavailable);
+          CHECK(seen.code == "connect_failed");
+          CHECK(seen.fate == carried_out::no);
+          CHECK(seen.retryable);
+          CHECK(seen.message.find("http://127.0.0.1:8080/") != std::string::npos);
+          CHECK(seen.message.find("secret") == std::string::npos);
+        }
+      },
+      false);
+}
+
+TEST_CASE("client: garbage, half heads, bodies shorter than said, no answer at all") {
+  const auto closing = [](std::string bytes) {
+    reply how = says(std::move(bytes));
+    how.closes = true;
+    return how;
+  };
+  for (const char* garbage : {"SSH-2.0-OpenSSH\r\n", "\x16\x03\x01", "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+                              "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"}) {
+    const seen_error seen = told(says(garbage));
+    CHECK(seen.kind == error_kind::data_format);
+    CHECK(seen.code == "bad_response");
+    CHECK(!seen.retryable);
+  }
+  CHECK(told(closing("")).code == "connection_lost");
+  for (const char* half : {"HTTP/1.1 200 OK\r\nConte", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+                           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal"}) {
+    const seen_error seen = told(closing(half));
+    CHECK(seen.kind == error_kind::unavailable);
+    CHECK(seen.code == "response_truncated");
+    CHECK(seen.fate == carried_out::possibly);
+    CHECK(seen.retryable);
+  }
+}
+
+TEST_CASE("client: a body longer than said is cut, and the connection not used again") {
+  world at({says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi and more")});
+  at.run([](http::client& web) -> task<> { CHECK((co_await web.send(get())).body == "hi"); });
+  CHECK(at.after.connections == 0);
+}
+
+TEST_CASE("client: a huge head and a huge body are refused, without reading them to the end") {
+  const auto huge_head = told(says("HTTP/1.1 200 OK\r\nX: " + std::string(100'000, 'x')));
+  CHECK(huge_head.code == "response_too_large");
+  CHECK(huge_head.kind == error_kind::data_format);
+  const auto huge_body = told(says("HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n"));
+  CHECK(huge_body.code == "response_too_large");
+  http::client_options small;
+  small.limits.body_limit = 3;
+  CHECK(told(says("HTTP/1.1 200 OK\r\n\r\nfour"), small).code == "response_too_large");
+}
+
+TEST_CASE("client: dripping bytes do not extend the limit") {
+  reply drips{.parts = {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"}, .before = 100ms};
+  for (int i = 0; i < 100; ++i) drips.parts.emplace_back("x");
+  http::client_options limits;
+  limits.response_timeout = 1s;
+  const seen_error seen = told(drips, limits);
+  CHECK(seen.kind == error_kind::timed_out);
+  CHECK(seen.code == "response_timed_out");
+  CHECK(seen.fate == carried_out::possibly);
+  CHECK(seen.retryable);
+}
+
+TEST_CASE("client: a server that does not accept, and a deadline outside") {
+  world at;
+  at.options.connect_timeout = 300ms;
+  at.run([&at](http::client& web) -> task<> {
+    at.net.set({.delay = 1s});
+    const seen_error seen = co_await error_of(web.send(post()));
+    CHECK(seen.code == "connect_timed_out");
+    CHECK(seen.kind == error_kind::timed_out);
+    CHECK(seen.retryable);  // it was not sent
+    CHECK_THROWS_AS(co_await belay::with_timeout(100ms, web.send(get())), belay::timeout_error);
+    at.net.set({});
+    CHECK((co_await web.send(get())).body == "hi");
+  });
+}
+
+TEST_CASE("client: cancelled in the middle of a response, the connection is dropped") {
+  world at({ok(), {.parts = {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome"}, .silent = true}, ok("next")});
+  at.run([](http::client& web) -> task<> {
+    static_cast<void>(co_await web.send(get()));
+    CHECK(!(co_await belay::move_on_after(1s, web.send(get()))).has_value());
+    CHECK(web.statistics().connections == 0);
+    CHECK(web.statistics().active == 0);
+    CHECK((co_await web.send(get())).body == "next");
+  });
+}
+
+TEST_CASE("client: a reset in the middle") {
+  world at({ok(std::string(5000, 'x'))});
+  at.net.set({.lose_after_to_client = 1000});
+  at.run([](http::client& web) -> task<> {
+    const seen_error first = co_await error_of(web.send(get()));
+    CHECK(first.code == "connection_lost");
+    CHECK(first.retryable);
+    const seen_error second = co_await error_of(web.send(post()));
+    CHECK(second.code == "connection_lost");
+    CHECK(!second.retryable);
+  });
+}
+
+TEST_CASE("client: statuses are errors for fetch, with what the server asks for") {
+  const auto status = [](const std::string& line, const std::string& fields = "") {
+    world at({says("HTTP/1.1 " + line + "\r\n" + fields + "Content-Length: 0\r\n\r\n")});
+    at.options.wall_clock = [] { return std::chrono::system_clock::time_point(784111770s); };
+    seen_error seen;
+    at.run([&seen](http::client& web) -> task<> { seen = co_await error_of(web.fetch(get())); });
+    CHECK(at.after.connections == 1);  // an orderly answer: the connection stays
+    return seen;
+  };
+  const seen_error busy = status("503 Service Unavailable", "Retry-After: 7\r\n");
+  CHECK(busy.kind == error_kind::unavailable);
+  CHECK(busy.code == "http_503");
+  CHECK(busy.retryable);
+  CHECK(busy.retry_after == 7s);
+  const seen_error too_many = status("429 Too Many", "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+  CHECK(too_many.kind == error_kind::overloaded);
+  CHECK(too_many.retry_after == 7s);
+  CHECK(status("503 X", "Retry-After: soon\r\n").retry_after == std::nullopt);
+  CHECK(status("503 X", "Retry-After: 99999999999999999999\r\n").retry_after == 24h);
+  CHECK(status("404 Not Found").kind == error_kind::not_found);
+  CHECK(!status("404 Not Found").retryable);
+  CHECK(status("500 Oh").kind == error_kind::internal);
+  CHECK(status("504 Slow").kind == error_kind::timed_out);
+  CHECK(status("302 Found").code == "(none)");
+}
+
+TEST_CASE("client: a gateway that gave up may have passed on what is not idempotent") {
+  for (const auto& [line, retryable] :
+       {std::pair("502 Bad Gateway", false), std::pair("504 Timeout", false), std::pair("503 Busy", true)}) {
+    world at({says("HTTP/1.1 " + std::string(line) + "\r\nContent-Length: 0\r\n\r\n")});
+    at.run([expected = retryable](http::client& web) -> task<> {
+      CHECK((co_await error_of(web.fetch(post()))).retryable == expected);
+    });
+  }
+}
+
+TEST_CASE("client: HEAD, 204, interim responses and chunks, on one connection") {
+  world at({says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), says("HTTP/1.1 204 No Content\r\n\r\n"),
+            says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+            says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")});
+  at.run([](http::client& web) -> task<> {
+    client_request head = get();
+    head.method = http::method::head;
+    CHECK((co_await web.send(std::move(head))).body.empty());
+    CHECK((co_await web.send(get())).status == http::status::no_content);
+    CHECK((co_await web.send(get())).body == "hi");
+    CHECK((co_await web.send(get())).body == "hi");
+  });
+  CHECK(at.after.connects == 1);
+}
+
+TEST_CASE("client: an answer before the whole request was taken counts, and the connection does not") {
+  world at({says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")});
+  at.options.limits.body_limit = 100;
+  at.run([](http::client& web) -> task<> {
+    CHECK((co_await web.send(post(std::string(300'000, 'x')))).body == "hi");
+  });
+  CHECK(at.requests.at(0).size() > 300'000);
+}
+
+TEST_CASE("client: what cannot be sent, options out of range, use after close") {
+  const auto code = [](std::string_view text) -> std::string {
+    try {
+      static_cast<void>(http::url::parse(text));
+      return "";
+    } catch (const http::message_error& e) {
+      return std::string(e.code());
+    }
+  };
+  CHECK(code("https://127.0.0.1/") == "https_not_supported");
+  for (const char* bad : {"", "127.0.0.1", "ftp://127.0.0.1", "http://", "http://name/", "http://a:b@127.0.0.1/",
+                          "http://127.0.0.1/#x", "http://127.0.0.1/a b", "http://127.0.0.1:0/", "http://127.0.0.1:x/"}) {
+    INFO("url: " << bad);
+    CHECK(code(bad) == "invalid_url");
+  }
+  CHECK(http::url::parse("http://localhost").at == io::endpoint{"127.0.0.1", 80});
+  CHECK(http::url::parse("HTTP://[::1]:81?a=b").at == io::endpoint{"::1", 81});
+  CHECK(http::url::parse("http://[::1]?a=b").target == "/?a=b");
+  CHECK(http::percent_encode("a/b c\n") == "a%2Fb%20c%0A");
+
+  CHECK_THROWS_AS(http::client({.connections_per_host = 0}), belay::misuse_error);
+  CHECK_THROWS_AS(http::client({.response_timeout = 0s}), belay::misuse_error);
+  world at;
+  at.run([](http::client& web) -> task<> {
+    client_request bad = get();
+    bad.url.target = "/a\r\nX: y";
+    CHECK_THROWS_AS(co_await web.send(bad), http::message_error);
+    bad = get();
+    bad.method = http::method::other;
+    CHECK_THROWS_AS(co_await web.send(bad), http::message_error);
+    CHECK(web.statistics().active == 0);
+    web.close();
+    web.close();
+    CHECK_THROWS_AS(co_await web.send(get()), belay::misuse_error);
+  });
+}
