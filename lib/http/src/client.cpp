@@ -69,8 +69,7 @@ std::string to_head(const client_request& what) {
   return out;
 }
 
-std::string deadline_field() {
-  const time_point limit = current_deadline();
+std::string deadline_field(time_point limit) {
   if (limit == time_point::max()) return {};
   const auto left = std::chrono::floor<std::chrono::milliseconds>(limit - now()).count();
   return std::string(deadline_header) + ": " + std::to_string(std::clamp<std::int64_t>(left, 1, 3'600'000)) +
@@ -84,8 +83,9 @@ struct sending {
   bool tells_deadline;
   std::source_location where;
 
-  [[nodiscard]] std::string bytes() const {
-    return head + (tells_deadline ? deadline_field() : std::string()) + "\r\n" + what.body;
+  /// `limit`: that of the task, not the client's own.
+  [[nodiscard]] std::string bytes(time_point limit) const {
+    return head + (tells_deadline ? deadline_field(limit) : std::string()) + "\r\n" + what.body;
   }
 
   [[nodiscard]] request_error failed(error_kind kind, std::string_view code, std::string_view why,
@@ -111,11 +111,10 @@ task<bool> has_news(connection& c) {
 }
 
 // Nothing: the connection had ended, before a byte of the response, and there may be another try on a fresh one.
-task<std::optional<response>> exchange_on(connection& c, const sending& of, response_parser& parser,
-                                          bool was_used) {
+task<std::optional<response>> exchange_on(connection& c, const sending& of, std::string bytes,
+                                          response_parser& parser, bool was_used) {
   bool cut_off = false;
   try {
-    const std::string bytes = of.bytes();
     co_await c.stream.write(bytes);
   } catch (const io::network_error&) {
     cut_off = true;  // a server that refuses what it is sent may have answered before it closed: see what there is to read
@@ -238,8 +237,8 @@ struct client::state {
   // As `exchange_on`, within the limit; then the connection is kept if it is clean.
   task<std::optional<response>> exchange(host& at, connection_ptr on, const sending& of, bool was_used) {
     response_parser parser(of.what.method, options.limits);
-    auto ended =
-        co_await move_on_after(options.response_timeout, exchange_on(*on, of, parser, was_used));
+    auto ended = co_await move_on_after(
+        options.response_timeout, exchange_on(*on, of, of.bytes(current_deadline()), parser, was_used));
     if (!ended) {
       throw of.failed(error_kind::timed_out, "response_timed_out", "the response took too long",
                       carried_out::possibly);

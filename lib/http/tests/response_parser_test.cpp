@@ -12,7 +12,7 @@ using state = http::response_parser::state;
 
 namespace {
 
-struct read {
+struct reading {
   state how = state::reading_head;
   http::response answer{};
   http::response_fault fault{};
@@ -20,22 +20,22 @@ struct read {
 };
 
 // In pieces of this size, then the end of the connection if it is to end.
-read parse(std::string_view bytes, std::size_t piece, bool ends, http::method by, http::parser_options limits) {
+reading parse(std::string_view bytes, std::size_t piece, bool ends, http::method by, http::parser_options limits) {
   http::response_parser parser(by, limits);
   for (std::size_t at = 0; at < bytes.size(); at += piece) parser.feed(bytes.substr(at, piece));
   if (ends) parser.end();
-  read out{.how = parser.current(), .fault = parser.fault(), .keeps_alive = parser.keeps_alive()};
+  reading out{.how = parser.current(), .fault = parser.fault(), .keeps_alive = parser.keeps_alive()};
   if (out.how == state::complete) out.answer = parser.take();
   return out;
 }
 
 // The same for each way to cut them, or it is a finding.
-read parse(std::string_view bytes, bool ends = false, http::method by = http::method::get,
+reading parse(std::string_view bytes, bool ends = false, http::method by = http::method::get,
            http::parser_options limits = {}) {
-  const read whole = parse(bytes, bytes.size() + 1, ends, by, limits);
-  for (const std::size_t piece : {1, 2, 3, 7}) {
+  const reading whole = parse(bytes, bytes.size() + 1, ends, by, limits);
+  for (const std::size_t piece : {1U, 2U, 3U, 7U}) {
     INFO("in pieces of " << piece << ": " << bytes);
-    const read cut = parse(bytes, piece, ends, by, limits);
+    const reading cut = parse(bytes, piece, ends, by, limits);
     CHECK(cut.how == whole.how);
     CHECK(cut.answer.body == whole.answer.body);
     CHECK(cut.fault.code == whole.fault.code);
@@ -47,7 +47,7 @@ read parse(std::string_view bytes, bool ends = false, http::method by = http::me
 
 void check_refused(std::string_view bytes, std::string_view code = "bad_response") {
   INFO("bytes: " << bytes);
-  const read got = parse(bytes);
+  const reading got = parse(bytes);
   CHECK(got.how == state::failed);
   CHECK(got.fault.code == code);
   CHECK(!got.fault.detail.empty());
@@ -58,14 +58,14 @@ const std::string ok = "HTTP/1.1 200 OK\r\n";
 }  // namespace
 
 TEST_CASE("response parser: a body by its length, in chunks, up to the end of the connection") {
-  const read by_length = parse(ok + "Content-Length: 5\r\nX-A: b\r\n\r\nhello");
+  const reading by_length = parse(ok + "Content-Length: 5\r\nX-A: b\r\n\r\nhello");
   REQUIRE(by_length.how == state::complete);
   CHECK(by_length.answer.status == http::status::ok);
   CHECK(by_length.answer.body == "hello");
   CHECK(by_length.answer.headers.find("x-a") == "b");
   CHECK(by_length.keeps_alive);
 
-  const read chunked =
+  const reading chunked =
       parse(ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-Trailer: t\r\n\r\n");
   REQUIRE(chunked.how == state::complete);
   CHECK(chunked.answer.body == "hello");
@@ -74,7 +74,7 @@ TEST_CASE("response parser: a body by its length, in chunks, up to the end of th
   CHECK(parse(ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n").how == state::complete);
 
   CHECK(parse(ok + "\r\nhello").how == state::reading_body);
-  const read to_the_end = parse(ok + "\r\nhello", true);
+  const reading to_the_end = parse(ok + "\r\nhello", true);
   REQUIRE(to_the_end.how == state::complete);
   CHECK(to_the_end.answer.body == "hello");
   CHECK(!to_the_end.keeps_alive);
@@ -87,7 +87,7 @@ TEST_CASE("response parser: HEAD, 204 and 304 have no body, whatever they announ
            {ok + "\r\n", http::method::head},
            {"HTTP/1.1 204 No Content\r\n\r\n", http::method::get},
            {"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", http::method::get}}) {
-    const read got = parse(bytes, false, by);
+    const reading got = parse(bytes, false, by);
     INFO("bytes: " << bytes);
     CHECK(got.how == state::complete);
     CHECK(got.answer.body.empty());
@@ -97,7 +97,7 @@ TEST_CASE("response parser: HEAD, 204 and 304 have no body, whatever they announ
 
 TEST_CASE("response parser: interim responses are skipped, but not without end") {
   const std::string interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
-  const read got = parse(interim + ok + "Content-Length: 2\r\n\r\nhi");
+  const reading got = parse(interim + ok + "Content-Length: 2\r\n\r\nhi");
   REQUIRE(got.how == state::complete);
   CHECK(got.answer.status == http::status::ok);
   CHECK(got.answer.body == "hi");
@@ -131,7 +131,7 @@ TEST_CASE("response parser: what is no response is refused by its first bytes") 
 }
 
 TEST_CASE("response parser: malformed heads are refused") {
-  for (const std::string bytes :
+  for (const std::string& bytes :
        {"HTTP/1.1 20 OK\r\n", "HTTP/1.1 2000 OK\r\n", "HTTP/1.1 099 X\r\n", "HTTP/1.1 600 X\r\n", "HTTP/1.1 abc OK\r\n",
         "HTTP/1.12 200 OK\r\n", "HTTP/1.1  200 OK\r\n", "HTTP/1.1 200 OK\n", "HTTP/1.1 200 \x01\r\n"}) {
     check_refused(bytes);
@@ -151,9 +151,9 @@ TEST_CASE("response parser: an ambiguous end of the body is refused") {
     check_refused(ok + fields);
   }
   check_refused("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-  for (const char* chunks : {"x\r\n", "-1\r\n", "5\nhello", "3\r\nhello\r\n", "fffffffffffffffff\r\n"}) {
-    const read got = parse(ok + "Transfer-Encoding: chunked\r\n\r\n" + chunks);
-    INFO("chunks: " << chunks);
+  for (const char* chunks : {"x\r\n", "-1\r\n", "5\nhello\r\n0\r\n\r\n", "3\r\nhello\r\n0\r\n\r\n", "fffffffffffffffff\r\n"}) {
+    const reading got = parse(ok + "Transfer-Encoding: chunked\r\n\r\n" + chunks);
+    INFO("chunks: " << std::string(chunks));
     CHECK(got.how == state::failed);
   }
 }
@@ -161,23 +161,23 @@ TEST_CASE("response parser: an ambiguous end of the body is refused") {
 TEST_CASE("response parser: limits on head and body, however the body is framed") {
   const http::parser_options small{.head_limit = 100, .body_limit = 10};
   const auto code = [&](const std::string& bytes) {
-    const read got = parse(bytes, false, http::method::get, small);
-    return got.how == state::failed ? got.fault.code : "";
+    const reading got = parse(bytes, false, http::method::get, small);
+    return got.how == state::failed ? got.fault.code : std::string();
   };
   CHECK(code(ok + "X: " + std::string(100, 'x')) == "response_too_large");
   CHECK(code(ok + "Content-Length: 11\r\n\r\n") == "response_too_large");
-  CHECK(code(ok + "Content-Length: 10\r\n\r\n0123456789") == "");
+  CHECK(code(ok + "Content-Length: 10\r\n\r\n0123456789").empty());
   CHECK(code(ok + "Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n5\r\n") == "response_too_large");
-  CHECK(code(ok + "\r\n0123456789") == "");
+  CHECK(code(ok + "\r\n0123456789").empty());
   CHECK(code(ok + "\r\n01234567890") == "response_too_large");
   CHECK(code(ok + "Transfer-Encoding: chunked\r\n\r\n1;" + std::string(200, 'x')) == "bad_response");
 }
 
 TEST_CASE("response parser: an end before the end") {
-  for (const std::string bytes :
+  for (const std::string& bytes :
        {std::string(), std::string("HTT"), ok + "Content-", ok + "Content-Length: 5\r\n\r\nhel",
         ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhel", ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"}) {
-    const read got = parse(bytes, true);
+    const reading got = parse(bytes, true);
     INFO("bytes: " << bytes);
     CHECK(got.how == state::failed);
     CHECK(got.fault.code == "response_truncated");
