@@ -5,10 +5,15 @@
 #include <belay/db/sqlite/database.hpp>
 #include <belay/service/app.hpp>
 
+#include "quotes.hpp"
+
 namespace accounts {
 
 /// Adds what the bank needs to `app`: `storage` and its migration as steps of the lifespan, the errors and how they are answered,
 /// what is in use, and the routes.
 void add_bank(belay::service::app& app, belay::managed<belay::db::sqlite::database> storage);
+
+/// Adds `GET /quotes/{symbol}`, with a client for the upstream as a step of the lifespan.
+void add_quotes(belay::service::app& app, quotes_options options);
 
 }  // namespace accounts

@@ -50,6 +50,7 @@ std::string source_of(const char* option, const char* variable, int argc, char**
 struct texts {
   std::string listen = default_listen;
   std::string db = default_db;
+  std::string quotes;
   std::string log = default_log;
   std::string grace = default_grace;
   std::string config;
@@ -90,6 +91,13 @@ settings check(const texts& said, int argc, char** argv) {
     refuse(name("--db", "ACCOUNTS_DB"), said.db, "expected sqlite:PATH");
   }
   checked.db = said.db;
+  if (!said.quotes.empty()) {
+    try {
+      checked.quotes = belay::http::url::parse(said.quotes);
+    } catch (const belay::error& e) {
+      refuse(name("--quotes-url", "ACCOUNTS_QUOTES_URL"), said.quotes, e.what());
+    }
+  }
   const auto format = belay::telemetry::log_format_from(said.log);
   if (!format) refuse(name("--log", "ACCOUNTS_LOG"), said.log, "expected json or pretty");
   checked.log = *format;
@@ -116,6 +124,11 @@ settings read_settings(int argc, char** argv) {
   known["db"] = {
       add("--db", said.db, "the database, sqlite:PATH; created and migrated at the start", "ACCOUNTS_DB"),
       &said.db};
+  known["quotes-url"] = {
+      add("--quotes-url", said.quotes,
+          "http://ADDRESS:PORT/PATH of the service that is asked for quotes, the symbol is added; empty: no quotes",
+          "ACCOUNTS_QUOTES_URL"),
+      &said.quotes};
   known["log"] = {add("--log", said.log, "form of the log on stderr: json or pretty", "ACCOUNTS_LOG"),
                   &said.log};
   known["grace"] = {add("--grace", said.grace,

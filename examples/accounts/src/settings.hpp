@@ -3,8 +3,10 @@
 // What the program was told: command line, then environment, then file, then defaults.
 
 #include <belay/core/time.hpp>
+#include <belay/http/url.hpp>
 #include <belay/io/endpoint.hpp>
 #include <belay/telemetry/logger.hpp>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -13,6 +15,7 @@ namespace accounts {
 struct settings {
   belay::io::endpoint listen{"127.0.0.1", 8080};
   std::string db = "sqlite:var/accounts.db";
+  std::optional<belay::http::url> quotes{};
   belay::telemetry::log_format log = belay::telemetry::log_format::pretty;
   belay::duration grace = std::chrono::seconds(10);
 };

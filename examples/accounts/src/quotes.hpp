@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Quotes of another service, which may be slow, away or mad.
+
+#include <belay/core/error.hpp>
+#include <belay/core/time.hpp>
+#include <belay/http/client.hpp>
+#include <belay/http/trace_context.hpp>
+#include <belay/resilience/circuit_breaker.hpp>
+#include <belay/resilience/pipeline.hpp>
+#include <belay/resilience/retry.hpp>
+#include <belay/resilience/timeout.hpp>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace accounts {
+
+struct quote {
+  std::string symbol;
+  std::int64_t price = 0;  ///< in minor units
+  bool stale = false;      ///< the last good one, because there is no other
+};
+
+/// Why there is no quote. The messages are for clients.
+class quotes_error : public belay::error {
+ public:
+  using error::error;
+};
+/// 503: the upstream is away, or is left alone for a while (`retry_after()`).
+class quotes_unavailable : public quotes_error {
+ public:
+  using quotes_error::quotes_error;
+};
+/// 502: it answered what cannot be used.
+class bad_upstream : public quotes_error {
+ public:
+  using quotes_error::quotes_error;
+};
+/// 504: it did not answer in time.
+class upstream_timeout : public quotes_error {
+ public:
+  using quotes_error::quotes_error;
+};
+/// 404: it does not know the symbol.
+class quote_not_found : public quotes_error {
+ public:
+  using quotes_error::quotes_error;
+};
+
+struct quotes_options {
+  /// The symbol is added as one more segment of the path. Nothing: there are no quotes.
+  std::optional<belay::http::url> upstream{};
+  belay::duration total = std::chrono::seconds(1);
+  belay::duration attempt = std::chrono::milliseconds(300);
+  /// How long a breaker that has opened leaves the upstream alone.
+  belay::duration open_for = std::chrono::seconds(2);
+  belay::policy_listener listener = {};
+};
+
+/// Asks the upstream: within a second, up to three times if its budget allows, not at all while the breaker is open.
+class quotes {
+ public:
+  /// Lifetime: `web` outlives it.
+  quotes(belay::http::client& web, quotes_options options);
+
+  /// Result:        a fresh quote; or the last good one of this symbol, stale, when there is none to be had. `replaced` is called with the
+  ///                failure behind a stale one.
+  /// Errors:        a `quotes_error`.
+  /// Cancellation:  the connection is dropped; counts as nothing for the breaker.
+  [[nodiscard]] belay::task<quote> get(std::string symbol, belay::http::trace_context trace,
+                                       const std::function<void(const belay::failure&)>& replaced);
+
+  /// The policies with their numbers, one on a line.
+  [[nodiscard]] std::string describe() const { return guarded_.describe(); }
+
+ private:
+  using policies = belay::pipeline<belay::timeout, belay::retry, belay::circuit_breaker, belay::timeout>;
+
+  belay::task<quote> ask(const std::string& symbol, const belay::http::trace_context& trace);
+  void keep(const quote& good);
+  [[nodiscard]] std::optional<quote> last_good(const std::string& symbol) const;
+
+  belay::http::client* web_;
+  quotes_options options_;
+  policies guarded_;
+  std::unordered_map<std::string, quote> kept_;
+  std::list<std::string> by_age_;  // the oldest is first; bounds kept_
+};
+
+/// 1 to 12 of A-Z, 0-9, dot and hyphen.
+[[nodiscard]] bool is_symbol(std::string_view text) noexcept;
+
+}  // namespace accounts
