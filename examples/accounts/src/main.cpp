@@ -25,8 +25,7 @@ int serve(const settings& told) {
   options.loop.on_lost_failure = [log](const belay::failure& what) { log.error("lost_failure", what); };
   belay::service::app app(options, log);
   add_bank(app, belay::db::sqlite::open(told.db));
-  add_quotes(app, {.upstream = told.quotes,
-                   .listener = [log](const belay::policy_event& event) {
+  add_quotes(app, {.upstream = told.quotes, .listener = [log](const belay::policy_event& event) {
                      if (event.action != belay::policy_action::state_changed) return;
                      log.info("policy", {{"policy", event.policy}, {"state", event.detail}});
                    }});

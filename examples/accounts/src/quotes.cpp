@@ -40,7 +40,8 @@ quote read_quote(const http::response& from, const std::string& symbol) {
   if (bad || !text.is_object()) refuse("is no JSON object");
   const auto* named = text.get_object().if_contains("symbol");
   const auto* price = text.get_object().if_contains("price");
-  if (named == nullptr || !named->is_string() || named->get_string() != symbol) refuse("is for another symbol");
+  if (named == nullptr || !named->is_string() || named->get_string() != symbol)
+    refuse("is for another symbol");
   if (price == nullptr || !price->is_int64() || price->get_int64() < 0) refuse("has no price");
   return {.symbol = symbol, .price = price->get_int64()};
 }
@@ -67,7 +68,8 @@ quote read_quote(const http::response& from, const std::string& symbol) {
       if (known.retry_after) error.set_retry_after(*known.retry_after);
       throw error;
     }
-    throw bad_upstream(error_kind::unavailable, "bad_upstream", "the service behind the quotes does not work");
+    throw bad_upstream(error_kind::unavailable, "bad_upstream",
+                       "the service behind the quotes does not work");
   }
 }
 
@@ -98,12 +100,12 @@ struct quotes_route {
     if (!is_symbol(symbol)) check.fail("/path/symbol", "must be 1 to 12 of A-Z, 0-9, dot and hyphen");
     check.finish();
     if (!source) source = std::make_unique<quotes>(*web, options);
-    const quote got = co_await source->get(
-        symbol, http::make_child(asked.trace(), random),
-        [&asked](const belay::failure& why) { asked.log().warn("quote_stale", why); });
-    co_return accounts::answer(http::status::ok, boost::json::object{{"symbol", got.symbol},
-                                                                     {"price", got.price},
-                                                                     {"stale", got.stale}});
+    const quote got =
+        co_await source->get(symbol, http::make_child(asked.trace(), random),
+                             [&asked](const belay::failure& why) { asked.log().warn("quote_stale", why); });
+    co_return accounts::answer(
+        http::status::ok,
+        boost::json::object{{"symbol", got.symbol}, {"price", got.price}, {"stale", got.stale}});
   }
 };
 
@@ -118,18 +120,19 @@ bool is_symbol(std::string_view text) noexcept {
 quotes::quotes(http::client& web, quotes_options options)
     : web_(&web),
       options_(std::move(options)),
-      guarded_(belay::timeout({.limit = options_.total, .name = "quotes", .listener = options_.listener}),
-               belay::retry({.max_attempts = 3,
-                             .delay = belay::backoff::exponential(std::chrono::milliseconds(20),
-                                                                  std::chrono::milliseconds(200)),
-                             .budget = belay::retry_budget({.ratio = 0.2, .name = "quotes"}),
-                             .name = "quotes",
-                             .listener = options_.listener}),
-               belay::circuit_breaker({.name = "quotes",
-                                       .consecutive_failures = 5,
-                                       .open_for = options_.open_for,
-                                       .listener = options_.listener}),
-               belay::timeout({.limit = options_.attempt, .name = "one try", .listener = options_.listener})) {}
+      guarded_(
+          belay::timeout({.limit = options_.total, .name = "quotes", .listener = options_.listener}),
+          belay::retry({.max_attempts = 3,
+                        .delay = belay::backoff::exponential(std::chrono::milliseconds(20),
+                                                             std::chrono::milliseconds(200)),
+                        .budget = belay::retry_budget({.ratio = 0.2, .name = "quotes"}),
+                        .name = "quotes",
+                        .listener = options_.listener}),
+          belay::circuit_breaker({.name = "quotes",
+                                  .consecutive_failures = 5,
+                                  .open_for = options_.open_for,
+                                  .listener = options_.listener}),
+          belay::timeout({.limit = options_.attempt, .name = "one try", .listener = options_.listener})) {}
 
 task<quote> quotes::ask(const std::string& symbol, const http::trace_context& trace) {
   const http::url& base = *options_.upstream;

@@ -67,8 +67,7 @@ TEST_CASE("--help: explains each option with its default, exit 0") {
   for (const std::string word :
        {"--listen", "--db", "--log", "--grace", "--config", "--help", "127.0.0.1:8080",
         "sqlite:var/accounts.db", "pretty", "10s", "ACCOUNTS_LISTEN", "ACCOUNTS_DB", "ACCOUNTS_LOG",
-        "ACCOUNTS_GRACE", "ACCOUNTS_CONFIG",
-        "--quotes-url", "ACCOUNTS_QUOTES_URL"}) {
+        "ACCOUNTS_GRACE", "ACCOUNTS_CONFIG", "--quotes-url", "ACCOUNTS_QUOTES_URL"}) {
     CHECK_MESSAGE(run.out.find(word) != std::string::npos, word);
   }
   CHECK(!exists(directory, "var"));

@@ -32,7 +32,7 @@ void check_fails(mood how, int status, std::string_view code) {
   const response got = app.get("/quotes/ABC");
   CHECK(clock::now() - before < milliseconds{2'000});
   check_problem(got, status, code, "/quotes/ABC");
-  for (const char* secret : {"127.0.0.1:" , "reset", "SSH", "<html>", "v1"})
+  for (const char* secret : {"127.0.0.1:", "reset", "SSH", "<html>", "v1"})
     CHECK(got.body.find(secret) == std::string::npos);
   // Once it behaves, it is asked again at once: one call does not open the breaker.
   other.set(mood::good);
@@ -161,7 +161,8 @@ TEST_CASE("quotes: a client that leaves, and one that has less time than the ups
   }
   CHECK(app.wait_for_idle());
   const auto before = clock::now();
-  check_problem(app.get("/quotes/ABC", {{"Belay-Deadline-Ms", "100"}}), 504, "deadline_exceeded", "/quotes/ABC");
+  check_problem(app.get("/quotes/ABC", {{"Belay-Deadline-Ms", "100"}}), 504, "deadline_exceeded",
+                "/quotes/ABC");
   CHECK(clock::now() - before < milliseconds{290});
 }
 
