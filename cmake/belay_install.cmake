@@ -24,6 +24,8 @@ foreach(layer IN LISTS belay_layers)
       list(APPEND needed_packages "spdlog 1.10")
     elseif(link MATCHES "^SQLite::")
       list(APPEND needed_packages "SQLite3 3.40")
+    elseif(link MATCHES "^hiredis::")
+      list(APPEND needed_packages "hiredis 0.14")
     elseif(link MATCHES "^OpenSSL::")
       list(APPEND needed_packages "OpenSSL 3.0")
     elseif(link MATCHES "^([A-Za-z0-9_]+)::")
@@ -57,5 +59,6 @@ install(FILES
   "${CMAKE_CURRENT_BINARY_DIR}/belayConfig.cmake"
   "${CMAKE_CURRENT_BINARY_DIR}/belayConfigVersion.cmake"
   "${CMAKE_CURRENT_LIST_DIR}/belay_compiler_trust.cmake"
+  "${CMAKE_CURRENT_LIST_DIR}/Findhiredis.cmake"
   DESTINATION "${package_folder}")
 install(DIRECTORY "${CMAKE_CURRENT_LIST_DIR}/trust" DESTINATION "${package_folder}")

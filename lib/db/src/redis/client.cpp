@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Commands and scripts of a client.
+
+#include <belay/db/redis/client.hpp>
+#include <algorithm>
+#include <array>
+
+#include "line.hpp"
+
+namespace belay::db::redis {
+
+namespace {
+
+// Would change the shared connection, or make the others wait.
+constexpr std::array<std::string_view, 33> not_shared{
+    "AUTH",   "BLMOVE", "BLMPOP",     "BLPOP",     "BRPOP",     "BRPOPLPUSH",   "BZMPOP",       "BZPOPMAX", "BZPOPMIN",
+    "DISCARD", "EXEC",  "HELLO",      "MONITOR",   "MULTI",     "PSUBSCRIBE",   "PSYNC",        "PUNSUBSCRIBE", "QUIT",
+    "READONLY", "READWRITE", "REPLCONF", "RESET",  "SELECT",    "SSUBSCRIBE",   "SUBSCRIBE",    "SUNSUBSCRIBE", "SYNC",
+    "UNSUBSCRIBE", "UNWATCH", "WAIT", "WAITAOF",   "WATCH",     "ASKING"};
+
+void check(const command& words) {
+  if (words.empty() || words.front().empty()) throw misuse_error("redis::client::send: the command is empty");
+  std::string name = words.front();
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  if (std::find(not_shared.begin(), not_shared.end(), name) != not_shared.end()) {
+    throw misuse_error("redis::client::send: " + name +
+                       " would change the connection that all tasks share, or make them wait");
+  }
+}
+
+}  // namespace
+
+task<reply> client::send_or_undo(command words, std::function<command(const reply&)> undo) const {
+  check(words);
+  const std::shared_ptr<detail::line> on = line_;
+  on->require_here();
+  detail::answer got = co_await detail::command_wait(*on, detail::encode(words), std::move(undo));
+  using detail::ending;
+  const std::string server = on->settings().at.to_string();
+  switch (got.how) {
+    case ending::answered:
+      if (got.reply.type == reply_type::error) co_await fail(server_error(got.reply.text, server));
+      co_return std::move(got.reply);
+    case ending::garbled:
+    case ending::too_large:
+      co_await fail(protocol_error(error_kind::data_format,
+                                   got.how == ending::garbled ? "redis_protocol" : "redis_reply_too_large",
+                                   "Redis at " + server + ": " + got.why + "; the connection was dropped"));
+      break;
+    case ending::closed:
+      co_await fail(closed_error(error_kind::unavailable, "closed",
+                                 "Redis at " + server + ": the client was closed"));
+      break;
+    case ending::away:
+    case ending::lost:
+    case ending::silent: break;
+  }
+  const char* code = "redis_away";
+  error_kind kind = error_kind::unavailable;
+  std::string text = "Redis at " + server;
+  if (got.how == ending::away) {
+    text += " cannot be reached: " + got.why;
+  } else {
+    code = got.how == ending::silent ? "redis_silent" : "redis_lost";
+    if (got.how == ending::silent) kind = error_kind::timed_out;
+    text += ": " + got.why + "; the command may have been done";
+  }
+  co_await fail(connection_error(kind, code, std::move(text)));
+  __builtin_unreachable();
+}
+
+task<reply> client::run(script& code, std::vector<std::string> keys, std::vector<std::string> arguments,
+                        std::function<command(const reply&)> undo) const {
+  if (code.digest_.empty()) {
+    const reply digest = co_await or_fail(send({"SCRIPT", "LOAD", code.source_}));
+    code.digest_ = digest.to_text();
+  }
+  command words{"EVALSHA", code.digest_, std::to_string(keys.size())};
+  words.insert(words.end(), keys.begin(), keys.end());
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  outcome<reply> how = co_await as_outcome(send_or_undo(words, undo));
+  if (how.failed()) {
+    const failure why = how.failure();
+    const auto* refused = why.find<server_error>();
+    if (refused == nullptr || refused->prefix() != "NOSCRIPT") co_await fail(why);
+    // Redis was started anew, or its scripts were flushed. EVAL keeps it again.
+    words[0] = "EVAL";
+    words[1] = code.source_;
+    co_return co_await or_fail(send_or_undo(std::move(words), std::move(undo)));
+  }
+  co_return std::move(how).value();
+}
+
+client_statistics client::statistics() const { return line_->statistics(); }
+std::string client::describe() const { return line_->settings().describe(); }
+
+managed<client> connect(options set, std::source_location where) {
+  const auto on = std::make_shared<detail::line>(std::move(set));
+  client handle(on);
+  on->start(where);
+  co_yield handle;
+  on->begin_closing(where);
+  co_await on->ended();
+  on->end_closing();
+}
+
+}  // namespace belay::db::redis
