@@ -105,6 +105,7 @@ circuit_open_error stored_breaker_state::refusal(const admission_store::admissio
 }
 
 managed<unit> stored_admission(stored_breaker_state& state) {
+  admission_store* decides = state.store.get();
   auto asked = co_await as_outcome(
       with_timeout(state.asking.limit, state.store->admit(state.options.name, state.options)));
   const failure unasked = asked.failure();
@@ -117,7 +118,13 @@ managed<unit> stored_admission(stored_breaker_state& state) {
       error_access::set_cause(refused, unasked);
       co_await fail(std::move(refused));
     }
-  } else if (!asked.value().admitted) {
+    if (state.asking.otherwise == without_store::local) {
+      decides = &state.meanwhile;
+      asked = co_await as_outcome(decides->admit(state.options.name, state.options));
+    }
+  }
+  const bool decided = asked.succeeded();
+  if (decided && !asked.value().admitted) {
     ++state.counted.rejected;
     co_await fail(state.refusal(asked.value()));
   }
@@ -125,14 +132,14 @@ managed<unit> stored_admission(stored_breaker_state& state) {
   const time_point began = now();
   unit nothing;
   const exit_status how = co_yield nothing;
-  if (unasked) co_return;
+  if (!decided) co_return;
   const admission_store::admission in = asked.value();
   call_verdict verdict = call_verdict::nothing;
   if (how.succeeded()) verdict = call_verdict::success;
   if (how.failed()) verdict = judge_failure(state.options, how.failure().exception());
   auto told = co_await as_outcome(with_timeout(
       state.asking.limit,
-      state.store->ended(state.options.name, state.options, in.generation, verdict, now() - began)));
+      decides->ended(state.options.name, state.options, in.generation, verdict, now() - began)));
   // The call has its result, whatever becomes of the store.
   if (told.failure()) {
     ++state.counted.not_told;
@@ -158,6 +165,8 @@ task<> take_from_store(stored_rate_state& state, std::uint64_t weight) {
       error_access::set_cause(refused, unasked);
       co_await fail(std::move(refused));
     }
+    if (state.asking.otherwise == without_store::local)
+      wait = co_await or_fail(state.meanwhile.take(state.options.name, state.options, weight));
   } else {
     wait = asked.value();
   }
@@ -173,15 +182,13 @@ task<> take_from_store(stored_rate_state& state, std::uint64_t weight) {
 
 stored_circuit_breaker::stored_circuit_breaker(std::shared_ptr<admission_store> store,
                                                circuit_breaker_options options, store_options asking)
-    : state_(std::make_shared<detail::stored_breaker_state>(
-          detail::stored_breaker_state{std::move(store), std::move(options), asking})) {
+    : state_(std::make_shared<detail::stored_breaker_state>(std::move(store), std::move(options), asking)) {
   state_->check();
 }
 
 stored_rate_limiter::stored_rate_limiter(std::shared_ptr<admission_store> store, rate_limiter_options options,
                                          store_options asking)
-    : state_(std::make_shared<detail::stored_rate_state>(
-          detail::stored_rate_state{std::move(store), std::move(options), asking})) {
+    : state_(std::make_shared<detail::stored_rate_state>(std::move(store), std::move(options), asking)) {
   state_->check();
 }
 

@@ -132,6 +132,33 @@ TEST_CASE("a store that is away or too slow: calls are let through or rejected, 
   CHECK(loop.lost_errors().empty());
 }
 
+TEST_CASE("a store that is away: decided in memory meanwhile, if that is chosen") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const auto store = std::make_shared<far_store>();
+    const b::store_options alone{.otherwise = b::without_store::local};
+    const b::stored_circuit_breaker breaker(store, {.name = "a", .consecutive_failures = 2, .open_for = 10s},
+                                            alone);
+    const b::stored_rate_limiter rate(store, {.name = "b", .permits = 2, .per = 2s}, alone);
+    store->way.fail_always();
+    CHECK(co_await try_one(rate, good) == "ok");
+    CHECK(co_await try_one(rate, good) == "ok");
+    CHECK(co_await try_one(rate, good) == "rate_limited");
+    CHECK(co_await try_one(breaker, bad) == "down");
+    CHECK(co_await try_one(breaker, bad) == "down");
+    CHECK(co_await try_one(breaker, good) == "circuit_open");
+    CHECK(breaker.statistics().without_store == 3);
+    CHECK(breaker.statistics().rejected == 1);
+    CHECK(breaker.statistics().not_told == 0);
+    // There again: the store decides.
+    store->way.succeed();
+    CHECK(co_await try_one(breaker, good) == "ok");
+    CHECK(co_await try_one(rate, good) == "ok");
+  }());
+  CHECK(loop.nothing_left());
+  CHECK(loop.lost_errors().empty());
+}
+
 TEST_CASE("stored policies: made without a store, or with options out of range") {
   const auto store = std::make_shared<b::memory_store>();
   CHECK_THROWS_AS(b::stored_circuit_breaker(nullptr, {}), b::misuse_error);

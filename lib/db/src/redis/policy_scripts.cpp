@@ -18,7 +18,7 @@ local function uptime()
   local info = redis.pcall('INFO', 'server')
   if type(info) ~= 'string' then return 1e15 end
   local seconds = string.match(info, 'uptime_in_seconds:(%d+)')
-  return seconds and tonumber(seconds) * 1000000 or 1e15
+  return seconds and math.max(0, tonumber(seconds) - 1) * 1000000 or 1e15  -- it counts seconds begun
 end
 )lua";
 

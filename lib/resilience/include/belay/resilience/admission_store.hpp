@@ -71,6 +71,9 @@ class memory_store final : public admission_store {
 enum class without_store : unsigned char {
   admit,  ///< lets the call through: an outage of the store shall not become one of everything
   reject,  ///< rejects it (`circuit_open` or `rate_limited` with `cause()`): the service must never be asked too much
+  /// Asks a breaker or rate of this policy and its copies, in memory, which is only used meanwhile: each program has the whole rate for itself then, and its
+  /// own circuit.
+  local,
 };
 
 struct store_options {
@@ -82,25 +85,31 @@ struct store_options {
 struct stored_statistics {
   std::uint64_t admitted = 0;
   std::uint64_t rejected = 0;
-  std::uint64_t without_store = 0;  ///< calls for which the store could not be asked
+  std::uint64_t without_store = 0;  ///< calls for which the store could not be asked (with `local`: decided in memory)
   std::uint64_t not_told = 0;       ///< ends of calls that the store was not told
 };
 
 namespace detail {
 
 struct stored_breaker_state {
+  stored_breaker_state(std::shared_ptr<admission_store> in, circuit_breaker_options how, store_options when) noexcept
+      : store(std::move(in)), options(std::move(how)), asking(when) {}
   std::shared_ptr<admission_store> store;
   circuit_breaker_options options;
   store_options asking;
   stored_statistics counted = {};
+  memory_store meanwhile = {};  // without_store::local
   void check() const;
   [[nodiscard]] circuit_open_error refusal(const admission_store::admission& why) const;
 };
 struct stored_rate_state {
+  stored_rate_state(std::shared_ptr<admission_store> in, rate_limiter_options how, store_options when) noexcept
+      : store(std::move(in)), options(std::move(how)), asking(when) {}
   std::shared_ptr<admission_store> store;
   rate_limiter_options options;
   store_options asking;
   stored_statistics counted = {};
+  memory_store meanwhile = {};  // without_store::local
   void check() const;
 };
 // Admitted while it is open.
