@@ -19,6 +19,12 @@ namespace {
 constexpr duration settled = std::chrono::seconds(1);
 constexpr duration least_delay = std::chrono::milliseconds(10);
 
+// What else failed when a connection went (the writer after the reader) is told with the first error, to nobody else.
+void observe_all(const failure& what) noexcept {
+  what.observe();
+  for (const failure& besides : what.attached()) observe_all(besides);
+}
+
 options checked(options set) {
   const auto require = [](bool holds, const char* what) {
     if (!holds) throw misuse_error(std::string("redis::connect: ") + what);
@@ -139,7 +145,7 @@ task<> line::keep() {
 }
 
 void line::round_ended(const failure& why) noexcept {
-  why.observe();
+  observe_all(why);
   ++counted_.failures;
   const bool was_good = state_ == state::connected && now() - connected_at_ >= settled;
   failed_rounds_ = was_good ? 0 : failed_rounds_ + 1;

@@ -73,8 +73,9 @@ TEST_CASE("everywhere: the connection to Redis is cut at every await: an error o
               CHECK((got == "x" || got == "redis_lost" || got == "redis_away"));
               co_await b::sleep_for(1s);
             }
-            CHECK(co_await ask(c, {"ECHO", "there again"}) == "there again");
             s.disturbance({});
+            co_await b::sleep_for(1s);
+            CHECK(co_await ask(c, {"ECHO", "there again"}) == "there again");
           });
           serving.cancel();
         });

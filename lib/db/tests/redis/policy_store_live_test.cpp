@@ -174,7 +174,9 @@ TEST_CASE("live redis: the rules of the breaker: rates, stale ends, reopening, a
       const std::string key = window > 0s ? "by time" : "by count";
       const auto in = co_await store->admit(key, options);
       CHECK(in.admitted);
-      const auto end = [&](verdict how) { return store->ended(key, options, in.generation, how, 1ms); };
+      const auto end = [&](verdict how) -> b::task<state> {
+        co_return co_await store->ended(key, options, in.generation, how, 1ms);
+      };
       CHECK(co_await end(verdict::failure) == state::closed);
       CHECK(co_await end(verdict::nothing) == state::closed);
       CHECK(co_await end(verdict::success) == state::closed);
