@@ -137,9 +137,9 @@ managed<unit> stored_admission(stored_breaker_state& state) {
   call_verdict verdict = call_verdict::nothing;
   if (how.succeeded()) verdict = call_verdict::success;
   if (how.failed()) verdict = judge_failure(state.options, how.failure().exception());
-  auto told = co_await as_outcome(with_timeout(
-      state.asking.limit,
-      decides->ended(state.options.name, state.options, in.generation, verdict, now() - began)));
+  auto told = co_await as_outcome(
+      with_timeout(state.asking.limit,
+                   decides->ended(state.options.name, state.options, in.generation, verdict, now() - began)));
   // The call has its result, whatever becomes of the store.
   if (told.failure()) {
     ++state.counted.not_told;

@@ -13,10 +13,11 @@ namespace {
 
 // Would change the shared connection, or make the others wait.
 constexpr std::array<std::string_view, 33> not_shared{
-    "AUTH",   "BLMOVE", "BLMPOP",     "BLPOP",     "BRPOP",     "BRPOPLPUSH",   "BZMPOP",       "BZPOPMAX", "BZPOPMIN",
-    "DISCARD", "EXEC",  "HELLO",      "MONITOR",   "MULTI",     "PSUBSCRIBE",   "PSYNC",        "PUNSUBSCRIBE", "QUIT",
-    "READONLY", "READWRITE", "REPLCONF", "RESET",  "SELECT",    "SSUBSCRIBE",   "SUBSCRIBE",    "SUNSUBSCRIBE", "SYNC",
-    "UNSUBSCRIBE", "UNWATCH", "WAIT", "WAITAOF",   "WATCH",     "ASKING"};
+    "AUTH",       "BLMOVE",   "BLMPOP",       "BLPOP",     "BRPOP",        "BRPOPLPUSH", "BZMPOP",
+    "BZPOPMAX",   "BZPOPMIN", "DISCARD",      "EXEC",      "HELLO",        "MONITOR",    "MULTI",
+    "PSUBSCRIBE", "PSYNC",    "PUNSUBSCRIBE", "QUIT",      "READONLY",     "READWRITE",  "REPLCONF",
+    "RESET",      "SELECT",   "SSUBSCRIBE",   "SUBSCRIBE", "SUNSUBSCRIBE", "SYNC",       "UNSUBSCRIBE",
+    "UNWATCH",    "WAIT",     "WAITAOF",      "WATCH",     "ASKING"};
 
 void check(const command& words) {
   if (words.empty() || words.front().empty()) throw misuse_error("redis::client::send: the command is empty");
@@ -49,8 +50,8 @@ task<reply> client::send_or_undo(command words, std::function<command(const repl
                                    "Redis at " + server + ": " + got.why + "; the connection was dropped"));
       break;
     case ending::closed:
-      co_await fail(closed_error(error_kind::unavailable, "closed",
-                                 "Redis at " + server + ": the client was closed"));
+      co_await fail(
+          closed_error(error_kind::unavailable, "closed", "Redis at " + server + ": the client was closed"));
       break;
     case ending::away:
     case ending::lost:

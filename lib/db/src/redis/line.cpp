@@ -152,7 +152,8 @@ void line::round_ended(const failure& why) noexcept {
   ending how = ending::lost;
   if (const auto* garbled = why.find<protocol_error>()) {
     how = garbled->code() == "redis_reply_too_large" ? ending::too_large : ending::garbled;
-  } else if (const auto* silent = why.find<connection_error>(); silent != nullptr && silent->code() == "redis_silent") {
+  } else if (const auto* silent = why.find<connection_error>();
+             silent != nullptr && silent->code() == "redis_silent") {
     how = ending::silent;
   }
   std::string words;
@@ -204,7 +205,8 @@ task<io::tcp_stream> line::greet() {
   int replies = 1;
   const std::string& password = set_.password.value;
   if (!password.empty()) {
-    bytes += set_.user.empty() ? encode(command{"AUTH", password}) : encode(command{"AUTH", set_.user, password});
+    bytes +=
+        set_.user.empty() ? encode(command{"AUTH", password}) : encode(command{"AUTH", set_.user, password});
     ++replies;
   }
   if (set_.database != 0) {
@@ -218,7 +220,10 @@ task<io::tcp_stream> line::greet() {
     if (got.type == reply_type::error) {
       // Some servers repeat what they did not understand.
       const bool tells = !password.empty() && got.text.find(password) != std::string::npos;
-      throw server_error(tells ? got.text.substr(0, got.text.find(' ')) + " (not shown: it has the password in it)" : got.text, name_);
+      throw server_error(
+          tells ? got.text.substr(0, got.text.find(' ')) + " (not shown: it has the password in it)"
+                : got.text,
+          name_);
     }
   }
   co_return stream;

@@ -73,14 +73,12 @@ std::vector<std::string> end_words(const breaker_rules& rules, const policy_stor
   const std::int64_t bucket = std::max<std::int64_t>(1, rules.window.count() / 10'000);
   words.insert(words.end(),
                {generation,
-                verdict == call_verdict::nothing ? "0" : verdict == call_verdict::success ? "1" : "2",
-                slow ? "1" : "0",
-                std::to_string(rules.consecutive_failures),
-                text(rules.failure_rate),
-                text(rules.slow_call_rate),
-                std::to_string(rules.window_calls),
-                by_time ? std::to_string(bucket) : "0",
-                std::to_string(rules.minimum_calls)});
+                verdict == call_verdict::nothing   ? "0"
+                : verdict == call_verdict::success ? "1"
+                                                   : "2",
+                slow ? "1" : "0", std::to_string(rules.consecutive_failures), text(rules.failure_rate),
+                text(rules.slow_call_rate), std::to_string(rules.window_calls),
+                by_time ? std::to_string(bucket) : "0", std::to_string(rules.minimum_calls)});
   return words;
 }
 
@@ -100,15 +98,19 @@ std::string policy_store::key_for(const char* what, const std::string& name) con
   return options_.prefix + ":v1:" + what + ":" + name;
 }
 
-task<admission_store::admission> policy_store::admit(std::string key, const circuit_breaker_options& options) {
+task<admission_store::admission> policy_store::admit(std::string key,
+                                                     const circuit_breaker_options& options) {
   const breaker_rules rules = belay::detail::checked_rules(options);
   const std::string at = key_for("breaker", key);
   // Copies of all it needs: the reply may come after the policy, and this store, have gone.
   const auto undo = [rules, at, set = options_, scripts = scripts_](const reply& got) -> command {
-    if (!took(got) || got.elements.size() < 3 || got.elements[2].integer != 2) return {};  // only probes hold a place
-    return undoing(scripts->breaker_ended, at, end_words(rules, set, got.elements[1].text, call_verdict::nothing, false));
+    if (!took(got) || got.elements.size() < 3 || got.elements[2].integer != 2)
+      return {};  // only probes hold a place
+    return undoing(scripts->breaker_ended, at,
+                   end_words(rules, set, got.elements[1].text, call_verdict::nothing, false));
   };
-  const reply got = co_await or_fail(client_.run(scripts_->breaker_admit, {at}, rule_words(rules, options_), undo));
+  const reply got =
+      co_await or_fail(client_.run(scripts_->breaker_admit, {at}, rule_words(rules, options_), undo));
   admission answer{.admitted = got.element(0).to_integer() == 1,
                    .generation = number<std::uint64_t>(got.element(1)),
                    .state = state_of(got.element(2))};
@@ -121,9 +123,9 @@ task<breaker_state> policy_store::ended(std::string key, const circuit_breaker_o
                                         std::uint64_t generation, call_verdict verdict, duration took) {
   const breaker_rules rules = belay::detail::checked_rules(options);
   const bool slow = rules.slow_call_rate > 0 && took >= rules.slow_call;
-  const reply got = co_await or_fail(
-      client_.run(scripts_->breaker_ended, {key_for("breaker", key)},
-                  end_words(rules, options_, std::to_string(generation), verdict, slow)));
+  const reply got =
+      co_await or_fail(client_.run(scripts_->breaker_ended, {key_for("breaker", key)},
+                                   end_words(rules, options_, std::to_string(generation), verdict, slow)));
   co_return state_of(got);
 }
 
@@ -134,8 +136,8 @@ task<std::optional<duration>> policy_store::take(std::string key, const rate_lim
     const std::uint64_t burst = options.burst == 0 ? options.permits : options.burst;
     const duration depth = belay::detail::saturating_times(burst, interval);
     const std::string at = key_for("bucket", key);
-    const auto undo = [at, scripts = scripts_,
-                       cost = belay::detail::saturating_times(weight, interval)](const reply& got) -> command {
+    const auto undo = [at, scripts = scripts_, cost = belay::detail::saturating_times(weight, interval)](
+                          const reply& got) -> command {
       if (!took(got)) return {};
       return undoing(scripts->bucket_give, at, {std::to_string(cost.count())});
     };
@@ -150,11 +152,12 @@ task<std::optional<duration>> policy_store::take(std::string key, const rate_lim
     if (!took(got) || got.elements.size() < 3) return {};
     return undoing(scripts->window_give, at, {got.elements[2].text});
   };
-  const reply got = co_await or_fail(client_.run(
-      scripts_->window_take, {at},
-      {micros(options.per), std::to_string(options.permits), std::to_string(weight)}, undo));
+  const reply got = co_await or_fail(
+      client_.run(scripts_->window_take, {at},
+                  {micros(options.per), std::to_string(options.permits), std::to_string(weight)}, undo));
   if (got.element(0).to_integer() == 1) co_return std::nullopt;
-  co_return std::chrono::duration_cast<duration>(std::chrono::microseconds(number<std::int64_t>(got.element(1))));
+  co_return std::chrono::duration_cast<duration>(
+      std::chrono::microseconds(number<std::int64_t>(got.element(1))));
 }
 
 }  // namespace belay::db::redis

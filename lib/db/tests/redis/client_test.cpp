@@ -21,11 +21,9 @@ void run(fake_redis& server, Use use, redis::options set = {}, t::network_condit
 
 TEST_CASE("redis::client: commands of many tasks share a connection; each gets its own reply") {
   for (const t::network_conditions& under :
-       {t::network_conditions{}, t::network_conditions{.delay = 1ms,
-                                                       .jitter = 1ms,
-                                                       .read_at_most = 3,
-                                                       .write_at_most = 5,
-                                                       .random_sizes = true}}) {
+       {t::network_conditions{},
+        t::network_conditions{
+            .delay = 1ms, .jitter = 1ms, .read_at_most = 3, .write_at_most = 5, .random_sizes = true}}) {
     fake_redis server(echo);
     run(
         server,
@@ -50,8 +48,7 @@ TEST_CASE("redis::client: commands of many tasks share a connection; each gets i
 TEST_CASE("redis::client: the handshake; the password stays out of every message") {
   fake_redis server([](const redis::command&) { return std::string("+OK\r\n"); });
   redis::options set = redis::options::from_url("redis://worker:s%65cret@127.0.0.1/3");
-  run(
-      server, [](redis::client c) -> b::task<> { CHECK(co_await ask(c, {"GET", "x"}) == "OK"); }, set);
+  run(server, [](redis::client c) -> b::task<> { CHECK(co_await ask(c, {"GET", "x"}) == "OK"); }, set);
   CHECK(server.seen[0] == redis::command{"AUTH", "worker", "secret"});
   CHECK(server.seen[1] == redis::command{"SELECT", "3"});
   CHECK(server.seen[2] == redis::command{"PING"});
@@ -106,13 +103,15 @@ TEST_CASE("redis::client: what the server refuses has its kind, and hurts nobody
   }
 }
 
-TEST_CASE("redis::client: garbage, a reply too many, a reply too large: the connection is dropped, and made anew") {
+TEST_CASE(
+    "redis::client: garbage, a reply too many, a reply too large: the connection is dropped, and made anew") {
   struct row {
     std::string out;
     const char* code;
   };
   const std::array rows{
-      row{"HTTP/1.1 400 Bad Request\r\n\r\n", "redis_protocol"}, row{"$-7\r\n", "redis_protocol"},
+      row{"HTTP/1.1 400 Bad Request\r\n\r\n", "redis_protocol"},
+      row{"$-7\r\n", "redis_protocol"},
       row{"*99999999999\r\n", "redis_protocol"},
       row{"*2147483647\r\n$100000000\r\n" + std::string(3000, 'x'), "redis_reply_too_large"},
       row{"$100000\r\n" + std::string(100000, 'x') + "\r\n", "redis_reply_too_large"},
@@ -120,8 +119,7 @@ TEST_CASE("redis::client: garbage, a reply too many, a reply too large: the conn
   for (const row& one : rows) {
     CAPTURE(one.out.substr(0, 30));
     fake_redis server([&](const redis::command& words) { return words[0] == "GET" ? one.out : echo(words); });
-    run(
-        server,
+    run(server,
         [&](redis::client c) -> b::task<> {
           CHECK(co_await ask(c, {"ECHO", "good"}) == "good");
           co_await b::sleep_for(2s);
@@ -139,7 +137,8 @@ TEST_CASE("redis::client: garbage, a reply too many, a reply too large: the conn
   });
 }
 
-TEST_CASE("redis::client: hung up in the middle of a reply: that command is lost, the next goes over a new connection") {
+TEST_CASE(
+    "redis::client: hung up in the middle of a reply: that command is lost, the next goes over a new connection") {
   fake_redis server([](const redis::command& words) {
     return words[0] == "GET" ? std::string("$10\r\nhalfclose") : echo(words);
   });
@@ -152,7 +151,8 @@ TEST_CASE("redis::client: hung up in the middle of a reply: that command is lost
   CHECK(server.accepted == 2);
 }
 
-TEST_CASE("redis::client: nobody there: an error at once after the first attempt; tried again with growing delays") {
+TEST_CASE(
+    "redis::client: nobody there: an error at once after the first attempt; tried again with growing delays") {
   t::test_loop loop;
   t::fake_network net;
   const io::network_override guard(net);
@@ -180,7 +180,8 @@ TEST_CASE("redis::client: nobody there: an error at once after the first attempt
   CHECK(loop.lost_errors().empty());
 }
 
-TEST_CASE("redis::client: a silent server: one command is bounded by its own limit, the connection by reply_limit") {
+TEST_CASE(
+    "redis::client: a silent server: one command is bounded by its own limit, the connection by reply_limit") {
   bool silent = false;
   fake_redis server([&](const redis::command& words) -> std::string {
     if (words[0] == "PING") {
@@ -268,8 +269,7 @@ TEST_CASE("redis::client: scripts by their number; sent whole when Redis has for
 TEST_CASE("redis::client: too many commands, commands that cannot be shared, use after its end") {
   fake_redis server([](const redis::command&) { return std::string("quiet"); });
   std::optional<redis::client> kept;
-  run(
-      server,
+  run(server,
       [&](redis::client c) -> b::task<> {
         kept = c;
         CHECK_THROWS_AS(co_await c.send({}), b::misuse_error);

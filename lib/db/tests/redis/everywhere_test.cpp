@@ -27,7 +27,8 @@ b::task<> commands(t::stage& s, t::network_conditions under) {
   auto& server = s.make<fake_redis>(store_like);
   const io::network_override guard(net);
   co_await b::with_group([&](b::group& g) -> b::task<> {
-    b::child<void> serving = g.spawn([&server, &s]() -> b::task<> { co_await s.undisturbed(server.serve()); });
+    b::child<void> serving =
+        g.spawn([&server, &s]() -> b::task<> { co_await s.undisturbed(server.serve()); });
     co_await b::with(redis::connect({}), [&](redis::client& c) -> b::task<> {
       const auto store = std::make_shared<redis::policy_store>(c);
       const b::stored_rate_limiter rate(store, {.name = "r"});
@@ -53,11 +54,13 @@ b::task<> commands(t::stage& s, t::network_conditions under) {
 }  // namespace
 
 TEST_CASE("everywhere: a client of Redis and the policies on it") {
-  core_tests::drive("redis", [](t::stage& s) -> b::task<> { co_await commands(s, {.delay = 5ms}); },
-                    core_tests::lost::to_the_sink);
+  core_tests::drive(
+      "redis", [](t::stage& s) -> b::task<> { co_await commands(s, {.delay = 5ms}); },
+      core_tests::lost::to_the_sink);
 }
 
-TEST_CASE("everywhere: the connection to Redis is cut at every await: an error or a value, and nothing left") {
+TEST_CASE(
+    "everywhere: the connection to Redis is cut at every await: an error or a value, and nothing left") {
   const t::report found = t::disturb_everywhere(
       [](t::stage& s) -> b::task<> {
         auto& net = s.make<t::fake_network>(t::fake_network_options{.conditions = {.delay = 5ms}});

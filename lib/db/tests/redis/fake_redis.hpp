@@ -59,7 +59,9 @@ class fake_redis {
       redis::command words;
       while (take(in, words)) {
         seen.push_back(words);
-        std::string out = !all && words[0] == "PING" ? "+PONG\r\n" : !all && words[0] == "AUTH" ? "+OK\r\n" : how_(words);
+        std::string out = !all && words[0] == "PING"   ? "+PONG\r\n"
+                          : !all && words[0] == "AUTH" ? "+OK\r\n"
+                                                       : how_(words);
         if (delay > 0s && words[0] != "PING") co_await b::sleep_for(delay);
         if (out == "quiet") continue;
         bool hang_up = false;
@@ -106,7 +108,8 @@ template <class Use>
 b::task<> with_server(fake_redis& server, redis::options set, Use& use) {
   co_await b::with_group([&](b::group& g) -> b::task<> {
     b::child<void> serving = g.spawn(&fake_redis::serve, &server);
-    co_await b::with(redis::connect(set), [&](redis::client& c) -> b::task<> { co_await b::or_fail(use(c)); });
+    co_await b::with(redis::connect(set),
+                     [&](redis::client& c) -> b::task<> { co_await b::or_fail(use(c)); });
     serving.cancel();
   });
 }

@@ -26,10 +26,10 @@ TEST_CASE("redis::options: what a URL says") {
 
 TEST_CASE("redis::options: a bad URL is refused, and the password is not repeated") {
   for (const char* bad :
-       {"", "http://127.0.0.1", "rediss://127.0.0.1", "redis://", "redis://host.example", "redis://hunter2@127.0.0.1",
-        "redis://me:@127.0.0.1", "redis://me:hunter2@127.0.0.1:99999", "redis://me:hunter2@127.0.0.1/x",
-        "redis://me:hunter2%4@127.0.0.1", "redis://me:hunter2%zz@127.0.0.1", "redis://me:hunter2@127.0.0.1/1?a=b",
-        "redis://127.0.0.1/1000001"}) {
+       {"", "http://127.0.0.1", "rediss://127.0.0.1", "redis://", "redis://host.example",
+        "redis://hunter2@127.0.0.1", "redis://me:@127.0.0.1", "redis://me:hunter2@127.0.0.1:99999",
+        "redis://me:hunter2@127.0.0.1/x", "redis://me:hunter2%4@127.0.0.1", "redis://me:hunter2%zz@127.0.0.1",
+        "redis://me:hunter2@127.0.0.1/1?a=b", "redis://127.0.0.1/1000001"}) {
     CAPTURE(bad);
     try {
       static_cast<void>(redis::options::from_url(bad));

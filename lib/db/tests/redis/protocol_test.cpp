@@ -15,7 +15,8 @@ TEST_CASE("redis protocol: a command is an array of texts, whatever is in them")
 }
 
 TEST_CASE("redis protocol: replies in every cut") {
-  const std::string bytes = "+OK\r\n:-7\r\n$-1\r\n$5\r\nhello\r\n*3\r\n:1\r\n*2\r\n$1\r\na\r\n-ERR no\r\n$0\r\n\r\n*0\r\n*-1\r\n";
+  const std::string bytes =
+      "+OK\r\n:-7\r\n$-1\r\n$5\r\nhello\r\n*3\r\n:1\r\n*2\r\n$1\r\na\r\n-ERR no\r\n$0\r\n\r\n*0\r\n*-1\r\n";
   for (std::size_t cut = 1; cut <= bytes.size(); ++cut) {
     redis::detail::reply_parser parser(1000);
     std::vector<redis::reply> got;

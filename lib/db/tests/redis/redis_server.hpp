@@ -10,11 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fcntl.h>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
-#include <fcntl.h>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -56,8 +56,9 @@ class redis_server {
   }
   // On the same port; returns when it takes connections.
   void start_again() {
-    std::vector<std::string> words{program(),      "--port", std::to_string(port_), "--bind", "127.0.0.1", "--save", "",
-                                   "--appendonly", "no",     "--dir",               folder_};
+    std::vector<std::string> words{program(), "--port", std::to_string(port_), "--bind", "127.0.0.1",
+                                   "--save",  "",       "--appendonly",        "no",     "--dir",
+                                   folder_};
     words.insert(words.end(), more_.begin(), more_.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());

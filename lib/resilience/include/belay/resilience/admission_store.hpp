@@ -85,14 +85,16 @@ struct store_options {
 struct stored_statistics {
   std::uint64_t admitted = 0;
   std::uint64_t rejected = 0;
-  std::uint64_t without_store = 0;  ///< calls for which the store could not be asked (with `local`: decided in memory)
-  std::uint64_t not_told = 0;       ///< ends of calls that the store was not told
+  std::uint64_t without_store =
+      0;  ///< calls for which the store could not be asked (with `local`: decided in memory)
+  std::uint64_t not_told = 0;  ///< ends of calls that the store was not told
 };
 
 namespace detail {
 
 struct stored_breaker_state {
-  stored_breaker_state(std::shared_ptr<admission_store> in, circuit_breaker_options how, store_options when) noexcept
+  stored_breaker_state(std::shared_ptr<admission_store> in, circuit_breaker_options how,
+                       store_options when) noexcept
       : store(std::move(in)), options(std::move(how)), asking(when) {}
   std::shared_ptr<admission_store> store;
   circuit_breaker_options options;
@@ -103,7 +105,8 @@ struct stored_breaker_state {
   [[nodiscard]] circuit_open_error refusal(const admission_store::admission& why) const;
 };
 struct stored_rate_state {
-  stored_rate_state(std::shared_ptr<admission_store> in, rate_limiter_options how, store_options when) noexcept
+  stored_rate_state(std::shared_ptr<admission_store> in, rate_limiter_options how,
+                    store_options when) noexcept
       : store(std::move(in)), options(std::move(how)), asking(when) {}
   std::shared_ptr<admission_store> store;
   rate_limiter_options options;

@@ -25,11 +25,11 @@ using command = std::vector<std::string>;
 
 struct client_statistics {
   bool connected = false;
-  std::size_t pending = 0;          ///< commands that wait for their reply, given up ones included
-  std::uint64_t connections = 0;    ///< made so far, with their handshake
-  std::uint64_t failures = 0;       ///< attempts that failed, and connections that were lost
-  std::uint64_t replies = 0;        ///< received
-  std::uint64_t thrown_away = 0;    ///< replies to commands that had been given up
+  std::size_t pending = 0;        ///< commands that wait for their reply, given up ones included
+  std::uint64_t connections = 0;  ///< made so far, with their handshake
+  std::uint64_t failures = 0;     ///< attempts that failed, and connections that were lost
+  std::uint64_t replies = 0;      ///< received
+  std::uint64_t thrown_away = 0;  ///< replies to commands that had been given up
 };
 
 /// A script of Lua, which Redis runs as a whole. Its number (SHA-1) is what Redis says when the script is first used. Thread: one loop.
@@ -63,7 +63,9 @@ class script {
 /// Lifetime:      copies share the connection. It ends with the scope of `connect`, whoever has copies. Thread: one loop.
 class client {
  public:
-  [[nodiscard]] BELAY_CORO_WRAPPER task<reply> send(command words) const { return send_or_undo(std::move(words), {}); }
+  [[nodiscard]] BELAY_CORO_WRAPPER task<reply> send(command words) const {
+    return send_or_undo(std::move(words), {});
+  }
 
   /// The same. If the task is cancelled after the command was written, `undo` is shown the reply when it comes, and may give
   /// a command (or an empty one) that makes up for what was done; its reply is thrown away. It must not throw.
@@ -71,7 +73,8 @@ class client {
 
   /// Runs a script: EVALSHA, and EVAL if Redis does not have it (any more). Arguments, errors and cancellation as for `send_or_undo`.
   /// Lifetime: `code` outlives the call.
-  [[nodiscard]] task<reply> run(script& code, std::vector<std::string> keys, std::vector<std::string> arguments,
+  [[nodiscard]] task<reply> run(script& code, std::vector<std::string> keys,
+                                std::vector<std::string> arguments,
                                 std::function<command(const reply&)> undo = {}) const;
 
   [[nodiscard]] client_statistics statistics() const;
