@@ -3,6 +3,7 @@
 
 #include <belay/db/redis/policy_store.hpp>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
