@@ -276,7 +276,7 @@ TEST_CASE("live redis: scripts that were flushed; all keys expire and have the p
 TEST_CASE("live redis: the connection comes back after a restart, and what is not for Redis is told apart") {
   std::optional<redis_server> server = redis_server::start();
   if (!server) return;
-  machine(*server, [&](redis::client c, std::shared_ptr<redis::policy_store>) -> b::task<> {
+  machine(*server, [&](redis::client c, std::shared_ptr<redis::policy_store> store) -> b::task<> {
     CHECK((co_await c.send({"SET", "x", "1"})).to_text() == "OK");
     server->kill();
     co_await b::sleep_for(50ms);
@@ -285,6 +285,8 @@ TEST_CASE("live redis: the connection comes back after a restart, and what is no
     server->start_again();
     co_await wait_for_redis(c);
     CHECK((co_await c.send({"GET", "x"})).is_nil());
+    // It has forgotten what was taken: nothing is let in before `per` is over.
+    CHECK((co_await store->take("r", {.permits = 5, .per = 30s}, 1)).has_value());
     CHECK((co_await b::as_outcome(c.send({"INCR"}))).failure().find<redis::server_error>() != nullptr);
     CHECK((co_await c.send({"INCR", "n"})).to_integer() == 1);
   });
