@@ -117,7 +117,8 @@ task<std::optional<response>> exchange_on(connection& c, const sending& of, std:
   try {
     co_await c.stream.write(bytes);
   } catch (const io::network_error&) {
-    cut_off = true;  // a server that refuses what it is sent may have answered before it closed: see what there is to read
+    cut_off =
+        true;  // a server that refuses what it is sent may have answered before it closed: see what there is to read
   }
   while (parser.current() == parsing::reading_head || parser.current() == parsing::reading_body) {
     try {
@@ -154,14 +155,15 @@ struct client::state {
   client_options options;
 
   // loop thread only
-  client_statistics totals;  // connections count themselves in it
+  client_statistics totals;                                         // connections count themselves in it
   std::map<std::string, std::unique_ptr<host>, std::less<>> hosts;  // by where to connect
   bool closed = false;
 
   // A request at its host, which is forgotten with its last request and connection.
   class visit {
    public:
-    visit(state& owner, const io::endpoint& to) : owner_(owner), name_(to.to_string()), active_(owner.totals.active) {
+    visit(state& owner, const io::endpoint& to)
+        : owner_(owner), name_(to.to_string()), active_(owner.totals.active) {
       std::unique_ptr<host>& found = owner_.hosts[name_];
       if (!found) found = std::make_unique<host>(owner_.options.connections_per_host);
       at_ = found.get();
@@ -229,7 +231,8 @@ struct client::state {
       throw of.failed(error_kind::unavailable, "connect_failed", e.what(), carried_out::no);
     }
     if (!stream)
-      throw of.failed(error_kind::timed_out, "connect_timed_out", "connecting took too long", carried_out::no);
+      throw of.failed(error_kind::timed_out, "connect_timed_out", "connecting took too long",
+                      carried_out::no);
     ++totals.connects;
     co_return std::make_unique<connection>(std::move(*stream), totals.connections);
   }
@@ -237,8 +240,8 @@ struct client::state {
   // As `exchange_on`, within the limit; then the connection is kept if it is clean.
   task<std::optional<response>> exchange(host& at, connection_ptr on, const sending& of, bool was_used) {
     response_parser parser(of.what.method, options.limits);
-    auto ended = co_await move_on_after(
-        options.response_timeout, exchange_on(*on, of, of.bytes(current_deadline()), parser, was_used));
+    auto ended = co_await move_on_after(options.response_timeout,
+                                        exchange_on(*on, of, of.bytes(current_deadline()), parser, was_used));
     if (!ended) {
       throw of.failed(error_kind::timed_out, "response_timed_out", "the response took too long",
                       carried_out::possibly);
@@ -259,11 +262,10 @@ struct client::state {
     drop_old();
     visit here(*this, what.url.at);
     host& at = here.at();
-    const std::optional<permit> allowed =
-        co_await move_on_after(options.wait_timeout, take(at.permits));
+    const std::optional<permit> allowed = co_await move_on_after(options.wait_timeout, take(at.permits));
     if (!allowed) {
-      throw of.failed(error_kind::overloaded, "no_connection_free",
-                      "all connections to this host are in use", carried_out::no);
+      throw of.failed(error_kind::overloaded, "no_connection_free", "all connections to this host are in use",
+                      carried_out::no);
     }
     if (is_idempotent(what.method)) {
       if (connection_ptr used = co_await find_clean(at)) {
@@ -308,8 +310,7 @@ task<response> client::fetch(client_request what, std::source_location where) {
   response answer = co_await or_fail(state_->send(what, where));
   if (!is_error(answer.status)) co_return answer;
   const auto clock = state_->options.wall_clock;
-  const auto wait =
-      read_retry_after(answer.headers, clock ? clock() : std::chrono::system_clock::now());
+  const auto wait = read_retry_after(answer.headers, clock ? clock() : std::chrono::system_clock::now());
   std::string message = std::string(to_string(what.method)) + " " + what.url.describe() + ": " +
                         std::to_string(to_int(answer.status)) + " " +
                         std::string(reason_phrase(answer.status));

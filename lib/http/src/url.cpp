@@ -41,7 +41,8 @@ url url::parse(std::string_view text) {
   }
   if (made.at.port == 0) refuse("the port of the URL is 0");
   if (rest.find('#') != std::string_view::npos) refuse("the URL holds a fragment");
-  const std::string target = rest.empty() || rest.front() == '?' ? "/" + std::string(rest) : std::string(rest);
+  const std::string target =
+      rest.empty() || rest.front() == '?' ? "/" + std::string(rest) : std::string(rest);
   if (const auto wrong = request::check_target(target)) refuse(*wrong);
   made.target = target;
   return made;
@@ -49,7 +50,8 @@ url url::parse(std::string_view text) {
 
 url url::with_target(std::string_view other) const {
   if (const auto wrong = request::check_target(other)) throw message_error("invalid_target", *wrong);
-  if (!other.starts_with('/')) throw message_error("invalid_target", "the target does not begin with a slash");
+  if (!other.starts_with('/'))
+    throw message_error("invalid_target", "the target does not begin with a slash");
   url made = *this;
   made.target = other;
   return made;

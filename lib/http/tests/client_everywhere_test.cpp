@@ -88,8 +88,8 @@ bt::scenario visited(visit how, std::size_t expected, void (*disturb)(site&)) {
       if (again.answers != 2) throw std::runtime_error("no answer");
     });
     co_await belay::with_group([&at, how, &s](belay::group& g) -> task<> {
-      auto server = g.spawn(
-          [](stage& on, site& of) -> task<> { co_await on.undisturbed(serve(of)); }, std::ref(s), std::ref(at));
+      auto server = g.spawn([](stage& on, site& of) -> task<> { co_await on.undisturbed(serve(of)); },
+                            std::ref(s), std::ref(at));
       co_await tolerant(at, how);
       at.web.drain();
     });

@@ -40,15 +40,16 @@ client_request post(std::string body = "{}") {
 // One answer of a server: its bytes, in parts, and what it does before and after.
 struct reply {
   std::vector<std::string> parts{};
-  belay::duration before{};   // waits so long before the first part, and before each other one
-  bool closes = false;        // afterwards
-  bool silent = false;        // afterwards: keeps the connection, reads nothing
+  belay::duration before{};      // waits so long before the first part, and before each other one
+  bool closes = false;           // afterwards
+  bool silent = false;           // afterwards: keeps the connection, reads nothing
   belay::duration then_after{};  // so long after the parts …
   std::string then{};            // … it sends this, unasked
 };
 reply says(std::string bytes) { return {.parts = {std::move(bytes)}}; }
 reply ok(const std::string& body = "hi", const std::string& fields = "") {
-  return says("HTTP/1.1 200 OK\r\n" + fields + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  return says("HTTP/1.1 200 OK\r\n" + fields + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+              body);
 }
 
 // A server that answers request number n with reply n, the last one again and again. It knows the end of a request by its length.
@@ -175,9 +176,10 @@ TEST_CASE("client: a request as it goes over the wire, and the response") {
     static_cast<void>(co_await web.send(get("/a?b=c")));
   });
   REQUIRE(at.requests.size() == 2);
-  CHECK(at.requests[0] ==
-        "POST / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/json\r\nX-One: 1\r\nContent-Length: "
-        "7\r\n\r\n{\"a\":1}");
+  CHECK(
+      at.requests[0] ==
+      "POST / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/json\r\nX-One: 1\r\nContent-Length: "
+      "7\r\n\r\n{\"a\":1}");
   CHECK(at.requests[1] == "GET /a?b=c HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n");
 }
 
@@ -213,14 +215,16 @@ TEST_CASE("client: at most so many connections to a host, the others wait in lin
   at.options.connections_per_host = 2;
   at.options.wait_timeout = 150ms;
   at.run([&at](http::client& web) -> task<> {
-    static_cast<void>(co_await belay::all(web.send(get()), web.send(get()), web.send(get()), web.send(post())));
+    static_cast<void>(
+        co_await belay::all(web.send(get()), web.send(get()), web.send(get()), web.send(post())));
     CHECK(at.loop.elapsed() >= 200ms);
     CHECK(at.loop.elapsed() < 201ms);  // a look at a used connection takes a nanosecond
     CHECK(web.statistics().connections == 2);
     CHECK(at.net.open_connections() == 2);
     // Two are served at a time, so the fifth and sixth would have to wait for 200 ms.
-    auto six = co_await belay::all(error_of(web.send(get())), error_of(web.send(get())), error_of(web.send(get())),
-                                   error_of(web.send(get())), error_of(web.send(get())), error_of(web.send(get())));
+    auto six =
+        co_await belay::all(error_of(web.send(get())), error_of(web.send(get())), error_of(web.send(get())),
+                            error_of(web.send(get())), error_of(web.send(get())), error_of(web.send(get())));
     CHECK(std::get<3>(six).code == "(none)");
     CHECK(std::get<4>(six).code == "no_connection_free");
     CHECK(std::get<5>(six).kind == error_kind::overloaded);
@@ -243,7 +247,8 @@ TEST_CASE("client: a connection that the server closed while it was idle is drop
   CHECK(at.requests.size() == 3);
 }
 
-TEST_CASE("client: closed in the moment of sending: once more on a fresh connection, if the request is idempotent") {
+TEST_CASE(
+    "client: closed in the moment of sending: once more on a fresh connection, if the request is idempotent") {
   // The second request is read, and the connection closed without a word.
   world at({ok(), {.closes = true}, ok("again")});
   at.run([](http::client& web) -> task<> {
@@ -308,7 +313,8 @@ TEST_CASE("client: connections that waited for too long are not used, and hosts 
   });
 }
 
-TEST_CASE("client: nobody listens: unavailable, and surely not carried out, so that anything may be tried again") {
+TEST_CASE(
+    "client: nobody listens: unavailable, and surely not carried out, so that anything may be tried again") {
   world at;
   at.run(
       [](http::client& web) -> task<> {
@@ -394,7 +400,8 @@ TEST_CASE("client: a server that does not accept, and a deadline outside") {
 }
 
 TEST_CASE("client: cancelled in the middle of a response, the connection is dropped") {
-  world at({ok(), {.parts = {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome"}, .silent = true}, ok("next")});
+  world at(
+      {ok(), {.parts = {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome"}, .silent = true}, ok("next")});
   at.run([](http::client& web) -> task<> {
     static_cast<void>(co_await web.send(get()));
     CHECK(!(co_await belay::move_on_after(1s, web.send(get()))).has_value());
@@ -487,8 +494,9 @@ TEST_CASE("client: what cannot be sent, options out of range, use after close") 
     }
   };
   CHECK(code("https://127.0.0.1/") == "https_not_supported");
-  for (const char* bad : {"", "127.0.0.1", "ftp://127.0.0.1", "http://", "http://name/", "http://a:b@127.0.0.1/",
-                          "http://127.0.0.1/#x", "http://127.0.0.1/a b", "http://127.0.0.1:0/", "http://127.0.0.1:x/"}) {
+  for (const char* bad :
+       {"", "127.0.0.1", "ftp://127.0.0.1", "http://", "http://name/", "http://a:b@127.0.0.1/",
+        "http://127.0.0.1/#x", "http://127.0.0.1/a b", "http://127.0.0.1:0/", "http://127.0.0.1:x/"}) {
     INFO("url: " << bad);
     CHECK(code(bad) == "invalid_url");
   }

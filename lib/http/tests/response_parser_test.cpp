@@ -20,7 +20,8 @@ struct reading {
 };
 
 // In pieces of this size, then the end of the connection if it is to end.
-reading parse(std::string_view bytes, std::size_t piece, bool ends, http::method by, http::parser_options limits) {
+reading parse(std::string_view bytes, std::size_t piece, bool ends, http::method by,
+              http::parser_options limits) {
   http::response_parser parser(by, limits);
   for (std::size_t at = 0; at < bytes.size(); at += piece) parser.feed(bytes.substr(at, piece));
   if (ends) parser.end();
@@ -31,7 +32,7 @@ reading parse(std::string_view bytes, std::size_t piece, bool ends, http::method
 
 // The same for each way to cut them, or it is a finding.
 reading parse(std::string_view bytes, bool ends = false, http::method by = http::method::get,
-           http::parser_options limits = {}) {
+              http::parser_options limits = {}) {
   const reading whole = parse(bytes, bytes.size() + 1, ends, by, limits);
   for (const std::size_t piece : {1U, 2U, 3U, 7U}) {
     INFO("in pieces of " << piece << ": " << bytes);
@@ -124,34 +125,36 @@ TEST_CASE("response parser: bytes behind a response are not taken, and the conne
 }
 
 TEST_CASE("response parser: what is no response is refused by its first bytes") {
-  for (const char* bytes :
-       {"SSH-2.0-OpenSSH_9.2\r\n", "hello", "\x16\x03\x01", "\r\n", "\n", "HTTP/2.0 200 OK\r\n", "http/1.1 200 OK\r\n"}) {
+  for (const char* bytes : {"SSH-2.0-OpenSSH_9.2\r\n", "hello", "\x16\x03\x01", "\r\n", "\n",
+                            "HTTP/2.0 200 OK\r\n", "http/1.1 200 OK\r\n"}) {
     check_refused(bytes);
   }
 }
 
 TEST_CASE("response parser: malformed heads are refused") {
-  for (const std::string& bytes :
-       {"HTTP/1.1 20 OK\r\n", "HTTP/1.1 2000 OK\r\n", "HTTP/1.1 099 X\r\n", "HTTP/1.1 600 X\r\n", "HTTP/1.1 abc OK\r\n",
-        "HTTP/1.12 200 OK\r\n", "HTTP/1.1  200 OK\r\n", "HTTP/1.1 200 OK\n", "HTTP/1.1 200 \x01\r\n"}) {
+  for (const std::string& bytes : {"HTTP/1.1 20 OK\r\n", "HTTP/1.1 2000 OK\r\n", "HTTP/1.1 099 X\r\n",
+                                   "HTTP/1.1 600 X\r\n", "HTTP/1.1 abc OK\r\n", "HTTP/1.12 200 OK\r\n",
+                                   "HTTP/1.1  200 OK\r\n", "HTTP/1.1 200 OK\n", "HTTP/1.1 200 \x01\r\n"}) {
     check_refused(bytes);
   }
-  for (const char* fields :
-       {"X : y\r\n\r\n", "X: a\r\n b\r\n\r\n", "X: a\rb\r\n\r\n", "X: a\nY: b\r\n\r\n", "no colon\r\n\r\n", ": x\r\n\r\n"}) {
+  for (const char* fields : {"X : y\r\n\r\n", "X: a\r\n b\r\n\r\n", "X: a\rb\r\n\r\n", "X: a\nY: b\r\n\r\n",
+                             "no colon\r\n\r\n", ": x\r\n\r\n"}) {
     check_refused(ok + fields);
   }
 }
 
 TEST_CASE("response parser: an ambiguous end of the body is refused") {
   for (const char* fields :
-       {"Content-Length: 5\r\nContent-Length: 5\r\n\r\n", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "Content-Length: -1\r\n\r\n", "Content-Length: 5, 5\r\n\r\n", "Content-Length: 1e3\r\n\r\n",
+       {"Content-Length: 5\r\nContent-Length: 5\r\n\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "Content-Length: -1\r\n\r\n",
+        "Content-Length: 5, 5\r\n\r\n", "Content-Length: 1e3\r\n\r\n",
         "Transfer-Encoding: gzip, chunked\r\n\r\n", "Transfer-Encoding: identity\r\n\r\n",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"}) {
     check_refused(ok + fields);
   }
   check_refused("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-  for (const char* chunks : {"x\r\n", "-1\r\n", "5\nhello\r\n0\r\n\r\n", "3\r\nhello\r\n0\r\n\r\n", "fffffffffffffffff\r\n"}) {
+  for (const char* chunks :
+       {"x\r\n", "-1\r\n", "5\nhello\r\n0\r\n\r\n", "3\r\nhello\r\n0\r\n\r\n", "fffffffffffffffff\r\n"}) {
     const reading got = parse(ok + "Transfer-Encoding: chunked\r\n\r\n" + chunks);
     INFO("chunks: " << std::string(chunks));
     CHECK(got.how == state::failed);
@@ -176,7 +179,8 @@ TEST_CASE("response parser: limits on head and body, however the body is framed"
 TEST_CASE("response parser: an end before the end") {
   for (const std::string& bytes :
        {std::string(), std::string("HTT"), ok + "Content-", ok + "Content-Length: 5\r\n\r\nhel",
-        ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhel", ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"}) {
+        ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"}) {
     const reading got = parse(bytes, true);
     INFO("bytes: " << bytes);
     CHECK(got.how == state::failed);

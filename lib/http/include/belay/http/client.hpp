@@ -57,7 +57,8 @@ struct client_statistics {
   std::uint64_t requests = 0;  ///< so far; likewise the following
   std::uint64_t connects = 0;
   std::uint64_t reused = 0;  ///< requests that were sent on a connection that was there
-  std::uint64_t stale = 0;   ///< connections that the server had closed, or sent something on, while they were idle
+  std::uint64_t stale =
+      0;  ///< connections that the server had closed, or sent something on, while they were idle
 };
 
 /// A client for any number of hosts.
