@@ -22,6 +22,21 @@ failure_record::~failure_record() {
     const failure_record* self = this;
     one.record()->attached_to.compare_exchange_strong(self, nullptr, std::memory_order_relaxed);
   }
+  if (told_mark* const shared = shared_told_.load(std::memory_order_acquire)) shared->release();
+}
+
+void failure_record::share_told_with(failure_record& other) {
+  told_mark* shared = shared_told_.load(std::memory_order_acquire);
+  if (shared == nullptr) {
+    auto* const made = new told_mark(told_.load(std::memory_order_relaxed));
+    if (shared_told_.compare_exchange_strong(shared, made, std::memory_order_acq_rel)) {
+      shared = made;
+    } else {
+      made->release();  // another thread was faster
+    }
+  }
+  shared->retain();
+  other.shared_told_.store(shared, std::memory_order_release);
 }
 
 void failure_record::last_release() noexcept {
@@ -202,7 +217,11 @@ void failure::attach(failure other) {
 }
 
 void failure::note(std::string text) {
-  if (record_) record_->notes.push_back(std::move(text));
+  constexpr std::size_t most = 256;
+  if (!record_) return;
+  std::vector<std::string>& notes = record_->notes;
+  if (notes.size() >= most) notes.erase(notes.begin() + most / 2);
+  notes.push_back(std::move(text));
 }
 
 void failure::rethrow() const {
@@ -255,6 +274,7 @@ struct parts {
 // Another record of the same exception, with the same story; nothing attached yet. The duty to be looked at goes over to it.
 failure twin(const failure& of) {
   auto made = ref<failure_record>::adopt(new failure_record(of.exception()));
+  of.record()->share_told_with(*made);
   made->observed.store(of.observed(), std::memory_order_relaxed);
   of.observe();
   for (const std::source_location& place : of.trace()) append_trace(*made, place);
@@ -326,6 +346,7 @@ std::pair<failure, failure> split_failure(const failure& what, bool (*matches)(c
 
 failure detail::twin_of(const failure& what) {
   auto made = ref<failure_record>::adopt(new failure_record(what.exception()));
+  what.record()->share_told_with(*made);
   made->observed.store(true, std::memory_order_relaxed);
   for (const std::source_location& place : what.trace()) append_trace(*made, place);
   made->notes = what.record()->notes;

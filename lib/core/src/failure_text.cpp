@@ -139,18 +139,19 @@ void add_trace(std::string& text, const failure& what, std::size_t begin, const 
   for (const std::source_location& place : trace.last(3)) add_place(text, indent + "  awaited at ", place);
 }
 
-// Values that are marked sensitive say so themselves.
+// Values that are marked sensitive say so themselves. Of equal keys the last one counts: what it replaced is not shown.
 void add_details(std::string& text, const failure& what, const std::string& indent) {
   constexpr std::size_t most = 16;
   constexpr std::size_t longest = 256;
   const auto* typed = detail::exception_as<error>(what.exception());
   if (typed == nullptr) return;
-  const auto all = typed->details().all();
-  for (const error_detail& one : all.first(std::min(most, all.size()))) {
+  std::size_t counted = 0;
+  for (const error_detail& one : typed->details()) {
+    if (typed->details().find(one.key()) != &one || ++counted > most) continue;
     text.append(indent).append("  ").append(one.key().substr(0, longest)).append(" = ");
-    add_lines(text, one.text().substr(0, longest), indent + "    ", 8);
+    add_lines(text, one.text(), indent + "    ", 8, longest);
   }
-  if (all.size() > most) text += indent + "  ... " + std::to_string(all.size() - most) + " more details\n";
+  if (counted > most) text += indent + "  ... " + std::to_string(counted - most) + " more details\n";
 }
 
 void describe_one(const failure& what, std::string& text, const std::string& indent, std::size_t depth,

@@ -76,3 +76,15 @@ TEST_CASE("error: a copy that is changed leaves the others as they were") {
   const b::error third = second;
   CHECK(third.details().size() == 2);
 }
+
+TEST_CASE("error: a detail that another one of the same key replaced is not shown, as it may be a secret") {
+  b::error e(b::error_kind::invalid, "bad", "sign-up failed", {{"email", "ann@secret.example"}});
+  e.add_detail({"email", b::sensitive("ann@secret.example")});
+  for (int i = 0; i < 18; ++i) e.add_detail({"n" + std::to_string(i / 2), i});
+  const std::string text = b::describe(b::failure::of(std::make_exception_ptr(e)));
+  CHECK(text.find("email = [sensitive]") != std::string::npos);
+  CHECK(text.find("secret.example") == std::string::npos);
+  CHECK(text.find("n0 = 0") == std::string::npos);
+  CHECK(text.find("n0 = 1\n") != std::string::npos);
+  CHECK(text.find("n8 = 17") != std::string::npos);  // ten that count: all are shown
+}

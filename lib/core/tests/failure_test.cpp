@@ -553,3 +553,13 @@ TEST_CASE(
     CHECK(text.find("thrown while handling the failure that it is attached to: first") != std::string::npos);
   }
 }
+
+TEST_CASE("failure: of very many notes the first and the last are kept") {
+  b::failure what = b::failure::of(std::make_exception_ptr(boom("x")));
+  what.observe();
+  for (int i = 0; i < 5'000; ++i) what.note(std::to_string(i));
+  REQUIRE(what.notes().size() == 256);
+  CHECK(what.notes()[127] == "127");
+  CHECK(what.notes()[128] == "4872");
+  CHECK(what.notes()[255] == "4999");
+}

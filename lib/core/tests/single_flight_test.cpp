@@ -292,3 +292,173 @@ TEST_CASE("everywhere: single_flight") {
     w.finished = true;
   });
 }
+
+TEST_CASE("single_flight: each of those who wait gets the error with a record of his own") {
+  b::testing::test_loop loop;
+  b::single_flight<int, int> all([](const int&) -> b::task<int> {
+    co_await b::sleep_for(1s);
+    b::failure what = b::failure::of(std::make_exception_ptr(boom("the load")));
+    what.attach(b::failure::of(std::make_exception_ptr(boom("beside it"))));
+    what.note("of the load");
+    co_await b::fail(std::move(what));
+    co_return 1;
+  });
+  std::vector<b::failure> got;
+  const auto caller = [&](int number) -> b::task<> {
+    const auto call = [](auto& in) -> b::task<int> { co_return co_await in.call(1); };
+    const b::outcome<int> how = co_await b::as_outcome(call(all));
+    b::failure mine = how.failure();
+    CHECK(mine.attached().size() == 1);
+    mine.note("caller " + std::to_string(number));
+    got.push_back(mine);
+  };
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    for (int i = 0; i < 3; ++i) g.spawn(caller, i);
+    co_return;
+  }));
+  REQUIRE(got.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(got[i].exception() == got[0].exception());
+    REQUIRE(got[i].notes().size() == 2);
+    CHECK(got[i].notes()[0] == "of the load");
+    CHECK(got[i].notes()[1] == "caller " + std::to_string(i));
+    CHECK(got[i].trace().size() == got[0].trace().size());
+  }
+  CHECK(!(got[0] == got[1]));
+  CHECK(!(got[1] == got[2]));
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE("single_flight: an error that only one of two callers looks at, is reported for the other") {
+  b::testing::test_loop loop;
+  b::single_flight<int, int> all([](const int&) -> b::task<int> {
+    co_await b::sleep_for(1s);
+    throw boom("the load");
+  });
+  const auto caller = [&](bool looks) -> b::task<> {
+    const auto call = [](auto& in) -> b::task<int> { co_return co_await in.call(1); };
+    const b::outcome<int> how = co_await b::as_outcome(call(all));
+    if (looks) CHECK(how.failure().message() == "the load");
+  };
+  for (const bool first : {true, false}) {
+    loop.run(b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(caller, first);
+      g.spawn(caller, !first);
+      co_return;
+    }));
+  }
+  CHECK(loop.lost_errors().size() == 2);
+  loop.forget_lost_errors();
+}
+
+TEST_CASE(
+    "single_flight: calls that would wait for each other are a misuse_error, through other objects too") {
+  b::testing::test_loop loop;
+  using texts = b::single_flight<std::string, int>;
+  using numbers = b::single_flight<int, int>;
+  texts* second = nullptr;
+  bool tangled = true;
+  numbers first(
+      [&](const int& key) -> b::task<int> {
+        co_await b::sleep_for(1s);
+        if (!tangled) co_return key;
+        // In a task of its own, and within a limit.
+        const auto inner = [](texts& in) -> b::task<int> { co_return co_await in.call("a"); };
+        co_return co_await b::with_timeout(1h, inner(*second));
+      },
+      "first");
+  texts other(
+      [&](const std::string&) -> b::task<int> {
+        co_await b::sleep_for(2s);
+        int sum = 0;
+        co_await b::with_group([&](b::group& g) -> b::task<> {
+          const auto inner = [&sum](numbers& in) -> b::task<> { sum += co_await in.call(7); };
+          g.spawn(inner, std::ref(first));
+          co_return;
+        });
+        co_return sum;
+      },
+      "other");
+  second = &other;
+  const auto calls = [](numbers& in) -> b::task<int> { co_return co_await in.call(7); };
+  const auto program = [&]() -> b::task<> {
+    try {
+      static_cast<void>(co_await calls(first));
+      FAIL("no error");
+    } catch (const b::misuse_error& e) {
+      CHECK(std::string(e.what()).find(
+                "single_flight 'first': the call for this key waits for the one that asks") !=
+            std::string::npos);
+    }
+    CHECK(loop.elapsed() == 3s);
+    tangled = false;
+    CHECK(co_await calls(first) == 7);
+    CHECK(co_await other.call("a") == 7);
+    // Two that go the same way, and one that is asked from inside of another: no circle.
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      const auto both = [&]() -> b::task<> { CHECK(co_await other.call("b") == 7); };
+      g.spawn(both);
+      g.spawn(both);
+      CHECK(co_await first.call(7) == 7);
+    });
+  };
+  loop.run(program());
+  CHECK(first.size() == 0);
+  CHECK(other.size() == 0);
+  CHECK(loop.nothing_left());
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE("single_flight: of two calls that wait for each other, one that is left is no reason to refuse") {
+  b::testing::test_loop loop;
+  using numbers = b::single_flight<int, int>;
+  numbers* self = nullptr;
+  trail out;
+  numbers all([&](const int& key) -> b::task<int> {
+    const auto inner = [](numbers& in, int other) -> b::task<int> { co_return co_await in.call(other); };
+    if (key == 0) {
+      // Waits for 1 for a second, and then goes its own way.
+      const auto got = co_await b::move_on_after(1s, inner(*self, 1));
+      CHECK(!got);
+      co_await b::sleep_for(3s);
+      co_return 10;
+    }
+    co_await b::sleep_for(2s);
+    co_return co_await inner(*self, 0);
+  });
+  self = &all;
+  const auto program = [&]() -> b::task<> {
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      const auto wants_one = [&]() -> b::task<> { CHECK(co_await all.call(1) == 10); };
+      const auto wants_zero = [&]() -> b::task<> { CHECK(co_await all.call(0) == 10); };
+      g.spawn(wants_one);
+      g.spawn(wants_zero);
+      co_return;
+    });
+  };
+  loop.run(program());
+  CHECK(loop.elapsed() == 4s);
+}
+
+TEST_CASE("single_flight: what is forgotten goes on for those who wait; others start anew") {
+  b::testing::test_loop loop;
+  source from;
+  flights all = over(from);
+  trail out;
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    g.spawn(wants, std::ref(all), 1, std::ref(out));
+    co_await b::sleep_for(500ms);
+    all.forget(1);
+    all.forget(77);
+    CHECK(all.size() == 0);
+    g.spawn(wants, std::ref(all), 1, std::ref(out));
+    co_await b::sleep_for(500ms);
+    CHECK(all.size() == 1);
+    all.forget_all();
+    CHECK(all.size() == 0);
+    co_await wants(all, 1, out);
+  }));
+  CHECK(out == trail{"1/1", "1/2", "1/3"});
+  CHECK(from.calls == 3);
+  CHECK(from.live == 0);
+}

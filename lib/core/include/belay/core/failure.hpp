@@ -63,7 +63,8 @@ class failure {
   /// Adds `other` beside this failure. The same exception twice is kept once; what in `other` leads back to this failure
   /// is taken out of it.
   void attach(failure other);
-  /// Adds a line of context ("while loading user 42") without changing type or identity.
+  /// Adds a line of context ("while loading user 42") without changing type or identity. Of more than 256 the first and the last 128
+  /// are kept: a failure may pass many times.
   void note(std::string text);
 
   /// The exception as `E`, here, in the attached failures or the causes (depth first); null when there is none.
@@ -149,7 +150,8 @@ using failure_sink = std::function<void(const failure& what)>;
 
 namespace detail {
 
-// Another record of the same exception, with the same trace and notes, nothing attached; nobody has to look at it.
+// Another record of the same exception, with the same trace and notes, nothing attached; nobody has to look at it. What is told of one
+// is told of both.
 [[nodiscard]] failure twin_of(const failure& what);
 
 /// Reports to the sink of this thread's loop; to stderr where there is none.
