@@ -15,7 +15,7 @@
 namespace belay {
 
 namespace detail {
-const task_local<const error_classifier*> classifier_here{"the error_classifier in effect"};
+const task_local<std::shared_ptr<const error_classifier>> classifier_here{"the error_classifier in effect"};
 }  // namespace detail
 
 namespace {
@@ -65,12 +65,11 @@ bool is_fatal(const failure& what) noexcept {
 }
 
 classification error_classifier::classify(const std::exception_ptr& what) const {
-  for (auto adapter = adapters_.rbegin(); adapter != adapters_.rend(); ++adapter) {
+  for (auto one = adapters_.rbegin(); one != adapters_.rend(); ++one) {
     try {
-      if (std::optional<classification> answer = (*adapter)(what)) return std::move(*answer);
+      if (std::optional<classification> answer = one->ask(what)) return std::move(*answer);
     } catch (...) {
-      // Dropped without a look: so the sink reports it.
-      const failure broken = failure::of(std::current_exception());
+      if (!one->reported->exchange(true)) detail::report_contained("an adapter of error_classifier");
     }
   }
   if (const auto* typed = detail::exception_as<error>(what)) {
@@ -91,8 +90,8 @@ classification error_classifier::classify(const std::exception_ptr& what) const 
 
 classification classify(const std::exception_ptr& what) {
   static const error_classifier standard;
-  const error_classifier* here = detail::classifier_here.value_or(nullptr);
-  return (here != nullptr ? *here : standard).classify(what);
+  const std::shared_ptr<const error_classifier>* here = detail::classifier_here.find();
+  return (here != nullptr ? **here : standard).classify(what);
 }
 classification classify(const failure& what) { return classify(what.exception()); }
 bool is_retryable(const failure& what) { return what && classify(what).retryable; }

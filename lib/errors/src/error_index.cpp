@@ -63,7 +63,11 @@ void error_index::add_kind(error_kind kind, rule which) { put(kinds_, kind, whic
 std::optional<error_index::rule> error_index::by_status(const std::exception_ptr& what) const {
   if (statuses_.empty()) return std::nullopt;
   for (const status_reader& read : readers_) {
-    if (const std::optional<int> status = read(what)) return get(statuses_, *status);
+    try {
+      if (const std::optional<int> status = read(what)) return get(statuses_, *status);
+    } catch (...) {
+      report_contained("status_of");  // the error that is being handled matters more
+    }
   }
   return std::nullopt;
 }

@@ -72,26 +72,32 @@ class json_writer {
       : options_(options), longest_text_(options.most_bytes / 16) {}
 
   std::string write(const failure& what, std::size_t room, std::size_t depth) {
-    what.observe();
     bounded_json out('{', '}', room);
     out.add("type", text(what.type_name()));
     out.add("message", text(what.message()));
-    if (std::ranges::find(seen_, what) != seen_.end()) {
+    if (std::ranges::find(shown_, what) != shown_.end()) {
       out.add("repeated", "true");
       return std::move(out).finish();
     }
+    shown_.push_back(what);
     if (depth == deepest) {
       out.lacks_something();
       return std::move(out).finish();
     }
-    seen_.push_back(what);
     add_classification(out, what);
     if (const auto* typed = detail::exception_as<error>(what.exception())) add_own_words(out, *typed);
     add_list(out, "trace", detail::trace_rows_text(what, options_.most_trace_rows));
     add_list(out, "notes", {what.notes().begin(), what.notes().end()});
     add_attached(out, what, depth);
-    if (const failure below = what.cause()) out.add("cause", write(below, out.room_for("cause"), depth + 1));
+    if (const failure below = what.cause()) {
+      const std::size_t before = shown_.size();
+      if (!out.add("cause", write(below, out.room_for("cause"), depth + 1))) shown_.resize(before);
+    }
     return std::move(out).finish();
+  }
+  // Only now is it known what has stayed in the text.
+  void observe_shown() const noexcept {
+    for (const failure& one : shown_) one.observe();
   }
 
  private:
@@ -139,24 +145,27 @@ class json_writer {
     if (!list.empty()) out.add(name, std::move(list).finish());
   }
   void add_attached(bounded_json& out, const failure& what, std::size_t depth) {
-    const auto attached = what.attached();
+    const std::vector<failure>& attached = what.record()->attached;
     if (attached.empty()) return;
+    const std::size_t before_list = shown_.size();
     bounded_json list('[', ']', out.room_for("attached"));
     for (const failure& one : attached) {
       // A failure of which not even type and message fit is not begun.
+      const std::size_t before = shown_.size();
       if (list.room_for("") < options_.most_bytes / 8 ||
           !list.add("", write(one, list.room_for(""), depth + 1))) {
+        shown_.resize(before);
         list.lacks_something();
         break;
       }
     }
     if (list.missing()) out.lacks_something();
-    if (!list.empty()) out.add("attached", std::move(list).finish());
+    if (list.empty() || !out.add("attached", std::move(list).finish())) shown_.resize(before_list);
   }
 
   const json_options& options_;
   std::size_t longest_text_;
-  std::vector<failure> seen_;
+  std::vector<failure> shown_;
 };
 
 }  // namespace
@@ -164,7 +173,10 @@ class json_writer {
 std::string render_json(const failure& what, const json_options& options) {
   detail::check_limits("json_options", options.most_bytes, options.most_trace_rows);
   if (!what) return "null";
-  return json_writer(options).write(what, options.most_bytes, 0);
+  json_writer out(options);
+  std::string text = out.write(what, options.most_bytes, 0);
+  out.observe_shown();
+  return text;
 }
 
 }  // namespace belay

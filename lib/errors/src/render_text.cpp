@@ -72,12 +72,13 @@ class text_writer {
                  : plain) {}
 
   void write(const failure& what, const std::string& indent, std::string_view label, std::size_t depth) {
-    what.observe();
     std::string head = indent;
     if (!label.empty()) head.append(ink_.label).append(label).append(ink_.off).append(" ");
     head.append(ink_.error).append(short_text(what.type_name(), indent)).append(ink_.off).append(": ");
     head.append(short_text(what.message(), indent));
     line(head);
+    if (full_) return;
+    what.observe();
     if (std::ranges::find(seen_, what) != seen_.end()) {
       line(indent + "  (told above)");
       return;
@@ -87,7 +88,6 @@ class text_writer {
       return;
     }
     seen_.push_back(what);
-    if (full_) return;
     const std::string inner = indent + "  ";
     meaning(what, inner);
     const auto* typed = detail::exception_as<error>(what.exception());
@@ -104,7 +104,7 @@ class text_writer {
       }
     }
     for (const std::string& note : what.notes()) line(inner + "note: " + short_text(note, inner));
-    for (const failure& one : what.attached()) {
+    for (const failure& one : what.record()->attached) {
       if (full_) break;
       write(one, inner, "also:", depth + 1);
     }

@@ -3,6 +3,7 @@
 
 #include <belay/errors/detail/error_index.hpp>
 #include <belay/errors/detail/handler_call.hpp>
+#include <belay/errors/detail/story.hpp>
 #include <belay/errors/detail/telling.hpp>
 #include <belay/errors/guard.hpp>
 
@@ -26,7 +27,7 @@ unsigned level_in(unsigned char mark, channel which) noexcept {
 }
 
 void raise_mark(const failure& what, channel which, unsigned level) noexcept {
-  std::atomic<unsigned char>& mark = what.record()->told;
+  std::atomic<unsigned char>& mark = what.record()->told();
   unsigned char known = mark.load(std::memory_order_relaxed);
   while (level_in(known, which) < level) {
     const auto cleared = static_cast<unsigned char>(known & ~(level_bits << static_cast<unsigned>(which)));
@@ -41,7 +42,7 @@ unsigned told_level(const failure& what, channel which) {
   unsigned level = 0;
   failure walk = what;
   for (int depth = 0; walk && depth != most; ++depth) {
-    const unsigned char mark = walk.record()->told.load(std::memory_order_relaxed);
+    const unsigned char mark = walk.record()->told().load(std::memory_order_relaxed);
     level = std::max(level, level_in(mark, which));
     if ((mark & own_story) != 0) break;
     walk = walk.cause();
@@ -74,15 +75,16 @@ unsigned news(const std::vector<leaf>& leaves, channel which) {
 }
 
 void mark_all(const failure& what, channel which, unsigned level) {
-  for (const failure& one : what.flatten()) raise_mark(one, which, level);
+  for (const failure& one : whole_story(what)) raise_mark(one, which, level);
 }
 
 bool contains(const failure& whole, const failure& part) {
-  const std::vector<failure> all = whole.flatten();
+  const std::vector<failure> all = whole_story(whole);
   return std::ranges::find(all, part) != all.end();
 }
 
 void tell_all(const guard_state& guard, const failure& what) {
+  const look_without_handling telling(what);
   const classification as = classify(what);
   const std::vector<leaf> leaves = leaves_of(what);
   const unsigned to_record = news(leaves, channel::record);
@@ -96,7 +98,7 @@ void tell_all(const guard_state& guard, const failure& what) {
     mark_all(what, channel::record, to_record);
     without_throwing([&] { guard.observer->record(event(to_record)); });
   }
-  if (to_alert >= static_cast<unsigned>(guard.options.alert_from)) {
+  if (to_alert != 0 && to_alert >= static_cast<unsigned>(guard.options.alert_from)) {
     mark_all(what, channel::alert, to_alert);
     without_throwing([&] { guard.observer->alert(event(to_alert)); });
   }
@@ -109,13 +111,17 @@ void tell(const guard_state& guard, const failure& what) noexcept {
   what.record()->observed.store(false, std::memory_order_relaxed);
 }
 
+void observe_all(const failure& what) noexcept {
+  what.observe();
+  without_throwing([&] { static_cast<void>(what.flatten()); });
+}
+
 bool tell_and_end(const guard_state& guard, const failure& what) noexcept {
   tell(guard, what);
   bool ends = false;
   without_throwing([&] {
-    ends = std::ranges::none_of(itself_and_attached(what), is_fatal);
-    if (!ends) return;
-    for (const failure& one : what.flatten()) one.observe();  // the default is the answer to all of it
+    ends = !failed_after_cancellation(what) && std::ranges::none_of(itself_and_attached(what), is_fatal);
+    if (ends) observe_all(what);  // the default is the answer to all of it
   });
   return ends;
 }
@@ -127,7 +133,7 @@ failure arisen_from(const failure& what, failure how) {
   if (contains(what, how)) return what;
   if (!contains(how, what)) how.attach(what);
   how.note("thrown while handling: " + what.message());
-  how.record()->told.fetch_or(own_story, std::memory_order_relaxed);
+  how.record()->told().fetch_or(own_story, std::memory_order_relaxed);
   return how;
 }
 

@@ -2,6 +2,7 @@
 // What exceptions of all sorts mean.
 
 #include <belay/core/loop.hpp>
+#include <belay/core/single_flight.hpp>
 #include <belay/errors/boost_system.hpp>
 #include <belay/errors/classify.hpp>
 #include <belay/errors/native_codes.hpp>
@@ -178,4 +179,60 @@ TEST_CASE("is_fatal: out of memory and misuse, in all their derived types") {
   CHECK_FALSE(fatal(broken("x")));
   CHECK_FALSE(fatal(1));
   CHECK_FALSE(b::is_fatal(b::failure()));
+}
+
+TEST_CASE("classify: the classifier of classified_by is kept as long as anything may ask it") {
+  b::testing::test_loop loop;
+  int loads = 0;
+  std::vector<std::string> codes;
+  b::single_flight<int, int> shared([&](const int&) -> b::task<int> {
+    ++loads;
+    co_await b::sleep_for(10s);
+    codes.push_back(of(1).code);
+    co_return 7;
+  });
+  const auto first = [&]() -> b::task<> {
+    b::error_classifier known;  // goes with this task, while the call goes on for the other
+    known.add<int>([](int) { return classification::of(error_kind::conflict, "first"); });
+    const auto call = [](auto& in) -> b::task<> { static_cast<void>(co_await in.call(1)); };
+    co_await b::classified_by(known, call(shared));
+  };
+  const auto program = [&]() -> b::task<> {
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      b::child<void> a = g.spawn(first);
+      g.spawn([&]() -> b::task<> { CHECK(co_await shared.call(1) == 7); });
+      co_await b::sleep_for(2s);
+      a.cancel();
+    });
+    auto known = std::make_shared<b::error_classifier>();
+    known->add<int>([](int) { return classification::of(error_kind::conflict, "shared"); });
+    const auto ask = [&]() -> b::task<> {
+      codes.push_back(of(1).code);
+      co_return;
+    };
+    co_await b::classified_by(std::shared_ptr<const b::error_classifier>(std::move(known)), ask());
+    CHECK_THROWS_AS(co_await b::classified_by(std::shared_ptr<const b::error_classifier>(), ask()),
+                    b::misuse_error);
+  };
+  loop.run(program());
+  CHECK(loads == 1);
+  CHECK(codes == std::vector<std::string>{"first", "shared"});
+}
+
+TEST_CASE("classify: an adapter that throws is reported once, not for each question") {
+  b::testing::test_loop loop;
+  b::error_classifier known;
+  known.add<int>([](int) -> std::optional<classification> { throw std::runtime_error("first adapter"); });
+  known.add<int>([](int) -> std::optional<classification> { throw std::runtime_error("second adapter"); });
+  const b::error_classifier copy = known;
+  loop.run([&]() -> b::task<> {
+    for (int i = 0; i < 5; ++i) {
+      CHECK(known.classify(std::make_exception_ptr(i)).code == "unknown");
+      CHECK(copy.classify(std::make_exception_ptr(i)).code == "unknown");
+    }
+    co_return;
+  }());
+  REQUIRE(loop.lost_errors().size() == 2);
+  CHECK(contains(loop.lost_errors()[0], "second adapter"));
+  CHECK(contains(loop.lost_errors()[1], "first adapter"));
 }

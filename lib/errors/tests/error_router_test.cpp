@@ -5,6 +5,7 @@
 #include <belay/errors/error_router.hpp>
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <memory>
 
 #include "support.hpp"
@@ -379,4 +380,67 @@ TEST_CASE_FIXTURE(fixture, "router: many tasks use one at the same time") {
     });
   }());
   CHECK(loop.elapsed() == 1s);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "router: a status that cannot be read is reported, and the error is routed without one") {
+  router r;
+  r.status_of<b::error>([](const b::error&) -> int { throw std::runtime_error("no status"); });
+  r.on_status(404, [] { return "404"; });
+  r.on<network_error>([] { return "network"; });
+  CHECK(ask(r, raises(network_error("down"))) == "network");
+  REQUIRE(loop.lost_errors().size() == 1);
+  CHECK(contains(loop.lost_errors()[0], "no status"));
+  loop.forget_lost_errors();
+}
+
+TEST_CASE_FIXTURE(fixture, "router: no way leads back to itself, by assignment neither") {
+  router a;
+  router outer;
+  a.otherwise([] { return "a"; });
+  outer.otherwise([] { return "outer"; });
+  a.falls_back_to(outer);
+  CHECK_THROWS_AS(outer = std::move(a), b::misuse_error);
+  CHECK_THROWS_AS(outer.falls_back_to(a), b::misuse_error);
+  CHECK(ask(outer, raises(broken("x"))) == "outer");
+  CHECK(ask(a, raises(broken("x"))) == "a");  // refused, it is as it was
+  router other;
+  other = std::move(a);
+  CHECK(ask(other, raises(broken("x"))) == "a");
+  router made(std::move(other));
+  CHECK(ask(made, raises(broken("x"))) == "a");
+}
+
+TEST_CASE_FIXTURE(fixture, "router: an empty handler is refused when it is given") {
+  router r;
+  const std::function<std::string()> none;
+  std::string (*no_function)() = nullptr;
+  CHECK_THROWS_AS(r.otherwise(none), b::misuse_error);
+  CHECK_THROWS_AS(r.on<broken>(no_function), b::misuse_error);
+  CHECK_THROWS_AS(r.on_kind(b::error_kind::internal, none), b::misuse_error);
+  CHECK_THROWS_AS(ask(r, raises(broken("x"))), broken);
+}
+
+TEST_CASE_FIXTURE(fixture, "router: cancelled, and its cleanup fails: no handler runs, the error goes on") {
+  int handled = 0;
+  bool went_on = false;
+  router r;
+  r.otherwise([&handled] {
+    ++handled;
+    return "handled";
+  });
+  const auto program = [&]() -> b::task<> {
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      b::child<void> one = g.spawn([&]() -> b::task<> {
+        static_cast<void>(co_await r.handle(failing_cleanup<std::string>()));
+        went_on = true;
+      });
+      co_await b::sleep_for(1s);
+      one.cancel();
+    });
+  };
+  CHECK_THROWS_WITH_AS(loop.run(program()), "rollback", network_error);
+  CHECK(handled == 0);
+  CHECK_FALSE(went_on);
+  CHECK(loop.lost_errors().empty());
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Guards: once, whatever way an error goes; never for a cancellation; observers that fail.
 
+#include <belay/core/single_flight.hpp>
 #include <belay/errors/error_router.hpp>
 #include <belay/errors/guard.hpp>
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <optional>
 
 #include "support.hpp"
@@ -326,5 +328,82 @@ TEST_CASE_FIXTURE(fixture, "guard: tell, for a failure in hand, marks it like th
   loop.run(run());
   CHECK(seen.records.size() == 1);
   CHECK(seen.passes == 2);
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE_FIXTURE(
+    fixture, "guard: what is attached and nobody looks at, is reported, with guards and routers as without") {
+  const auto two = []() -> b::task<int> {
+    b::failure what = b::failure::of(std::make_exception_ptr(network_error("first")));
+    what.attach(b::failure::of(std::make_exception_ptr(network_error("second"))));
+    co_await b::fail(std::move(what));
+    co_return 1;
+  };
+  b::error_router<int> breaks;
+  breaks.on<b::error>([](const b::error&) -> int { throw std::runtime_error("handler"); });
+  b::error_router<int> passes;
+  passes.on<b::error>([](const b::error&) -> int { throw; });
+  const auto lost_by = [&](b::task<int> op) {
+    const auto run = [](b::task<int> inner) -> b::task<> {
+      try {
+        static_cast<void>(co_await std::move(inner));
+      } catch (const std::exception&) {
+        co_return;  // only the error itself is looked at
+      }
+    };
+    loop.run(run(std::move(op)));
+    std::size_t lost = 0;
+    for (const std::string& one : loop.lost_errors()) lost += contains(one, "second") ? 1 : 0;
+    loop.forget_lost_errors();
+    return lost;
+  };
+  CHECK(lost_by(two()) == 1);
+  CHECK(lost_by(layer(two())) == 1);
+  CHECK(lost_by(breaks.handle(two())) == 1);
+  CHECK(lost_by(passes.handle(two())) == 1);
+  CHECK(lost_by(layer.map(two(), [](const b::failure&) { return broken("mapped"); })) == 1);
+  CHECK(lost_by(layer.or_value(two(), 1)) == 0);  // an answer to all of it
+}
+
+TEST_CASE_FIXTURE(fixture, "guard: cancelled, and its cleanup fails: told, and no default") {
+  int went_on = 0;
+  const auto program = [&](b::task<> (*body)(const b::guard&, int&)) -> b::task<> {
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      b::child<void> one = g.spawn(body, std::cref(layer), std::ref(went_on));
+      co_await b::sleep_for(1s);
+      one.cancel();
+    });
+  };
+  const auto with_value = [](const b::guard& by, int& counts) -> b::task<> {
+    static_cast<void>(co_await by.or_value(failing_cleanup<int>(), 42));
+    ++counts;
+  };
+  const auto with_nothing = [](const b::guard& by, int& counts) -> b::task<> {
+    co_await by.or_nothing(failing_cleanup<void>());
+    ++counts;
+  };
+  CHECK_THROWS_WITH_AS(loop.run(program(with_value)), "rollback", network_error);
+  CHECK_THROWS_WITH_AS(loop.run(program(with_nothing)), "rollback", network_error);
+  CHECK(went_on == 0);
+  CHECK(seen.records.size() == 2);
+}
+
+TEST_CASE_FIXTURE(fixture, "guard: all who wait for one call that fails: it is told once") {
+  b::single_flight<int, int> shared([](const int&) -> b::task<int> {
+    co_await b::sleep_for(1s);
+    throw broken("the load");
+  });
+  const auto one = [&]() -> b::task<> {
+    const auto call = [](auto& in) -> b::task<int> { co_return co_await in.call(1); };
+    const b::outcome<int> how = co_await b::as_outcome(layer(call(shared)));
+    CHECK(b::recorded(how.failure()));
+  };
+  loop.run(b::with_group([&](b::group& g) -> b::task<> {
+    for (int i = 0; i < 10; ++i) g.spawn(one);
+    co_return;
+  }));
+  CHECK(seen.records.size() == 1);
+  CHECK(seen.alerts.size() == 1);
+  CHECK(seen.passes == 10);
   CHECK(loop.lost_errors().empty());
 }

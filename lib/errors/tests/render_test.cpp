@@ -243,3 +243,38 @@ TEST_CASE("wants_colours: on a terminal that is not dumb, unless NO_COLOR is set
   for (const int fd : {terminal, pipe_ends[0], pipe_ends[1]}) ::close(fd);
   CHECK(contains(b::render_text(made(broken("x")), {.colour = b::colours::always}), "\x1b[1;31m"));
 }
+
+TEST_CASE("rendering: what is left out for want of room, counts as not looked at") {
+  enum class form : unsigned char { none, json, text };
+  const auto lost_after = [](form how) {
+    b::testing::test_loop loop;
+    std::size_t shown = 0;
+    const auto run = [&]() -> b::task<> {
+      b::failure what = b::failure::of(std::make_exception_ptr(network_error("the first")));
+      for (int i = 0; i < 100; ++i) {
+        b::failure one = b::failure::of(std::make_exception_ptr(network_error("beside")));
+        one.attach(b::failure::of(std::make_exception_ptr(network_error("beside"))));
+        what.attach(std::move(one));
+      }
+      what.observe();
+      std::string text;
+      if (how == form::json) text = b::render_json(what, {.most_bytes = 1500});
+      if (how == form::text) text = b::render_text(what, {.colour = b::colours::never, .most_bytes = 1500});
+      for (std::size_t at = 0; (at = text.find("beside", at)) != std::string::npos; ++at) ++shown;
+      co_return;
+    };
+    loop.run(run());
+    std::size_t lost = 0;  // one that is reported tells of what is attached to it, too
+    for (const std::string& one : loop.lost_errors()) {
+      for (std::size_t at = 0; (at = one.find("beside", at)) != std::string::npos; ++at) ++lost;
+    }
+    loop.forget_lost_errors();
+    return std::pair(shown, lost);
+  };
+  CHECK(lost_after(form::none) == std::pair(std::size_t{0}, std::size_t{200}));
+  for (const form how : {form::json, form::text}) {
+    const auto [shown, lost] = lost_after(how);
+    CHECK(shown > 2);
+    CHECK(shown + lost == 200);
+  }
+}

@@ -3,6 +3,7 @@
 // What the tests of errors share: a small hierarchy, tasks that fail, and an observer that counts.
 
 #include <belay/core/event.hpp>
+#include <belay/core/finally.hpp>
 #include <belay/core/group.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/task.hpp>
@@ -12,6 +13,7 @@
 #include <belay/testing/test_loop.hpp>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace errors_tests {
@@ -41,6 +43,20 @@ b::task<int> fails_with(E what) {
 inline b::task<int> gives(int value) {
   co_await b::yield();
   co_return value;
+}
+
+// Waits for long; its cleanup fails, with a network_error "rollback".
+template <class T>
+b::task<T> failing_cleanup() {
+  const auto body = []() -> b::task<T> {
+    co_await b::sleep_for(1h);
+    if constexpr (!std::is_void_v<T>) co_return T();
+  };
+  const auto cleanup = []() -> b::task<> {
+    co_await b::yield();
+    throw network_error("rollback");
+  };
+  co_return co_await b::finally(body, cleanup);
 }
 
 inline bool contains(const std::string& text, const std::string& part) {

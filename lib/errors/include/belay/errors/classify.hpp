@@ -5,8 +5,10 @@
 #include <belay/core/error.hpp>
 #include <belay/core/task.hpp>
 #include <belay/core/task_local.hpp>
+#include <atomic>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -44,30 +46,41 @@ struct classification {
 ///     known.add<boost::system::system_error>(classify_boost);
 ///     co_await classified_by(known, program());                // everything below asks it
 ///
-/// Thread: not while it is changed.
+/// A value: copies have the same adapters from then on. Thread: any, but not while it is changed.
 class error_classifier {
  public:
-  /// Adapters that were added later are asked first. One that gives nothing, or throws (which is reported to the failure sink), leaves
-  /// the answer to the others.
+  /// Adapters that were added later are asked first. One that gives nothing, or throws, leaves the answer to the others. (An error is
+  /// classified many times on its way, so the first throw of an adapter is reported to the failure sink, and no further one.)
   template <class E>
   void add(std::function<std::optional<classification>(const E&)> adapter) {
     if (!adapter) throw misuse_error("error_classifier::add: the adapter is empty");
     adapters_.push_back(
-        [adapter = std::move(adapter)](const std::exception_ptr& what) -> std::optional<classification> {
-          const E* found = detail::exception_as<E>(what);
-          return found != nullptr ? adapter(*found) : std::nullopt;
-        });
+        {[adapter = std::move(adapter)](const std::exception_ptr& what) -> std::optional<classification> {
+           const E* found = detail::exception_as<E>(what);
+           return found != nullptr ? adapter(*found) : std::nullopt;
+         },
+         std::make_shared<std::atomic<bool>>(false)});
   }
 
   [[nodiscard]] classification classify(const std::exception_ptr& what) const;
 
  private:
-  std::vector<std::function<std::optional<classification>(const std::exception_ptr&)>> adapters_;
+  struct adapter {
+    std::function<std::optional<classification>(const std::exception_ptr&)> ask;
+    std::shared_ptr<std::atomic<bool>> reported;  // that it throws; one for all copies
+  };
+  std::vector<adapter> adapters_;
 };
 
-/// Runs `op`; in it and in what it spawns, `classify` asks `by`. Inner ones cover outer ones. Lifetime: `by` outlives `op`.
+/// Runs `op`; in it and in what it spawns, `classify` asks `by`, as it is now. Inner ones cover outer ones. A call that others may
+/// take over (`single_flight`, `cache`) asks the one of who began it, to its end. So it is kept: a copy of it, or, for many calls,
+/// the one that is shared.
+///
+/// Errors: `misuse_error` for a null pointer.
 template <class T>
-[[nodiscard]] task<T> classified_by(const error_classifier& by, task<T> op);
+[[nodiscard]] task<T> classified_by(error_classifier by, task<T> op);
+template <class T>
+[[nodiscard]] task<T> classified_by(std::shared_ptr<const error_classifier> by, task<T> op);
 
 /// The error itself, not what is attached to it or what it replaced. Does not mark it observed.
 [[nodiscard]] classification classify(const std::exception_ptr& what);
@@ -76,12 +89,18 @@ template <class T>
 [[nodiscard]] bool is_retryable(const failure& what);
 
 namespace detail {
-extern const task_local<const error_classifier*> classifier_here;
+extern const task_local<std::shared_ptr<const error_classifier>> classifier_here;
 }
 
 template <class T>
-task<T> classified_by(const error_classifier& by, task<T> op) {
-  co_return co_await detail::classifier_here.with(&by, std::move(op));
+task<T> classified_by(std::shared_ptr<const error_classifier> by, task<T> op) {
+  if (by == nullptr) throw misuse_error("classified_by: there is no classifier");
+  co_return co_await detail::classifier_here.with(std::move(by), std::move(op));
+}
+template <class T>
+task<T> classified_by(error_classifier by, task<T> op) {
+  auto kept = std::make_shared<const error_classifier>(std::move(by));
+  co_return co_await detail::classifier_here.with(std::move(kept), std::move(op));
 }
 
 }  // namespace belay

@@ -6,6 +6,7 @@
 #include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/errors/detail/handler_call.hpp>
+#include <belay/errors/detail/story.hpp>
 #include <belay/errors/error_table.hpp>
 #include <concepts>
 #include <optional>
@@ -39,6 +40,18 @@ class error_router {
   using handler = task_function<task<Result>(detail::routed, Context...)>;
 
  public:
+  error_router() = default;
+  error_router(error_router&&) = default;
+  /// Errors: `misuse_error` if `other` falls back to this one, directly or by way of others.
+  error_router& operator=(error_router&& other) {
+    if (this == &other) return *this;
+    other.refuse_way_to(*this);
+    table_ = std::move(other.table_);
+    outer_ = other.outer_;
+    return *this;
+  }
+  ~error_router() = default;
+
   /// Handlers by type. The second one for a type replaces the first.
   template <class E, class F>
   void on(F handle) {
@@ -69,9 +82,7 @@ class error_router {
 
   /// Lifetime: `outer` outlives this router, and stays where it is. Errors: `misuse_error` if it leads back here.
   void falls_back_to(const error_router& outer) {
-    for (const error_router* one = &outer; one != nullptr; one = one->outer_) {
-      if (one == this) throw misuse_error("error_router::falls_back_to: a router cannot fall back to itself");
-    }
+    outer.refuse_way_to(*this);
     outer_ = &outer;
   }
 
@@ -83,12 +94,14 @@ class error_router {
   ///                the error pass hands it to the router outside: `throw;` in handlers that return no task, `what.rethrow()` or
   ///                `co_await fail(what)` in the others. Other errors that are attached and that
   ///                the handler does not look at are reported to the failure sink.
-  /// Cancellation:  is not routed; during a handler it cancels the handler, and no other one is asked.
+  /// Cancellation:  is not routed; during a handler it cancels the handler, and no other one is asked. The error of a cleanup after it
+  ///                goes on: who is cancelled does not go on with the value of a handler.
   /// Lifetime:      this router outlives the task.
   [[nodiscard]] task<Result> handle(task<Result> op, Context... context) const {
     outcome<Result> how = co_await as_outcome(std::move(op));
     for (const error_router* at = this; at != nullptr && !how.succeeded(); at = at->outer_) {
       failure what = how.failed_with();
+      if (detail::failed_after_cancellation(what)) break;
       auto found = at->find(what);
       if (!found) continue;
       how = co_await as_outcome(found->value(detail::routed{std::move(found->leaf), what}, context...));
@@ -105,6 +118,12 @@ class error_router {
   }
 
  private:
+  void refuse_way_to(const error_router& target) const {
+    for (const error_router* one = this; one != nullptr; one = one->outer_) {
+      if (one == &target) throw misuse_error("error_router: a router cannot fall back to itself");
+    }
+  }
+
   template <class E, class F>
   struct kept_handler {
     F fn;
@@ -115,6 +134,7 @@ class error_router {
   };
   template <class E, class F>
   static handler make(F handle) {
+    if (detail::is_empty_function(handle)) throw misuse_error("error_router: a handler is empty");
     return kept_handler<E, F>{std::move(handle)};
   }
 

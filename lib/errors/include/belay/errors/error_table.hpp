@@ -52,7 +52,8 @@ class error_table {
   void on_kind(error_kind kind, Value value) { index_.add_kind(kind, keep(std::move(value))); }
   void otherwise(Value value) { index_.set_otherwise(keep(std::move(value))); }
 
-  /// Errors of type `E` have a status: `read(const E&)` gives it. (This layer knows no HTTP.)
+  /// Errors of type `E` have a status: `read(const E&)` gives it. (This layer knows no HTTP.) If it throws, that is reported to the failure
+  /// sink, and the error has no status.
   template <class E, class Read>
   void status_of(Read read) {
     index_.add_status_reader([read = std::move(read)](const std::exception_ptr& what) -> std::optional<int> {

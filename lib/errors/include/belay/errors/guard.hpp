@@ -26,7 +26,8 @@ namespace belay {
 /// `error_router`) is new. What is attached later (a second task of the group) is told by the next guard outside. Kept as a bare
 /// `std::exception_ptr` across an await an error loses its mark, and all of its story: see `current_failure`.
 ///
-/// Telling is not handling: an error that nobody handles still goes to the failure sink, which can ask `recorded`.
+/// Telling is not handling, whatever the observer looks at: an error that nobody handles still goes to the failure sink, which can ask
+/// `recorded`; so does what is attached to it.
 ///
 /// Lifetime: the observer outlives the guard and its tasks; the guard itself need not outlive them. Thread: of the loop.
 class guard {
@@ -57,7 +58,7 @@ class guard {
 
   /// Result:        that of `op`; `otherwise` when it failed.
   /// Errors:        fatal ones (`is_fatal`, also attached) only: they are passed on.
-  /// Cancellation:  passes; it is no error, and gives no default.
+  /// Cancellation:  passes; it is no error, and gives no default. Nor does the error of a cleanup after it: that is told, and passed on.
   template <class T>
     requires(!std::is_void_v<T>)
   [[nodiscard]] BELAY_CORO_WRAPPER task<T> or_value(task<T> op, std::type_identity_t<T> otherwise) const {
@@ -68,11 +69,11 @@ class guard {
     return end_here(state_, std::move(op));
   }
 
-  /// For a failure in hand: tells, as if it passed. It counts as observed.
+  /// For a failure in hand: tells, as if it passed. It counts as observed, with what is attached to it.
   void tell(const failure& what) const noexcept {
     if (!what) return;
     detail::tell(*state_, what);
-    what.observe();
+    detail::observe_all(what);
   }
 
  private:

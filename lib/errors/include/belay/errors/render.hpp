@@ -13,7 +13,7 @@ namespace belay {
 /// shown as they are: secrets do not belong there.
 ///
 /// Errors: `misuse_error` for a limit outside of its range. Odd exceptions (no message, not derived from `std::exception`) are no error.
-/// All that is shown counts as observed.
+/// What is shown counts as observed; what was left out for want of room does not.
 
 enum class colours : unsigned char {
   automatic,  ///< if `wants_colours(2)`: standard error

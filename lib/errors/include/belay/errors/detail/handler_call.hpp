@@ -4,6 +4,7 @@
 
 #include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
+#include <belay/errors/detail/empty_function.hpp>
 #include <type_traits>
 #include <utility>
 

@@ -44,8 +44,11 @@ struct guard_state {
 // Tells the observer of `what`, and of what is attached to it, as far as they have not been told. `what` goes on: somebody else has to
 // look at it.
 void tell(const guard_state& guard, const failure& what) noexcept;
-// The same for an error that ends here, unless it is fatal. False: it goes on.
+// The same for an error that ends here, unless it is fatal or of a cleanup after a cancellation. False: it goes on.
 [[nodiscard]] bool tell_and_end(const guard_state& guard, const failure& what) noexcept;
+
+// It ends here, with all that belongs to it.
+void observe_all(const failure& what) noexcept;
 
 // The failure that `make` makes of `what`; built while `what` is being handled, so that it has it as its cause, or else attached to it;
 // told as far as `what` is. If `make` throws: that, as a new story, with `what` in it.
