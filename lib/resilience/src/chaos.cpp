@@ -3,6 +3,7 @@
 
 #include <belay/resilience/chaos.hpp>
 #include <belay/resilience/detail/options_text.hpp>
+#include <algorithm>
 #include <cstdlib>
 
 namespace belay {
@@ -44,6 +45,10 @@ namespace detail {
 
 namespace {
 
+[[noreturn]] void refuse_other_value() {
+  throw misuse_error("chaos: another value is wanted, but none was given: use with_value");
+}
+
 void require_rate(std::string_view field, double rate) {
   require_option(rate >= 0 && rate <= 1, "chaos", field, rate, "from 0 to 1");
 }
@@ -59,10 +64,11 @@ chaos_shared::chaos_shared(chaos_options given, chaos_switch when)
   require_rate("latency_rate", options.latency_rate);
   require_rate("error_rate", options.error_rate);
   require_rate("value_rate", options.value_rate);
-  require_option(options.least_latency >= duration::zero(), "chaos", "least_latency", options.least_latency,
-                 "zero or more");
-  require_option(options.most_latency >= options.least_latency, "chaos", "most_latency", options.most_latency,
-                 "at least least_latency, " + duration_text(options.least_latency));
+  const duration least = options.least_latency;
+  const duration most = options.most_latency;
+  require_option(least >= duration::zero(), "chaos", "least_latency", least, "zero or more");
+  require_option(most >= least, "chaos", "most_latency", most,
+                 "at least least_latency, " + duration_text(least));
   for (const std::exception_ptr& one : options.errors) {
     if (!one) refuse_option("chaos", "errors", "a list with a null pointer", "a list of exceptions");
   }
@@ -78,8 +84,10 @@ chaos_step chaos_shared::by_rates() {
   const double which = random_.share();
   step.other_value = random_.share() < options.value_rate && !fails;
   if (late) {
-    const auto room = static_cast<double>((options.most_latency - options.least_latency).count());
-    step.latency = options.least_latency + duration(static_cast<duration::rep>(room * how_late));
+    const duration least = options.least_latency;
+    const duration room = options.most_latency.value() - least;
+    const double drawn = static_cast<double>(room.count()) * how_late;
+    step.latency = least + std::min(duration(static_cast<duration::rep>(drawn)), room);
   }
   if (fails && options.errors.empty()) {
     step.error = std::make_exception_ptr(
@@ -93,10 +101,11 @@ chaos_step chaos_shared::by_rates() {
 chaos_step chaos_shared::next(bool has_value) {
   ++calls_;
   ++counts.calls;
+  if (!options.plan && options.value_rate > 0 && !has_value) refuse_other_value();
   chaos_step step = options.plan ? options.plan(calls_) : by_rates();
-  if (step.latency < duration::zero())
+  if (step.latency.value() < duration::zero())
     refuse_option("chaos", "latency of the plan", duration_text(step.latency), "zero or more");
-  if (step.latency > duration::zero()) {
+  if (step.latency.value() > duration::zero()) {
     ++counts.delayed;
     tell("latency", step.latency, {});
   }
@@ -109,8 +118,7 @@ chaos_step chaos_shared::next(bool has_value) {
       tell("error", {}, why);
     }
   }
-  if (step.other_value && !has_value)
-    throw misuse_error("chaos: another value is wanted, but none was given: use with_value");
+  if (step.other_value && !has_value) refuse_other_value();
   return step;
 }
 

@@ -2,6 +2,7 @@
 // Which errors a policy is about.
 
 #include <belay/errors/classify.hpp>
+#include <belay/errors/detail/error_index.hpp>
 #include <belay/resilience/error_filter.hpp>
 #include <belay/resilience/policy.hpp>
 #include <algorithm>
@@ -69,7 +70,12 @@ error_filter no_error() {
 }
 
 std::optional<duration> retry_after_of(const failure& what) {
-  return what ? classify(what).retry_after : std::nullopt;
+  std::optional<duration> longest;
+  for (const failure& one : detail::itself_and_attached(what)) {
+    const std::optional<duration> asked = classify(one).retry_after;
+    if (asked && (!longest || *asked > *longest)) longest = asked;
+  }
+  return longest;
 }
 
 }  // namespace belay

@@ -35,29 +35,31 @@ void each_pair(const facts& all, policy_kind outer, policy_kind inner, auto comp
   }
 }
 
-bool has(facts::const_iterator from, facts::const_iterator to, policy_kind kind) {
-  return std::any_of(from, to, [kind](const policy_facts& one) { return one.kind == kind; });
+bool has_limit(facts::const_iterator from, facts::const_iterator to) {
+  return std::any_of(from, to, [](const policy_facts& one) {
+    return one.kind == policy_kind::timeout && one.limit != duration::max();
+  });
 }
 
 void judge_timeouts(const facts& all, std::vector<pipeline_warning>& found) {
   for (auto one = all.begin(); one != all.end(); ++one) {
     if (one->kind != policy_kind::retry) continue;
-    const bool outside = has(all.begin(), one, policy_kind::timeout);
-    const bool inside = has(one + 1, all.end(), policy_kind::timeout);
+    const bool outside = has_limit(all.begin(), one);
+    const bool inside = has_limit(one + 1, all.end());
     if (!inside && outside) {
       found.push_back(
           {"no_attempt_timeout",
            called(*one) +
                " has a timeout outside, but none inside: one slow attempt uses up the whole limit, "
                "and nothing is tried again"});
-    } else if (!inside && one->limit == duration::max()) {
+    } else if (!inside) {
       found.push_back(
           {"no_timeout",
            called(*one) + " has no timeout inside nor outside: an attempt that hangs is never tried again"});
     }
   }
   each_pair(all, policy_kind::timeout, policy_kind::timeout, [&](const auto& outer, const auto& inner) {
-    if (inner.limit < outer.limit) return;
+    if (inner.limit < outer.limit || outer.limit == duration::max()) return;
     found.push_back({"timeout_never_acts", called(inner) + " allows " + duration_text(inner.limit) +
                                                ", but " + called(outer) + " outside of it only " +
                                                duration_text(outer.limit)});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names of kinds and actions, and listeners that may throw.
 
+#include <belay/errors/detail/story.hpp>
 #include <belay/resilience/policy.hpp>
 
 namespace belay {
@@ -63,6 +64,7 @@ policy_severity severity_of(policy_action action) noexcept {
 void policy_listener::tell(const policy_event& event) const noexcept {
   if (listen_ == nullptr) return;
   try {
+    const detail::look_without_handling telling(event.what);
     (*listen_)(event);
   } catch (...) {
     // Without an owner: its last handle reports it.

@@ -3,6 +3,7 @@
 
 #include <belay/core/random.hpp>
 #include <belay/core/timeout.hpp>
+#include <belay/errors/detail/story.hpp>
 #include <belay/resilience/detail/options_text.hpp>
 #include <belay/resilience/retry.hpp>
 #include <algorithm>
@@ -12,10 +13,10 @@ namespace belay {
 retry::retry(retry_options options) {
   using detail::require_option;
   require_option(options.max_attempts >= 1, "retry", "max_attempts", options.max_attempts, "at least 1");
-  require_option(options.max_elapsed > duration::zero(), "retry", "max_elapsed", options.max_elapsed,
-                 "more than zero");
-  require_option(options.most_retry_after >= duration::zero(), "retry", "most_retry_after",
-                 options.most_retry_after, "zero or more");
+  require_option(options.max_elapsed.value() > duration::zero(), "retry", "max_elapsed",
+                 options.max_elapsed.value(), "more than zero");
+  require_option(options.most_retry_after.value() >= duration::zero(), "retry", "most_retry_after",
+                 options.most_retry_after.value(), "zero or more");
   if (options.name.empty()) options.name = "retry";
   const detail::random_source seeded(options.seed.value_or(0));
   shared_ = std::make_shared<detail::retry_shared>(std::move(options), seeded);
@@ -27,7 +28,7 @@ std::string retry::describe() const {
   const retry_options& set = shared_->options;
   std::string text = detail::title("retry", set.name) + ": " + std::to_string(set.max_attempts) +
                      (set.max_attempts == 1 ? " attempt" : " attempts");
-  if (set.max_elapsed != duration::max())
+  if (set.max_elapsed.value() != duration::max())
     text.append(" within ").append(detail::duration_text(set.max_elapsed));
   text.append(", ").append(set.delay.describe());
   if (set.delay_for) text.append(", or as delay_for says");
@@ -37,7 +38,7 @@ std::string retry::describe() const {
 
 policy_facts retry::facts() const {
   const retry_options& set = shared_->options;
-  return {policy_kind::retry, set.name, set.max_elapsed, set.max_attempts};
+  return {.kind = policy_kind::retry, .name = set.name, .attempts = set.max_attempts};
 }
 
 retry_statistics retry::statistics() const noexcept { return shared_->counts; }
@@ -47,11 +48,15 @@ namespace detail {
 retry_course::retry_course(retry_shared& shared) noexcept : shared_(&shared) {
   ++shared.counts.calls;
   if (shared.options.budget) shared.options.budget->deposit();
-  if (shared.options.max_elapsed != duration::max()) began_ = now();
+  if (shared.options.max_elapsed.value() != duration::max()) began_ = now();
 }
 
 std::optional<duration> retry_course::after_failure(outcome_base& how, bool may_run_again) {
   failure what = how.failed_with();
+  if (failed_after_cancellation(what)) {
+    add_history(std::move(what), {});
+    return {};
+  }
   try {
     if (!shared_->options.on.matches(what)) {
       add_history(std::move(what), "this error is not one to try again");
@@ -60,7 +65,7 @@ std::optional<duration> retry_course::after_failure(outcome_base& how, bool may_
     why_not_ = may_run_again ? std::string_view() : "the operation must not be run again";
     const std::optional<duration> delay = decide(what);
     if (delay) {
-      for (const failure& one : what.flatten()) one.observe();
+      static_cast<void>(what.flatten());  // handled: by what comes next
       remember(std::move(what), *delay);
       return delay;
     }
@@ -107,32 +112,43 @@ std::optional<duration> retry_course::decide(const failure& what) {
   if (!why_not_.empty()) return {};
   if (number_ >= set.max_attempts) return no("no attempts left");
   if (cancel_requested()) return duration::zero();  // acts on the waiting
-  const duration before = history_.empty() ? duration::zero() : history_.back().delay;
   random_source of_the_loop(set.seed ? 0 : random_bits());
-  duration delay = set.delay.draw(number_, before, set.seed ? shared_->seeded : of_the_loop);
+  drawn_ = set.delay.draw(number_, drawn_, set.seed ? shared_->seeded : of_the_loop);
+  duration delay = drawn_;
   if (set.delay_for) {
     const std::optional<duration> other = set.delay_for({.number = number_, .what = what, .delay = delay});
     if (other && *other >= duration::zero()) delay = *other;
   }
   if (what) {
     if (const std::optional<duration> asked = retry_after_of(what)) {
-      if (*asked > set.most_retry_after)
+      if (*asked > set.most_retry_after.value())
         return no("it asks to be left alone for longer than most_retry_after");
       delay = std::max(delay, *asked);
     }
   }
   const time_point next = saturating_add(now(), delay);
-  if (set.max_elapsed != duration::max() && next > saturating_add(began_, set.max_elapsed))
+  if (set.max_elapsed.value() != duration::max() && next > saturating_add(began_, set.max_elapsed))
     return no("max_elapsed would have passed");
+  if (next == time_point::max()) return no("the delay would never end");
   if (next >= current_deadline()) return no("the deadline would have passed");
-  if (set.budget && !set.budget->try_spend()) return no("the retry budget is used up");
+  if (set.budget) {
+    if (!set.budget->try_spend()) return no("the retry budget is used up");
+    reserved_ = true;
+  }
   return delay;
 }
+
+void retry_course::next_attempt() noexcept {
+  reserved_ = false;
+  ++number_;
+  ++shared_->counts.retries;
+}
+
+void retry_course::give_back() noexcept { shared_->options.budget->give_back(); }
 
 void retry_course::remember(failure what, duration delay) {
   if (cancel_requested()) return;  // there will be no further attempt
   const retry_options& set = shared_->options;
-  ++shared_->counts.retries;
   if (set.listener) {
     set.listener.tell({.action = policy_action::retrying,
                        .kind = policy_kind::retry,

@@ -45,6 +45,12 @@ bool retry_budget::try_spend() const noexcept {
   return true;
 }
 
+void retry_budget::give_back() const noexcept {
+  bucket& of = *bucket_;
+  of.tokens = std::min(of.most, of.tokens + bucket::retry);
+  if (of.counts.spent > 0) --of.counts.spent;
+}
+
 retry_budget_statistics retry_budget::statistics() const noexcept {
   retry_budget_statistics now = bucket_->counts;
   now.available = static_cast<double>(bucket_->tokens) / static_cast<double>(bucket::retry);

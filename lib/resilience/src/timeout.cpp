@@ -7,7 +7,7 @@
 namespace belay {
 
 timeout::timeout(timeout_policy_options options, std::source_location where) {
-  detail::require_option(options.limit > duration::zero(), "timeout", "limit", options.limit,
+  detail::require_option(options.limit.value() > duration::zero(), "timeout", "limit", options.limit.value(),
                          "more than zero");
   if (options.name.empty()) options.name = "timeout";
   set_ = std::make_shared<const settings>(std::move(options), where);
@@ -21,14 +21,17 @@ failure timeout::settings::expired(const detail::deadline_scope& bounds) const {
   std::string text = bounds.message();
   if (options.name != "timeout") text.insert(0, detail::title("timeout", options.name) + ": ");
   failure what = failure::of(std::make_exception_ptr(timeout_error(std::move(text), where)));
-  if (options.listener) {
-    options.listener.tell({.action = policy_action::timed_out,
-                           .kind = policy_kind::timeout,
-                           .policy = options.name,
-                           .length = options.limit,
-                           .what = what});
-  }
+  tell(what);
   return what;
+}
+
+void timeout::settings::tell(failure what) const {
+  if (!options.listener) return;
+  options.listener.tell({.action = policy_action::timed_out,
+                         .kind = policy_kind::timeout,
+                         .policy = options.name,
+                         .length = options.limit,
+                         .what = std::move(what)});
 }
 
 }  // namespace belay

@@ -149,4 +149,168 @@ TEST_CASE("cache: at every await") {
   });
 }
 
+TEST_CASE("cache: loads that need each other are a misuse_error, and leave nothing behind") {
+  t::test_loop loop;
+  bool tangled = true;
+  b::cache<int, int>* self = nullptr;
+  b::cache<int, int> values(
+      [&](const int& key) -> b::task<int> {
+        co_await b::sleep_for(1s);
+        if (!tangled) co_return key;
+        co_return co_await self->call(1 - key);
+      },
+      {.name = "values"});
+  self = &values;
+  const auto program = [&]() -> b::task<> {
+    const b::outcome<int> how = co_await b::as_outcome(values.call(0));
+    REQUIRE(how.failed());
+    CHECK(how.failure().message().find("single_flight 'values': the call for this key waits for the one") ==
+          0);
+    CHECK(how.failure().find<b::misuse_error>() != nullptr);
+    tangled = false;
+    CHECK(co_await values.call(0) == 0);
+    CHECK(co_await values.call(1) == 1);
+  };
+  loop.run(program());
+  CHECK(loop.elapsed() == 4s);
+  CHECK(loop.nothing_left());
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE("cache: what is forgotten while it is loaded, is not kept, and not what later callers get") {
+  t::test_loop loop;
+  std::string stored = "old";
+  int loads = 0;
+  b::cache<int, std::string> values(
+      [&](const int&) -> b::task<std::string> {
+        ++loads;
+        std::string read = stored;
+        co_await b::sleep_for(1s);
+        co_return read;
+      },
+      {.fresh_for = 1h});
+  for (const bool all : {false, true}) {
+    stored = "old";
+    loads = 0;
+    std::string first;
+    const auto program = [&]() -> b::task<> {
+      values.clear();
+      co_await b::with_group([&](b::group& g) -> b::task<> {
+        g.spawn([&]() -> b::task<> { first = co_await values.call(1); });
+        g.spawn([&]() -> b::task<> { static_cast<void>(co_await values.call(2)); });
+        co_await b::sleep_for(500ms);
+        stored = "new";
+        if (all) {
+          values.clear();
+        } else {
+          values.forget(1);
+        }
+        CHECK(co_await values.call(1) == "new");
+      });
+      CHECK(co_await values.call(1) == "new");
+      CHECK(co_await values.call(2) == (all ? "new" : "old"));
+    };
+    loop.run(program());
+    CHECK(first == "old");
+    CHECK(loads == (all ? 4 : 3));
+  }
+  CHECK(values.statistics().size == 2);
+}
+
+TEST_CASE("cache: a load that was given up, and ends later than the one that follows it, is not kept") {
+  t::test_loop loop;
+  int loads = 0;
+  b::cache<int, int> values(
+      [&](const int&) -> b::task<int> {
+        const int number = ++loads;
+        if (number == 1) co_await b::shielded(1h, naps(10s));  // does not stop when it is told to
+        co_await b::sleep_for(0s);
+        co_return number;
+      },
+      {.fresh_for = 1h});
+  const auto program = [&]() -> b::task<> {
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      b::child<void> one = g.spawn([&]() -> b::task<> { static_cast<void>(co_await values.call(1)); });
+      co_await b::sleep_for(1s);
+      one.cancel();
+      CHECK(co_await values.call(1) == 2);
+    });
+    CHECK(co_await values.call(1) == 2);
+  };
+  loop.run(program());
+  CHECK(loop.elapsed() == 10s);
+}
+
+TEST_CASE("cache: `stale_on` may forget the value it is asked about") {
+  t::test_loop loop;
+  bool up = true;
+  b::cache<int, std::string>* self = nullptr;
+  b::cache<int, std::string> values(
+      [&up](const int&) -> b::task<std::string> {
+        if (!up) throw unavailable("down");
+        co_return std::string(100, 'x');
+      },
+      {.fresh_for = 1s, .stale_for = 1h, .stale_on = b::error_filter([&self](const b::failure&) {
+                                           self->forget(1);
+                                           return true;
+                                         })});
+  self = &values;
+  const auto program = [&]() -> b::task<> {
+    co_await values.call(1);
+    up = false;
+    co_await b::sleep_for(2s);
+    CHECK(co_await values.call(1) == std::string(100, 'x'));
+    CHECK(values.statistics().size == 0);
+    CHECK((co_await b::as_outcome(values.call(1))).failure().message() == "down");
+  };
+  loop.run(program());
+}
+
+TEST_CASE("cache: the error of a cleanup after a cancellation is not answered with an old value") {
+  t::test_loop loop;
+  bool up = true;
+  b::cache<int, int> values(
+      [&up](const int& key) -> b::task<int> {
+        if (up) co_return key;
+        co_return co_await fails_in_cleanup();
+      },
+      {.fresh_for = 1s, .stale_for = 1h});
+  const auto first = [&]() -> b::task<> {
+    CHECK(co_await values.call(1) == 1);
+    co_await b::sleep_for(2s);
+  };
+  loop.run(first());
+  up = false;
+  CHECK(end_when_cancelled(loop, values.call(1)) == "rollback");
+  CHECK(values.statistics().stale == 0);
+}
+
+TEST_CASE("cache: a copy that fails leaves the old value as it was; types without assignment") {
+  struct picky {
+    explicit picky(int given, bool* broken) : number(given), fails(broken) {}
+    picky(const picky& other) : number(other.number), fails(other.fails) {
+      if (*fails) throw boom("the copy");
+    }
+    picky& operator=(const picky&) = delete;
+    const int number;
+    bool* fails;
+  };
+  t::test_loop loop;
+  bool broken = false;
+  int loads = 0;
+  b::cache<int, picky> values([&](const int&) -> b::task<picky> { co_return picky(++loads, &broken); },
+                              {.fresh_for = 1s});
+  const auto program = [&]() -> b::task<> {
+    CHECK((co_await values.call(1)).number == 1);
+    co_await b::sleep_for(2s);
+    CHECK((co_await values.call(1)).number == 2);
+    co_await b::sleep_for(2s);
+    broken = true;
+    CHECK((co_await b::as_outcome(values.call(1))).failure().message() == "the copy");
+    broken = false;
+    CHECK(values.statistics().size == 1);
+  };
+  loop.run(program());
+}
+
 }  // namespace

@@ -164,4 +164,30 @@ TEST_CASE("chaos: at every await") {
   });
 }
 
+TEST_CASE(
+    "chaos: a rate of values without with_value is refused at the first call; an empty function at once") {
+  t::test_loop loop;
+  const auto op = []() -> b::task<int> { co_return 1; };
+  const b::chaos rare{{.value_rate = 0.000001}, on};
+  CHECK_THROWS_AS(loop.run(rare(op)), b::misuse_error);
+  CHECK(loop.run(b::chaos{{.value_rate = 0.5}}(op)) == 1);  // off
+  CHECK(loop.run(rare.with_value([] { return 2; })(op)) >= 1);
+  const std::function<int()> none;
+  CHECK_THROWS_WITH_AS(static_cast<void>(rare.with_value(none)), "chaos::with_value: the function is empty",
+                       b::misuse_error);
+}
+
+TEST_CASE("chaos: latencies of any unit, up to the longest there is") {
+  const auto late = [](std::chrono::hours least, std::uint64_t seed) {
+    b::detail::chaos_shared shared(
+        {.latency_rate = 1, .least_latency = least, .most_latency = std::chrono::hours::max(), .seed = seed},
+        on);
+    return shared.next(false).latency.value();
+  };
+  for (std::uint64_t seed = 1; seed < 50; ++seed) {
+    CHECK(late(std::chrono::hours(1), seed) >= 1h);
+    CHECK(late(std::chrono::hours::max(), seed) == b::duration::max());
+  }
+}
+
 }  // namespace

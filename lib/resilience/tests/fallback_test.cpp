@@ -4,6 +4,7 @@
 #include <belay/resilience/timeout.hpp>
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <memory>
 
 #include "driven.hpp"
@@ -164,6 +165,49 @@ TEST_CASE("fallback: at every await") {
     const int got = co_await guarded(work);
     CHECK(got == 7);
   });
+}
+
+TEST_CASE("fallback: the error of a cleanup after a cancellation is not replaced") {
+  t::test_loop loop;
+  trail events;
+  const auto late = []() -> b::task<int> {
+    co_await b::sleep_for(1s);
+    co_return 43;
+  };
+  const b::fallback value{42, {.listener = listening_to(events)}};
+  const b::fallback task{late, {.listener = listening_to(events)}};
+  CHECK(end_when_cancelled(loop, value(fails_in_cleanup)) == "rollback");
+  CHECK(end_when_cancelled(loop, task(fails_in_cleanup)) == "rollback");
+  CHECK(end_when_cancelled(loop, b::pipeline{value, b::timeout{1h}}(fails_in_cleanup)) == "rollback");
+  CHECK(events.empty());
+  CHECK(value.statistics().replaced == 0);
+  CHECK(loop.lost_errors().empty());
+  // A timeout inside is an error like others, and so is a cleanup that fails after it.
+  CHECK(loop.run(b::pipeline{value, b::timeout{1s}}(fails_in_cleanup)) == 42);
+}
+
+TEST_CASE("fallback: cancelled while it runs, the failure that it has not replaced is told all the same") {
+  t::test_loop loop;
+  trail events;
+  const auto slow = []() -> b::task<int> {
+    co_await b::sleep_for(10s);
+    co_return 1;
+  };
+  const b::fallback guarded{slow, {.listener = listening_to(events)}};
+  CHECK(end_when_cancelled(loop, guarded(breaks, "the original")) == "cancelled");
+  CHECK(events == trail{"gave_up (the fallback was cancelled): the original"});
+  CHECK(guarded.statistics().replaced == 0);
+  CHECK(guarded.statistics().cancelled == 1);
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE("fallback: an empty function is refused when it is made") {
+  const std::function<int()> none;
+  int (*no_function)() = nullptr;
+  CHECK_THROWS_WITH_AS(b::fallback{none}, "fallback: the function is empty", b::misuse_error);
+  CHECK_THROWS_AS(b::fallback{no_function}, b::misuse_error);
+  const std::shared_ptr<int> nothing;  // a value like others
+  CHECK(b::fallback{nothing}.describe() == "fallback: to a value");
 }
 
 }  // namespace

@@ -43,7 +43,11 @@ TEST_CASE("pipeline::warnings: none for the usual orders [row 400]") {
 TEST_CASE("pipeline::warnings: limits in time") {
   CHECK(codes(b::pipeline{b::timeout{10s}, b::retry{}}.warnings()) == trail{"no_attempt_timeout"});
   CHECK(codes(b::pipeline{b::retry{}, b::fallback{1}}.warnings()) == trail{"no_timeout", "failures_hidden"});
-  CHECK(b::pipeline{b::retry{{.max_elapsed = 5s}}}.warnings().empty());
+  // It stops no attempt, and a limit that never comes is none.
+  CHECK(codes(b::pipeline{b::retry{{.max_elapsed = 5s}}}.warnings()) == trail{"no_timeout"});
+  CHECK(codes(b::pipeline{b::retry{}, b::timeout{b::duration::max()}}.warnings()) == trail{"no_timeout"});
+  CHECK(codes(b::pipeline{b::timeout{b::duration::max()}, b::retry{}}.warnings()) == trail{"no_timeout"});
+  CHECK(b::pipeline{b::timeout{b::duration::max()}, b::timeout{b::duration::max()}}.warnings().empty());
   const auto never = b::pipeline{b::timeout{1s}, b::timeout{{.limit = 5s, .name = "attempt"}}}.warnings();
   REQUIRE(never.size() == 1);
   CHECK(never[0].code == "timeout_never_acts");

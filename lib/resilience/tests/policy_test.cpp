@@ -3,6 +3,7 @@
 #include <belay/resilience/detail/options_text.hpp>
 #include <belay/resilience/error_filter.hpp>
 #include <belay/resilience/policy.hpp>
+#include <belay/resilience/retry.hpp>
 #include <belay/resilience/timeout.hpp>
 #include <doctest/doctest.h>
 
@@ -113,6 +114,46 @@ TEST_CASE("options in words") {
   CHECK_THROWS_WITH_AS(
       b::detail::require_option(false, "x", "ratio", std::numeric_limits<double>::quiet_NaN(), "0 to 1"),
       "x: ratio is nan; it must be 0 to 1", b::misuse_error);
+}
+
+TEST_CASE("policy_listener: a listener that looks at an error has not handled it") {
+  b::testing::test_loop loop;
+  trail log;
+  const b::policy_listener logs = [&log](const b::policy_event& e) {
+    if (e.what) log.push_back(b::describe(e.what));
+  };
+  const b::retry again{{.max_attempts = 1, .listener = logs}};
+  const auto op = []() -> b::task<int> {
+    b::failure what =
+        b::failure::of(std::make_exception_ptr(b::error(b::error_kind::unavailable, "", "first")));
+    what.attach(b::failure::of(std::make_exception_ptr(b::error(b::error_kind::unavailable, "", "second"))));
+    co_await b::fail(std::move(what));
+    co_return 1;
+  };
+  const auto nobody_looks = [&]() -> b::task<> {
+    const b::outcome<int> how = co_await b::as_outcome(again(op));
+    CHECK(how.failed());
+  };
+  loop.run(nobody_looks());
+  CHECK(log.size() == 1);
+  REQUIRE(loop.lost_errors().size() == 1);
+  CHECK(loop.lost_errors()[0].find("first") != std::string::npos);
+  loop.forget_lost_errors();
+  const auto looks_at_the_first = [&]() -> b::task<> {
+    const b::outcome<int> how = co_await b::as_outcome(again(op));
+    CHECK(how.failure().message() == "first");
+  };
+  loop.run(looks_at_the_first());
+  REQUIRE(loop.lost_errors().size() == 1);
+  CHECK(loop.lost_errors()[0].find("second") != std::string::npos);
+  loop.forget_lost_errors();
+}
+
+TEST_CASE("policy_listener: made with an empty function it is empty") {
+  const std::function<void(const b::policy_event&)> none;
+  CHECK_FALSE(b::policy_listener(none));
+  CHECK_FALSE(b::policy_listener());
+  CHECK(b::policy_listener([](const b::policy_event&) {}));
 }
 
 }  // namespace

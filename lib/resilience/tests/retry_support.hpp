@@ -2,6 +2,9 @@
 #pragma once
 // What the tests of retry share: an operation that follows a plan, and events as text.
 
+#include <belay/core/finally.hpp>
+#include <belay/core/group.hpp>
+#include <belay/core/outcome.hpp>
 #include <belay/resilience/detail/options_text.hpp>
 #include <belay/resilience/policy.hpp>
 #include <belay/resilience/retry.hpp>
@@ -49,6 +52,41 @@ inline b::policy_listener listening_to(trail& events) {
 
 inline b::retry_options steady(unsigned attempts) {
   return {.max_attempts = attempts, .delay = b::backoff::constant(1s, b::jitter::none)};
+}
+
+// Waits for long; its cleanup fails, for a reason that is worth another try.
+inline b::task<int> fails_in_cleanup() {
+  const auto body = []() -> b::task<int> {
+    co_await b::sleep_for(1h);
+    co_return 1;
+  };
+  const auto cleanup = []() -> b::task<> {
+    co_await b::yield();
+    throw unavailable("rollback");
+  };
+  co_return co_await b::finally(body, cleanup);
+}
+
+// How a task that awaits `op` and is cancelled after a second ends: "went on with 7", "cancelled", or its error.
+inline std::string end_when_cancelled(b::testing::test_loop& loop, b::task<int> op) {
+  std::string how = "cancelled";
+  const auto task = [&how](b::task<int> inner) -> b::task<> {
+    const int got = co_await std::move(inner);
+    how = "went on with " + std::to_string(got);
+  };
+  const auto program = [&](b::task<int> inner) -> b::task<> {
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      b::child<void> one = g.spawn(task, std::move(inner));
+      co_await b::sleep_for(1s);
+      one.cancel();
+    });
+  };
+  try {
+    loop.run(program(std::move(op)));
+  } catch (const b::error& e) {
+    how = e.what();
+  }
+  return how;
 }
 
 // What comes out of `op`, without losing it.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <belay/core/finally.hpp>
+#include <belay/errors/error_type.hpp>
 #include <belay/resilience/pipeline.hpp>
 #include <belay/resilience/retry.hpp>
 #include <belay/resilience/timeout.hpp>
@@ -445,6 +446,182 @@ TEST_CASE("retry: at every await") {
     const b::failure what = how.failure();
     if (what && b::current_deadline() == b::time_point::max()) what.rethrow();
   });
+}
+
+TEST_CASE("retry: a cancellation that was requested already acts at the first await, as without a retry") {
+  t::test_loop loop;
+  int runs = 0;
+  bool went_on = false;
+  const b::retry again{steady(3)};
+  const auto op = [&runs]() -> b::task<int> {
+    ++runs;
+    co_await b::sleep_for(1s);
+    co_return 1;
+  };
+  const auto program = [&]() -> b::task<> {
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn([&]() -> b::task<> {
+        g.cancel();
+        static_cast<void>(co_await again(op));
+        went_on = true;
+      });
+      co_return;
+    });
+  };
+  loop.run(program());
+  CHECK(runs == 1);
+  CHECK_FALSE(went_on);
+  CHECK(loop.elapsed() == 0s);
+}
+
+TEST_CASE("retry: what was made by once stays so when it is given to a policy inside [row 349]") {
+  t::test_loop loop;
+  int runs = 0;
+  const auto upload = [&runs](std::string) -> b::task<int> {
+    ++runs;
+    throw unavailable("upload");
+    co_return 1;
+  };
+  const b::retry outer{steady(3)};
+  const b::timeout inner{1s};
+  const b::pipeline both{inner, b::retry{steady(2)}};
+  const auto runs_of = [&](b::task<int> op) {
+    runs = 0;
+    static_cast<void>(failure_of(loop, std::move(op)));
+    return runs;
+  };
+  CHECK(runs_of(outer(upload, std::string("body"))) == 3);
+  CHECK(runs_of(outer(inner, b::once(upload, std::string("body")))) == 1);
+  CHECK(runs_of(outer(both, b::once(upload, std::string("body")))) == 1);
+  CHECK(runs_of(outer(std::cref(inner), b::once(upload, std::string("body")))) == 1);
+  CHECK(runs_of(outer(outer, inner, b::once(upload, std::string("body")))) == 1);
+  auto referred = b::once(upload, std::string("body"));
+  CHECK(runs_of(outer(inner, std::ref(referred))) == 1);
+  runs = 0;
+  const auto program = [&]() -> b::task<> {
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(outer, inner, b::once(upload, std::string("body")));
+      co_return;
+    });
+  };
+  CHECK_THROWS_AS(loop.run(program()), b::error);
+  CHECK(runs == 1);
+  // Nor is it declared repeatable, whatever is said of the whole.
+  static_assert(!b::declared_repeatable<decltype(b::repeatable(inner, b::once(upload, std::string())))>);
+  static_assert(b::declared_repeatable<decltype(b::repeatable(upload, std::string()))>);
+}
+
+TEST_CASE("retry: the error of a cleanup after a cancellation goes on, untouched") {
+  t::test_loop loop;
+  trail events;
+  b::retry_options options = steady(3);
+  options.listener = listening_to(events);
+  const b::retry again{options};
+  CHECK(end_when_cancelled(loop, fails_in_cleanup()) == "rollback");
+  CHECK(end_when_cancelled(loop, again(fails_in_cleanup)) == "rollback");
+  CHECK(events.empty());
+  CHECK(again.statistics().gave_up == 0);
+  CHECK(again.statistics().retries == 0);
+  // In a later attempt, with the errors before it.
+  int runs = 0;
+  const auto later = [&runs]() -> b::task<int> {
+    if (++runs == 1) throw unavailable("first");
+    co_return co_await fails_in_cleanup();
+  };
+  const b::retry quick{{.max_attempts = 3, .delay = b::backoff::none()}};
+  b::failure got;
+  const auto keeps = [&]() -> b::task<int> {
+    try {
+      co_return co_await quick(later);
+    } catch (const b::error&) {
+      got = b::current_failure();
+      throw;
+    }
+  };
+  CHECK(end_when_cancelled(loop, keeps()) == "rollback");
+  CHECK(runs == 2);
+  REQUIRE(got.attached().size() == 1);
+  CHECK(got.attached()[0].message() == "first");
+  CHECK(quick.statistics().retries == 1);
+  CHECK(quick.statistics().gave_up == 0);
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE("retry: the budget and the statistics count the attempts that have begun") {
+  t::test_loop loop;
+  const b::retry_budget budget{{.ratio = 0, .reserve = 5}};
+  b::retry_options options{.max_attempts = 3, .delay = b::backoff::constant(10s, b::jitter::none)};
+  options.budget = budget;
+  const b::retry again{options};
+  flaky op{.failures = 100};
+  for (int i = 0; i < 5; ++i)
+    CHECK(end_when_cancelled(loop, again(&flaky::run, std::ref(op))) == "cancelled");
+  CHECK(op.runs == 5);
+  CHECK(budget.statistics().spent == 0);
+  CHECK(budget.statistics().available == 5);
+  CHECK(again.statistics().retries == 0);
+  static_cast<void>(failure_of(loop, again(&flaky::run, std::ref(op))));
+  CHECK(op.runs == 8);
+  CHECK(budget.statistics().spent == 2);
+  CHECK(budget.statistics().available == 3);
+  CHECK(again.statistics().retries == 2);
+  const b::retry_budget full{{.ratio = 0, .reserve = 1}};
+  full.give_back();
+  CHECK(full.statistics().available == 1);
+}
+
+TEST_CASE("retry: a pause that an error asked for does not become the base of the delays that follow") {
+  t::test_loop loop;
+  std::vector<b::duration> waits;
+  b::retry_options options{
+      .max_attempts = 6, .delay = b::backoff::decorrelated(100ms, 1h), .seed = 3, .name = "r"};
+  options.listener = [&](const b::policy_event& e) {
+    if (e.action == b::policy_action::retrying) waits.push_back(e.length);
+  };
+  const b::retry again{options};
+  const auto op = [number = 0]() mutable -> b::task<int> {
+    if (++number == 1) throw b::with_retry_after(unavailable("x"), 30s);
+    throw unavailable("y");
+    co_return 1;
+  };
+  static_cast<void>(failure_of(loop, again(op)));
+  REQUIRE(waits.size() == 5);
+  CHECK(waits[0] == 30s);
+  CHECK(waits[1] <= 900ms);  // three times the delay before, which was drawn from 100 to 300 ms
+  CHECK(waits[2] <= 2700ms);
+}
+
+TEST_CASE("retry: what an attached error asks for is heard, too: the longest pause") {
+  t::test_loop loop;
+  trail events;
+  b::retry_options options = steady(2);
+  options.listener = listening_to(events);
+  const auto op = [](b::duration second) -> b::task<int> {
+    b::failure what = b::failure::of(std::make_exception_ptr(b::with_retry_after(unavailable("x"), 5s)));
+    what.attach(b::failure::of(std::make_exception_ptr(b::with_retry_after(unavailable("y"), second))));
+    co_await b::fail(std::move(what));
+    co_return 1;
+  };
+  static_cast<void>(failure_of(loop, b::retry{options}(op, b::duration(20s))));
+  CHECK(loop.elapsed() == 20s);
+  const b::failure what = failure_of(loop, b::retry{options}(op, b::duration(40s)));
+  CHECK(loop.elapsed() == 20s);
+  CHECK(what.notes().back() ==
+        "retry: gave up after attempt 1 of 2: it asks to be left alone for longer than most_retry_after");
+}
+
+TEST_CASE("retry: a delay without an end is no deadline; durations of any unit") {
+  t::test_loop loop;
+  b::retry_options options = steady(3);
+  options.delay_for = [](const b::retry_attempt&) { return std::optional<b::duration>(b::duration::max()); };
+  flaky op{.failures = 9};
+  const b::failure what = failure_of(loop, b::retry{options}(&flaky::run, std::ref(op)));
+  CHECK(what.notes().back() == "retry: gave up after attempt 1 of 3: the delay would never end");
+  options = steady(3);
+  options.max_elapsed = std::chrono::hours::max();
+  options.most_retry_after = std::chrono::hours::max();
+  CHECK(b::retry{options}.describe() == "retry: 3 attempts, constant 1 s, no jitter");
+  CHECK_THROWS_AS(b::retry({.max_elapsed = std::chrono::hours::min()}), b::misuse_error);
 }
 
 }  // namespace

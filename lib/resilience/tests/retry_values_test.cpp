@@ -102,4 +102,24 @@ TEST_CASE("retry::on_value: at every await") {
   });
 }
 
+TEST_CASE("retry::on_value: who is cancelled gets the value that there is") {
+  t::test_loop loop;
+  int runs = 0;
+  const auto again = b::retry{steady(3)}.on_value([](int value) { return value == 503; });
+  const auto stubborn = [&runs]() -> b::task<int> {
+    ++runs;
+    co_await b::shielded(10s, naps(2s));
+    co_return 503;
+  };
+  CHECK(end_when_cancelled(loop, stubborn()) == "went on with 503");
+  CHECK(end_when_cancelled(loop, again(stubborn)) == "went on with 503");
+  CHECK(runs == 2);
+}
+
+TEST_CASE("retry::on_value: an empty function is refused") {
+  const std::function<bool(const int&)> none;
+  CHECK_THROWS_WITH_AS(static_cast<void>(b::retry{}.on_value(none)), "retry::on_value: the function is empty",
+                       b::misuse_error);
+}
+
 }  // namespace

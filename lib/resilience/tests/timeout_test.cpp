@@ -110,6 +110,7 @@ TEST_CASE("timeout: limits out of range") {
                   b::misuse_error);
   CHECK(b::timeout{b::duration::max()}.describe() == "timeout: no limit");
   CHECK(b::timeout{std::chrono::hours::max()}.limit() == b::duration::max());
+  CHECK(b::timeout{{.limit = std::chrono::hours::max()}}.limit() == b::duration::max());
   CHECK(b::timeout{std::chrono::duration<double>(1.5)}.limit() == 1500ms);
 }
 
@@ -125,6 +126,26 @@ TEST_CASE("timeout: at every await") {
     };
     co_await limit(work);
   });
+}
+
+TEST_CASE(
+    "timeout: the limit that passed is told when a cleanup fails, too; not when somebody else cancels") {
+  t::test_loop loop;
+  trail events;
+  const b::timeout limit{{.limit = 1s, .listener = [&events](const b::policy_event& e) {
+                            events.push_back(std::string(b::to_string(e.action)) + ": " + e.what.message());
+                          }}};
+  const auto op = []() -> b::task<> {
+    const auto cleanup = []() -> b::task<> {
+      co_await b::yield();
+      throw boom("cleanup");
+    };
+    co_await b::finally([]() -> b::task<> { co_await b::sleep_for(1h); }, cleanup);
+  };
+  CHECK_THROWS_AS(loop.run(limit(op)), boom);
+  CHECK(events == trail{"timed_out: cleanup"});
+  CHECK_THROWS_AS(loop.run(b::with_timeout(500ms, limit(op))), boom);
+  CHECK(events.size() == 1);
 }
 
 }  // namespace

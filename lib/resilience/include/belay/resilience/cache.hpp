@@ -22,9 +22,9 @@ namespace belay {
 
 struct cache_options {
   /// How long a value is fresh. More than zero.
-  duration fresh_for = std::chrono::seconds(10);
+  any_duration fresh_for = std::chrono::seconds(10);
   /// For how long after that it is given when loading fails with an error of `stale_on`. Zero: never.
-  duration stale_for = {};
+  any_duration stale_for = duration::zero();
   error_filter stale_on = transient_errors() || types<rejected_error>();
   /// How many values are kept; the one not used for the longest time goes. At least 1.
   std::size_t most = 1000;
@@ -47,7 +47,9 @@ struct cache_shared {
 
   explicit cache_shared(cache_options given);
   void hit(duration age);
-  // May the old value, of that age, be given instead of `how`? Then its failure is handled.
+  // Not too old to be given at all?
+  [[nodiscard]] bool may_be_given(duration age) const noexcept;
+  // Is the old value, of that age, given instead of `how`? Then its failure is handled. Not to who is cancelled.
   [[nodiscard]] bool gives_stale(const outcome_base& how, duration age);
   [[nodiscard]] std::string describe() const;
 };
@@ -83,13 +85,15 @@ class cache {
 
   /// The value for `key`: a fresh one at once, otherwise loaded; callers who come meanwhile wait for the same load.
   ///
-  /// Errors:        that of the load, to all who wait for it, unless an old value is there (`stale_for`). Errors are not kept.
-  /// Cancellation:  this caller leaves; the load goes on while others wait for it (see `single_flight`).
+  /// Errors:        that of the load, to all who wait for it, unless an old value is there (`stale_for`). Errors are not kept. `misuse_error`
+  ///                for a load that needs the value it loads, by whatever way, also through other caches: it would wait for ever.
+  /// Cancellation:  this caller leaves; the load goes on while others wait for it (see `single_flight`). The error of a cleanup after it goes
+  ///                on: no old value stands in for it.
   /// Events:        `cached`, with the age of the value, and for an old one with the failure it stands in for.
   [[nodiscard]] task<T> call(Key key) {
     if (const auto found = kept_.find(key); found != kept_.end()) {
       const duration age = now() - found->second.loaded;
-      if (age < shared_.options.fresh_for) {
+      if (age < shared_.options.fresh_for.value()) {
         by_use_.splice(by_use_.begin(), by_use_, found->second.place);
         shared_.hit(age);
         co_return found->second.value;
@@ -98,19 +102,23 @@ class cache {
     ++shared_.counts.loads;
     outcome<T> how = co_await as_outcome(wait_for(key));
     if (!how.succeeded()) {
-      const auto old = kept_.find(key);
-      if (old == kept_.end() || !shared_.gives_stale(how, now() - old->second.loaded))
-        co_await detail::end_with(how);
-      co_return old->second.value;
+      std::optional<T> old = stale_value(key, how);
+      if (!old) co_await detail::end_with(how);
+      co_return std::move(*old);
     }
     co_return how.get_forward();
   }
 
-  /// Forgets one value, or all. A load under way keeps its result all the same.
+  /// Forgets one value, or all. What a load under way gives may be as old as what is forgotten: it goes to those who wait for it, and is not
+  /// kept; who calls from now on leads to another load.
   void forget(const Key& key) {
+    loading_.forget(key);
+    under_way_.erase(key);
     if (const auto found = kept_.find(key); found != kept_.end()) erase(found);
   }
   void clear() noexcept {
+    loading_.forget_all();
+    under_way_.clear();
     kept_.clear();
     by_use_.clear();
   }
@@ -134,27 +142,63 @@ class cache {
 
   struct loader {
     cache* of;
-    task<T> operator()(const Key& key) { co_return of->keep(key, co_await of->load_(key)); }
+    task<T> operator()(const Key& key) {
+      const wanted_load here(*of, key);
+      T value = co_await of->load_(key);
+      if (here.is_wanted()) of->keep(key, value);
+      co_return value;
+    }
+  };
+  // A load whose value is to be kept: until it ends, or its key is forgotten.
+  class wanted_load {
+   public:
+    wanted_load(cache& of, const Key& key) : of_(&of), key_(&key), number_(++of.loads_begun_) {
+      of.under_way_.insert_or_assign(key, number_);
+    }
+    wanted_load(const wanted_load&) = delete;
+    wanted_load& operator=(const wanted_load&) = delete;
+    ~wanted_load() {
+      if (is_wanted()) of_->under_way_.erase(*key_);
+    }
+    [[nodiscard]] bool is_wanted() const {
+      const auto found = of_->under_way_.find(*key_);
+      return found != of_->under_way_.end() && found->second == number_;
+    }
+
+   private:
+    cache* of_;
+    const Key* key_;
+    std::uint64_t number_;
   };
 
   task<T> wait_for(const Key& key) { co_return co_await loading_.call(key); }
 
-  T keep(const Key& key, T value) {
+  // A copy, because `stale_on` may forget the value.
+  std::optional<T> stale_value(const Key& key, const detail::outcome_base& how) {
+    const auto found = kept_.find(key);
+    if (found == kept_.end()) return std::nullopt;
+    const duration age = now() - found->second.loaded;
+    if (!shared_.may_be_given(age)) return std::nullopt;
+    std::optional<T> old(found->second.value);
+    if (!shared_.gives_stale(how, age)) old.reset();
+    return old;
+  }
+
+  // An old value stays until the new one is there; never half of each.
+  void keep(const Key& key, const T& value) {
+    T copy(value);
     if (const auto known = kept_.find(key); known != kept_.end()) {
-      known->second.value = value;
-      known->second.loaded = now();
-      by_use_.splice(by_use_.begin(), by_use_, known->second.place);
-      return value;
+      erase(known);
+    } else if (kept_.size() >= shared_.options.most) {
+      erase(kept_.find(by_use_.back()));
     }
-    if (kept_.size() >= shared_.options.most) erase(kept_.find(by_use_.back()));
     by_use_.push_front(key);
     try {
-      kept_.emplace(key, entry{value, now(), by_use_.begin()});
+      kept_.emplace(key, entry{std::move(copy), now(), by_use_.begin()});
     } catch (...) {
       by_use_.pop_front();
       throw;
     }
-    return value;
   }
   void erase(typename map::iterator at) {
     by_use_.erase(at->second.place);
@@ -164,7 +208,9 @@ class cache {
   detail::cache_shared shared_;
   task_function<task<T>(const Key&)> load_;
   map kept_;
-  std::list<Key> by_use_;  // the one used last is first
+  std::list<Key> by_use_;                                   // the one used last is first
+  std::unordered_map<Key, std::uint64_t, Hash> under_way_;  // the number of the load whose value is wanted
+  std::uint64_t loads_begun_ = 0;
   single_flight<Key, T, Hash> loading_;
 };
 

@@ -43,7 +43,7 @@ class chaos_switch {
 
 /// What happens to one call. Latency first, then the error instead of the operation; or another value after it.
 struct chaos_step {
-  duration latency = {};
+  any_duration latency = duration::zero();
   std::exception_ptr error = {};  ///< null: the operation is run
   bool other_value = false;       ///< what it gives is replaced; see `chaos::with_value`
 };
@@ -51,8 +51,8 @@ struct chaos_step {
 struct chaos_options {
   /// How often a call is delayed, 0 to 1, and by how much: anything between the two.
   double latency_rate = 0;
-  duration least_latency = std::chrono::milliseconds(100);
-  duration most_latency = std::chrono::seconds(1);
+  any_duration least_latency = std::chrono::milliseconds(100);
+  any_duration most_latency = std::chrono::seconds(1);
   /// How often a call fails without being run, 0 to 1, and with what: each as likely; none: an `error` of kind unavailable, code `chaos`.
   double error_rate = 0;
   std::vector<std::exception_ptr> errors = {};
@@ -111,8 +111,9 @@ struct no_other_value {};
 ///     const pipeline guarded{retry{}, timeout{1s}, chaos{{.error_rate = 0.1, .latency_rate = 0.2}, trouble}};
 ///
 /// Result:        that of the operation, or another one.
-/// Errors:        those injected. `misuse_error` for options out of range, for a plan with negative latency, and for
-///                another value where there is no `with_value`. A plan that throws fails the call.
+/// Errors:        those injected. `misuse_error` for options out of range, for an empty function, for a plan with negative latency, and for
+///                a plan or a rate (from the first call on) that asks for another value where there is no `with_value`. A plan that
+///                throws fails the call.
 /// Cancellation:  of the latency at once; of the operation as ever.
 /// Cost:          switched off: a test, and a coroutine. In production, leave it out of the pipeline.
 /// Events:        `injected`, with "latency", "error" or "value".
@@ -136,7 +137,7 @@ class chaos : public policy<chaos<Value>> {
     constexpr bool has_value = !std::same_as<Value, detail::no_other_value>;
     chaos_step step;
     if (shared_->is_on()) step = shared_->next(has_value);
-    if (step.latency > duration::zero()) co_await sleep_for(step.latency);
+    if (step.latency.value() > duration::zero()) co_await sleep_for(step.latency);
     if (step.error) co_await fail(detail::injected(std::move(step.error)));
     outcome<result> how = co_await detail::attempt(next);
     if (!how.succeeded()) co_await detail::end_with(how);
@@ -168,7 +169,9 @@ class chaos : public policy<chaos<Value>> {
   template <class>
   friend class chaos;
   chaos(std::shared_ptr<detail::chaos_shared> shared, Value make)
-      : shared_(std::move(shared)), make_(std::make_shared<Value>(std::move(make))) {}
+      : shared_(std::move(shared)), make_(std::make_shared<Value>(std::move(make))) {
+    if (detail::is_empty_function(*make_)) throw misuse_error("chaos::with_value: the function is empty");
+  }
 
   std::shared_ptr<detail::chaos_shared> shared_;
   std::shared_ptr<Value> make_;  // null without `with_value`

@@ -52,7 +52,7 @@ template <class... E>
       [](const failure& what) { return ((detail::exception_as<E>(what.exception()) != nullptr) || ...); });
 }
 
-/// How long the error asks to be left alone, if it does: `classify(what).retry_after`.
+/// How long the error asks to be left alone, if it does: `classify(what).retry_after`, or that of what is attached to it: the longest one.
 [[nodiscard]] std::optional<duration> retry_after_of(const failure& what);
 
 }  // namespace belay

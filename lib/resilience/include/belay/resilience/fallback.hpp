@@ -26,7 +26,8 @@ struct fallback_options {
 
 struct fallback_statistics {
   std::uint64_t replaced = 0;
-  failure last = {};  ///< the last failure that was replaced
+  std::uint64_t cancelled = 0;  ///< fallbacks that were cancelled while they ran
+  failure last = {};            ///< the last failure that was replaced
 };
 
 namespace detail {
@@ -36,15 +37,34 @@ struct fallback_shared {
   fallback_statistics counts = {};
 
   explicit fallback_shared(fallback_options given);
-  // Is `how` an error to be replaced? What the filter throws is attached to it, and it goes on.
+  // Is `how` an error to be replaced? What the filter throws is attached to it, and it goes on. So does an error of who is cancelled.
   [[nodiscard]] bool replaces(const outcome_base& how) const;
-  // From here on it is handled, also if the fallback is cancelled.
-  static void handle(const failure& original);
   // It was replaced: keeps and tells it.
   void replaced(failure what);
+  // Nobody will ever answer for it: tells it.
+  void cancelled(const failure& what) noexcept;
   // The fallback has failed itself: its error goes on, with the one that it should have replaced.
   void failed(outcome_base& how, failure original) const;
   [[nodiscard]] std::string describe(std::string_view what) const;
+};
+
+// A failure while the fallback for it runs. It is handled from then on; but it leaves a trace, also if the fallback is cancelled.
+class replacement {
+ public:
+  replacement(fallback_shared& by, failure original);
+  replacement(const replacement&) = delete;
+  replacement& operator=(const replacement&) = delete;
+  ~replacement() {
+    if (by_ != nullptr) [[unlikely]]
+      by_->cancelled(original_);
+  }
+  [[nodiscard]] const failure& original() const noexcept { return original_; }
+  // `how` is how the fallback has ended.
+  void ended(outcome_base& how);
+
+ private:
+  fallback_shared* by_;
+  failure original_;
 };
 
 template <class T, class F>
@@ -122,15 +142,21 @@ struct fallback_call {
 ///
 /// Result:        that of the operation, or the fallback's. The failure that was replaced counts as handled, is told to the listener, and
 ///                kept in `statistics().last`.
-/// Errors:        one that `on` does not know. When the fallback fails itself: its error, with the original attached.
-/// Cancellation:  is never replaced. Cancelled while the fallback runs: as cancelled.
-/// Events:        `replaced`.
+/// Errors:        one that `on` does not know. When the fallback fails itself: its error, with the original attached. `misuse_error` when
+///                made with an empty function.
+/// Cancellation:  is never replaced, nor is the error of a cleanup after it. Cancelled while the fallback runs: as cancelled; the
+///                failure, which nothing has replaced, is told to the listener.
+/// Events:        `replaced`; `gave_up` when the fallback was cancelled.
 /// Lifetime:      keeps the value or function; shared by copies.
 template <class F = unit>
 class fallback : public policy<fallback<F>> {
  public:
   explicit fallback(F instead = {}, fallback_options options = {})
-      : shared_(std::make_shared<shared>(std::move(instead), std::move(options))) {}
+      : shared_(std::make_shared<shared>(std::move(instead), std::move(options))) {
+    if constexpr (detail::gives_instead<F>) {
+      if (detail::is_empty_function(shared_->instead)) throw misuse_error("fallback: the function is empty");
+    }
+  }
 
   template <guarded_operation Next>
   task<guarded_result<Next>> run(Next next) const {
@@ -138,16 +164,12 @@ class fallback : public policy<fallback<F>> {
     outcome<result> how = co_await detail::attempt(next);
     if (!how.succeeded()) [[unlikely]] {
       if (!shared_->replaces(how)) co_await detail::end_with(how);
-      failure original = how.failed_with();
-      detail::fallback_shared::handle(original);
+      detail::replacement now(*shared_, how.failed_with());
       how = outcome<result>();
-      detail::fallback_call<result, F> call{shared_->instead, original};
+      detail::fallback_call<result, F> call{shared_->instead, now.original()};
       how = co_await detail::attempt(call);
-      if (!how.succeeded()) {
-        shared_->failed(how, std::move(original));
-        co_await detail::end_with(how);
-      }
-      shared_->replaced(std::move(original));
+      now.ended(how);
+      if (!how.succeeded()) co_await detail::end_with(how);
     }
     if constexpr (std::is_void_v<result>) {
       co_return;

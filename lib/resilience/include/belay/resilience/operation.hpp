@@ -19,7 +19,7 @@ concept guarded_operation =
 template <guarded_operation F>
 using guarded_result = typename std::invoke_result_t<F&>::value_type;
 
-/// May it be run again? Not if it was made by `once`. For policies that run what is inside more than once.
+/// May it be run again? Not if it was made by `once`, or is called with what was. For policies that run what is inside more than once.
 template <class Next>
 inline constexpr bool runs_again = [] {
   if constexpr (requires { Next::runs_again; }) {
@@ -44,7 +44,9 @@ namespace detail {
 // A function with the arguments for each call, which gets them as lvalues: parameters by value are copied each time.
 template <class F, class... A>
 struct kept_operation {
-  static constexpr bool runs_again = belay::runs_again<std::remove_reference_t<F>>;
+  // What is called may be a policy, and the operation one of its arguments.
+  static constexpr bool runs_again =
+      (belay::runs_again<std::remove_cvref_t<F>> && ... && belay::runs_again<std::remove_cvref_t<A>>);
   F fn;
   std::tuple<A...> args;
   BELAY_CORO_WRAPPER auto operator()() { return call_with(std::index_sequence_for<A...>()); }
@@ -58,7 +60,7 @@ struct kept_operation {
 
 template <class F, class... A>
 struct repeatable_operation : kept_operation<F, A...> {
-  static constexpr bool declared_repeatable = true;
+  static constexpr bool declared_repeatable = kept_operation<F, A...>::runs_again;
 };
 
 // The same for one call, which may use its arguments up.

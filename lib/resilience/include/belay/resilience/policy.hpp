@@ -5,6 +5,7 @@
 #include <belay/core/error.hpp>
 #include <belay/core/task.hpp>
 #include <belay/core/time.hpp>
+#include <belay/errors/detail/empty_function.hpp>
 #include <belay/resilience/operation.hpp>
 #include <algorithm>
 #include <concepts>
@@ -37,8 +38,8 @@ enum class policy_kind : unsigned char {
 /// What a policy did. Nothing is told of a call that was simply let through and succeeded.
 enum class policy_action : unsigned char {
   retrying,  ///< attempt `number` failed with `what` (or gave a value that is not wanted); the next one begins after `length`
-  recovered,      ///< attempt `number`, which is not the first, succeeded
-  gave_up,        ///< no further attempt after `number`, for the reason in `detail`; `what` goes on
+  recovered,  ///< attempt `number`, which is not the first, succeeded
+  gave_up,  ///< no further attempt after `number`, for the reason in `detail`; `what` goes on, or ends with the task that was cancelled
   timed_out,      ///< the limit `length` passed
   state_changed,  ///< `detail` is the new state ("open"), `what` the failure behind it if there is one
   rejected,       ///< the operation was not run; `what` is the error the caller gets
@@ -67,9 +68,10 @@ struct policy_event {
   failure what = {};
 };
 
-/// Is told the events of a policy; the seam for logs, metrics and spans. Empty by default, and then costs a comparison.
-/// What it throws goes to the failure sink, and the policy goes on. Called on the loop's thread, in the middle of the policy's
-/// work: it must not use the policy.
+/// Is told the events of a policy; the seam for logs, metrics and spans. Empty by default, or made with an empty function, and then costs
+/// a comparison. What it throws goes to the failure sink, and the policy goes on. To look at a failure, as a log does, is not to handle
+/// it: an error that nobody handles still goes to the sink. Called on the loop's thread, in the middle of the policy's work: it must not
+/// use the policy.
 class policy_listener {
  public:
   policy_listener() noexcept = default;
@@ -77,7 +79,9 @@ class policy_listener {
     requires(!std::same_as<std::remove_cvref_t<F>, policy_listener> &&
              std::invocable<F&, const policy_event&>)
   policy_listener(F listen)
-      : listen_(std::make_shared<const std::function<void(const policy_event&)>>(std::move(listen))) {}
+      : listen_(detail::is_empty_function(listen)
+                    ? nullptr
+                    : std::make_shared<const std::function<void(const policy_event&)>>(std::move(listen))) {}
 
   explicit operator bool() const noexcept { return listen_ != nullptr; }
   void tell(const policy_event& event) const noexcept;
@@ -119,7 +123,8 @@ class rejected_error : public error {
 /// State, if there is some, is behind a shared pointer: copies share it. So the call of a policy needs no memory but that of one coroutine.
 /// `run` awaits by `detail::attempt(next)`: the outcome, without a throw; a call that throws before it gives a task is a failure, too.
 /// A cancellation unwinds `run` when the operation has really stopped, so that permits are given back by the destructors of its locals.
-/// A failure that is passed on keeps its record: `co_await detail::end_with(how)`.
+/// A failure that is passed on keeps its record: `co_await detail::end_with(how)`. That of a cleanup after a
+/// cancellation (`detail::failed_after_cancellation`) is passed on, and not counted, retried or replaced.
 ///
 /// Errors:    options out of range: `misuse_error` on construction, which names the field, its value and its range.
 /// Lifetime:  the policy (or the pipeline that holds it) must outlive the tasks that it makes; the operation is kept in them.

@@ -4,6 +4,7 @@
 
 #include <belay/core/outcome.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/errors/detail/empty_function.hpp>
 #include <belay/resilience/backoff.hpp>
 #include <belay/resilience/detail/attempt.hpp>
 #include <belay/resilience/detail/retry_course.hpp>
@@ -38,13 +39,13 @@ struct retry_options {
   unsigned max_attempts = 3;
   /// What to wait between the attempts.
   backoff delay = backoff::exponential(std::chrono::milliseconds(100), std::chrono::seconds(10));
-  /// No attempt begins later than this after the beginning of the first one. More than zero.
-  duration max_elapsed = duration::max();
+  /// No attempt begins later than this after the beginning of the first one. It stops none: see `timeout`. More than zero.
+  any_duration max_elapsed = duration::max();
   /// Errors after which to try again.
   error_filter on = transient_errors();
   /// An error that asks to be left alone (`retry_after_of`) for up to this long gets at least that; if it asks for longer, there
   /// is no further attempt. Zero or more.
-  duration most_retry_after = std::chrono::seconds(30);
+  any_duration most_retry_after = std::chrono::seconds(30);
   /// Another delay than that of `delay`. None, or a negative one: that of `delay`. What it throws ends the retry.
   std::function<std::optional<duration>(const retry_attempt&)> delay_for = {};
   /// Shared with others: when it is empty, the error goes on at once.
@@ -60,7 +61,7 @@ struct retry_options {
 
 struct retry_statistics {
   std::uint64_t calls = 0;
-  std::uint64_t retries = 0;    ///< attempts beyond the first
+  std::uint64_t retries = 0;    ///< attempts beyond the first that have begun
   std::uint64_t recovered = 0;  ///< calls that succeeded after a retry
   std::uint64_t gave_up = 0;    ///< calls that failed although their error is one to try again
 };
@@ -78,7 +79,10 @@ class retry_on_value;
 ///                delays, and why there was no further attempt. (Of more than 16 earlier ones, the first 8 and the last 8.) An
 ///                error that `on` does not know comes out at once. What `on` or `delay_for` throws is attached, and ends the retry.
 ///                `misuse_error` for options out of range.
-/// Cancellation:  ends the attempt, or the waiting. Cancelled before the first attempt: none is made. A cancellation is never retried.
+/// Cancellation:  ends the attempt, or the waiting: then the attempt that was waited for takes nothing out of the budget. Cancelled before
+///                it has begun: there is no attempt; when the cancellation was requested before, it acts at the first await of the
+///                operation, as without a retry. A cancellation is never retried, nor is the error of a cleanup after it: that goes
+///                on, with those of the attempts before it, and is not counted.
 /// Time:          waits on the loop's clock. It does not begin to wait for longer than `current_deadline()` allows: it gives up at once.
 ///                An attempt is not limited: put a `timeout` inside.
 /// Events:        `retrying`, `recovered`, `gave_up`. None for a call that succeeds at once.
@@ -94,7 +98,8 @@ class retry : public policy<retry> {
 
   /// The same policy, with the same state, which also runs the operation again when `unwanted(value)` is true: an answer of status 503. When
   /// attempts are used up, the last value is the result (see `retry_options::last_value`). Values that are not wanted are
-  /// destroyed before the waiting begins. What `unwanted` throws ends the retry.
+  /// destroyed before the waiting begins. What `unwanted` throws ends the retry. Who is cancelled gets what there is. Errors: `misuse_error`
+  /// for an empty function.
   template <class Unwanted>
   [[nodiscard]] retry_on_value<Unwanted> on_value(Unwanted unwanted) const {
     return retry_on_value<Unwanted>(*this, std::move(unwanted));
@@ -117,7 +122,9 @@ template <class Unwanted>
 class retry_on_value : public policy<retry_on_value<Unwanted>> {
  public:
   retry_on_value(retry base, Unwanted unwanted)
-      : base_(std::move(base)), unwanted_(std::make_shared<Unwanted>(std::move(unwanted))) {}
+      : base_(std::move(base)), unwanted_(std::make_shared<Unwanted>(std::move(unwanted))) {
+    if (detail::is_empty_function(*unwanted_)) throw misuse_error("retry::on_value: the function is empty");
+  }
 
   template <guarded_operation Next>
   [[nodiscard]] BELAY_CORO_WRAPPER task<guarded_result<Next>> run(Next next) const {
@@ -151,6 +158,7 @@ template <class T, class Unwanted>
 std::optional<duration> judge(retry_course& course, outcome<T>& how, Unwanted* unwanted, bool may_run_again) {
   if (how.failed()) return course.after_failure(how, may_run_again);
   if constexpr (!std::same_as<Unwanted, every_value>) {
+    if (cancel_requested()) return {};  // there will be no better one
     try {
       if ((*unwanted)(std::as_const(how.get()))) {
         const std::optional<duration> delay = course.after_value(may_run_again);

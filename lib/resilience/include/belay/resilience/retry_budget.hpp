@@ -40,6 +40,8 @@ class retry_budget {
   void deposit() const noexcept;
   /// Takes one out for a retry; false if there is less than one.
   [[nodiscard]] bool try_spend() const noexcept;
+  /// The retry that one was taken out for does not begin.
+  void give_back() const noexcept;
 
   [[nodiscard]] retry_budget_statistics statistics() const noexcept;
   [[nodiscard]] const std::string& name() const noexcept;

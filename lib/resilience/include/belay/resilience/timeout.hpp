@@ -14,7 +14,7 @@ namespace belay {
 
 struct timeout_policy_options {
   /// More than zero. `duration::max()`: none.
-  duration limit = std::chrono::seconds(1);
+  any_duration limit = std::chrono::seconds(1);
   /// In the error, in events and descriptions.
   std::string name = "timeout";
   policy_listener listener = {};
@@ -30,7 +30,7 @@ struct timeout_policy_options {
 ///                a limit of zero or less, or not a number.
 /// Cancellation:  as `with_timeout`: from outside it is never reported as a timeout; of limits that are due together, the outermost acts.
 /// Time:          from the call on, on the loop's clock. The operation is waited for, so its cleanup makes this late.
-/// Events:        `timed_out`.
+/// Events:        `timed_out`, with the `timeout_error`; or with the error of a cleanup, which beats it.
 class timeout : public policy<timeout> {
  public:
   explicit timeout(any_duration limit, std::source_location where = std::source_location::current())
@@ -53,8 +53,10 @@ class timeout : public policy<timeout> {
       }
     }
     if (how.cancelled() && bounds.absorbs()) co_await fail(set.expired(bounds));
-    if (how.failed() && bounds.requested)
+    if (how.failed() && bounds.requested) {
       how.failed_with().note("while being cancelled: " + bounds.message());
+      if (bounds.absorbs()) set.tell(how.failed_with());
+    }
     detail::refresh_cancellation(how);
     co_await detail::end_with(how);
     __builtin_unreachable();
@@ -72,6 +74,7 @@ class timeout : public policy<timeout> {
     std::source_location where;
     // Tells the listener.
     [[nodiscard]] failure expired(const detail::deadline_scope& bounds) const;
+    void tell(failure what) const;
   };
   std::shared_ptr<const settings> set_;
 };

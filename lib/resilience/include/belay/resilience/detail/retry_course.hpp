@@ -25,6 +25,10 @@ class retry_course {
   explicit retry_course(retry_shared& shared) noexcept;
   retry_course(const retry_course&) = delete;
   retry_course& operator=(const retry_course&) = delete;
+  ~retry_course() {
+    if (reserved_) [[unlikely]]
+      give_back();
+  }
 
   // How long to wait before the next attempt. None: there is none, and `how` ends the call, with its history.
   [[nodiscard]] std::optional<duration> after_failure(outcome_base& how, bool may_run_again);
@@ -39,7 +43,8 @@ class retry_course {
     if (number_ > 1) [[unlikely]]
       recovered();
   }
-  void next_attempt() noexcept { ++number_; }
+  // The waiting is over: what was taken out of the budget is spent.
+  void next_attempt() noexcept;
 
  private:
   struct past {
@@ -54,11 +59,15 @@ class retry_course {
   void remember(failure what, duration delay);
   void add_history(failure last, std::string_view why);
   void gave_up(const failure& what, std::string_view why);
+  // The next attempt does not begin: it was cancelled while it waited.
+  void give_back() noexcept;
 
   retry_shared* shared_;
   unsigned number_ = 1;
   std::size_t dropped_ = 0;
   time_point began_ = time_point::max();  // read only if it matters
+  duration drawn_ = duration::zero();     // by the backoff, the last time
+  bool reserved_ = false;                 // the budget has given one for the next attempt
   std::string_view why_not_;
   std::vector<past> history_;
 };
