@@ -44,7 +44,7 @@ duration token_interval(const rate_limiter_options& o) noexcept {
   return (o.per + duration(permits - 1)) / permits;  // rounded up: never more than the rate
 }
 
-std::string describe_rate(const rate_limiter_options& o) {
+std::string describe_rate(const rate_limiter_options& o, rate_line line) {
   std::string text =
       title("rate limiter", o.name) + ": " + std::to_string(o.permits) + " in " + duration_text(o.per);
   if (o.algorithm == rate_algorithm::sliding_window) {
@@ -53,7 +53,8 @@ std::string describe_rate(const rate_limiter_options& o) {
     text += ", bursts of " + std::to_string(o.burst == 0 ? o.permits : o.burst);
   }
   if (o.most_waiting == 0) return text + ", no waiting";
-  text += ", " + std::to_string(o.most_waiting) + " may wait";
+  text +=
+      line == rate_line::unbounded ? ", all may wait" : ", " + std::to_string(o.most_waiting) + " may wait";
   if (o.longest_wait != duration::max()) text += ", each up to " + duration_text(o.longest_wait);
   return text;
 }
@@ -64,14 +65,21 @@ rate_limited_error rate_refusal(const rate_limiter_options& o, duration retry_af
                      duration_text(o.per);
   if (waited > duration::zero()) text += ", after waiting for " + duration_text(waited);
   text += "; try again in " + duration_text(retry_after);
-  rate_limited_error refused(error_kind::overloaded, "rate_limited", std::move(text), retry_after, where);
+  return reject_rate(o, error_kind::overloaded, std::move(text), retry_after, {}, where);
+}
+
+rate_limited_error reject_rate(const rate_limiter_options& o, error_kind kind, std::string text,
+                               std::optional<duration> retry_after, const failure& cause,
+                               std::source_location where) {
+  rate_limited_error refused(kind, "rate_limited", std::move(text), retry_after, where);
+  if (cause) error_access::set_cause(refused, cause);
   if (o.listener) {
     failure told = failure::of(std::make_exception_ptr(refused));
     told.observe();
     o.listener.tell({.action = policy_action::rejected,
                      .kind = policy_kind::rate_limiter,
                      .policy = o.name,
-                     .length = retry_after,
+                     .length = retry_after.value_or(duration::zero()),
                      .what = std::move(told)});
   }
   return refused;

@@ -242,3 +242,50 @@ TEST_CASE("bulkhead: options out of range are refused by name, value and range")
   CHECK_THROWS_WITH_AS(b::bulkhead({.name = "db", .longest_wait = -5ms}),
                        "bulkhead 'db': longest_wait is -5 ms; it must be more than 0", b::misuse_error);
 }
+
+TEST_CASE("bulkhead: try_enter counts like a call; who is cancelled before the line is not told as waiting") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    changes told;
+    const b::bulkhead one({.most_running = 1, .most_waiting = 5, .listener = told.listener()});
+    const b::bulkhead::place held = one.try_enter();
+    CHECK(held);
+    CHECK_FALSE(one.try_enter());
+    CHECK(one.statistics().admitted == 1);
+    CHECK(one.statistics().rejected == 1);
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn([&]() -> b::task<> {
+        g.cancel();
+        co_await one([]() -> b::task<> { co_return; });
+      });
+      co_return;
+    });
+    CHECK(told.all.empty());
+  }());
+  CHECK(loop.nothing_left());
+}
+
+TEST_CASE("bulkhead: a value whose move throws is a failure of the call, and its place is given back") {
+  struct brittle {
+    explicit brittle(int& of_fuse) : fuse(&of_fuse) {}
+    brittle(brittle&& other) : fuse(other.fuse) {
+      if (--*fuse == 0) throw std::runtime_error("does not move");
+    }
+    brittle& operator=(brittle&&) = delete;
+    int* fuse;
+  };
+  for (int moves = 1; moves < 6; ++moves) {
+    CAPTURE(moves);
+    t::test_loop loop;
+    loop.run([](int fuse) -> b::task<> {
+      const b::bulkhead one({.most_running = 1});
+      const auto makes = [&fuse]() -> b::task<brittle> { co_return brittle(fuse); };
+      const b::outcome<brittle> how = co_await b::as_outcome(one(makes));
+      if (how.failed()) CHECK(how.failure().message() == "does not move");
+      CHECK(how.succeeded() == (fuse > 0));
+      CHECK(one.statistics().running == 0);
+    }(moves));
+    CHECK(loop.nothing_left());
+    CHECK(loop.lost_errors().empty());
+  }
+}

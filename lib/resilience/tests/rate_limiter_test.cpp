@@ -173,8 +173,7 @@ TEST_CASE(
   CHECK(loop.nothing_left());
 }
 
-TEST_CASE(
-    "shared_rate_limiter: the same rate; a cancelled waiter's permits are there for those who come later") {
+TEST_CASE("shared_rate_limiter: the same rate; who gives up makes room only if nobody has come after him") {
   t::test_loop loop;
   loop.run([]() -> b::task<> {
     const b::shared_rate_limiter one({.permits = 1, .per = 100ms, .most_waiting = 1, .longest_wait = 350ms});
@@ -188,16 +187,65 @@ TEST_CASE(
       co_await b::sleep_for(50ms);
       c.cancel();
       co_await b::yield();
-      g.spawn(passes<b::shared_rate_limiter>, one, std::ref(at), "f");
+      CHECK(one.statistics().waiting == 2);
+      b::child<void> f = g.spawn(passes<b::shared_rate_limiter>, one, std::ref(at), "f");
+      co_await b::sleep_for(10ms);
+      f.cancel();  // nobody has come after it
+      co_await b::yield();
+      g.spawn(passes<b::shared_rate_limiter>, one, std::ref(at), "h");
     });
-    CHECK(at.told == trail{"a at 0", "e rejected, 400", "b at 100", "d at 300", "f at 300"});
+    CHECK(at.told == trail{"a at 0", "e rejected, 400", "b at 100", "d at 300", "h at 400"});
     CHECK(one.statistics().admitted == 4);
     CHECK(one.statistics().rejected == 1);
+    CHECK(one.statistics().waiting == 0);
     CHECK_FALSE(one.try_enter());
+    CHECK(one.statistics().rejected == 2);
     co_await b::sleep_for(100ms);
     CHECK(one.try_enter());
+    CHECK(one.statistics().admitted == 5);
+    CHECK(one.describe() == "shared rate limiter: 1 in 100 ms, bursts of 1, all may wait, each up to 350 ms");
   }());
   CHECK(loop.nothing_left());
+}
+
+TEST_CASE("shared_rate_limiter: the rate holds, whoever gives up") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const b::shared_rate_limiter one(
+        {.permits = 1, .per = 1s, .burst = 1, .most_waiting = 1000, .longest_wait = 1h});
+    std::vector<b::time_point> begun;
+    const auto patient = [&](b::duration patience) -> b::task<> {
+      static_cast<void>(co_await b::move_on_after(patience, one([&]() -> b::task<> {
+                                                    begun.push_back(b::now());
+                                                    co_return;
+                                                  })));
+    };
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      // Those with the earliest turns give up, and others come.
+      for (int i = 0; i < 11; ++i) g.spawn(patient, i > 0 && i < 10 ? b::duration(500ms) : b::duration(1h));
+      co_await b::sleep_for(600ms);
+      for (int i = 0; i < 9; ++i) g.spawn(patient, i < 8 ? b::duration(100ms) : b::duration(1h));
+      co_await b::sleep_for(150ms);
+      for (int i = 0; i < 8; ++i) g.spawn(patient, i < 7 ? b::duration(100ms) : b::duration(1h));
+      co_await b::sleep_for(150ms);
+      for (int i = 0; i < 7; ++i) g.spawn(patient, b::duration(1h));
+    });
+    CHECK(begun.size() == 11);
+    for (std::size_t i = 1; i < begun.size(); ++i) CHECK(begun[i] - begun[i - 1] >= 1s);
+  }());
+  CHECK(loop.nothing_left());
+}
+
+TEST_CASE("rate_limiter: try_enter counts like a call") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const b::rate_limiter one({.permits = 1, .per = 1h});
+    CHECK(one.try_enter());
+    CHECK_FALSE(one.try_enter());
+    CHECK(one.statistics().admitted == 1);
+    CHECK(one.statistics().rejected == 1);
+    co_return;
+  }());
 }
 
 TEST_CASE("rate_limiter: options out of range are refused by name, value and range") {

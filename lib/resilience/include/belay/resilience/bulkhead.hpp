@@ -50,10 +50,15 @@ class gated {
   [[nodiscard]] admission_gate& gate() noexcept { return gate_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const policy_listener& listener() const noexcept { return listener_; }
-  // Before waiting.
+  // Before waiting. A task that is cancelled already will not wait.
   void about_to_enter() const noexcept {
-    if (listener_ && gate_.inside() >= gate_.limit()) [[unlikely]]
+    if (listener_ && gate_.inside() >= gate_.limit() && !this_runtime->current->cancel_pending()) [[unlikely]]
       tell_queued();
+  }
+  [[nodiscard]] admission_gate::place try_enter() {
+    admission_gate::place mine = gate_.try_enter();
+    ++(mine ? admitted_ : rejected_);
+    return mine;
   }
   // After it: counts. False: refused.
   [[nodiscard]] bool entered(const admission_gate::entry& how) noexcept;
@@ -122,7 +127,7 @@ class bulkhead : public policy<bulkhead> {
 
   /// A place if one is free; for work that is no single task. Given back when it is destroyed. The bulkhead must outlive it.
   using place = detail::admission_gate::place;
-  [[nodiscard]] place try_enter() const { return state_->gate().try_enter(); }
+  [[nodiscard]] place try_enter() const { return state_->try_enter(); }
 
   /// From now on. Lower: what runs goes on, and new calls wait or are rejected until there is room. Errors: `misuse_error` for 0.
   void set_limit(std::size_t most_running) const;

@@ -25,7 +25,8 @@ struct rate_limiter_options {
   std::string name = "rate limiter";
   /// How many may begin …, 1 to 1,000,000,000
   std::size_t permits = 100;
-  /// … in this time: up to 365 days, and at least 100 ns for each permit.
+  /// … in this time: up to 365 days, and at least 100 ns for each permit. A token bucket takes whole nanoseconds for each permit, rounded up: at
+  /// millions in a second that makes up to 1 % less.
   duration per = std::chrono::seconds(1);
   /// How many tokens the bucket holds, 0: as many as `permits`. Only for token_bucket.
   std::size_t burst = 0;
@@ -59,6 +60,11 @@ class rate_state {
     return {gate_.waiting(), admitted_, rejected_};
   }
   void check_weight(std::size_t weight) const;
+  [[nodiscard]] bool try_enter(std::uint64_t weight) {
+    const bool passes = gate_.try_enter(weight);
+    ++(passes ? admitted_ : rejected_);
+    return passes;
+  }
 
  private:
   const rate_limiter_options options_;
@@ -72,7 +78,14 @@ void check_rate(const rate_limiter_options& options);
 [[nodiscard]] std::variant<token_bucket, sliding_window> make_rate_machine(
     const rate_limiter_options& options);
 [[nodiscard]] duration token_interval(const rate_limiter_options& options) noexcept;
-[[nodiscard]] std::string describe_rate(const rate_limiter_options& options);
+// In a line as the options say, or with a reservation each.
+enum class rate_line : unsigned char { bounded, unbounded };
+[[nodiscard]] std::string describe_rate(const rate_limiter_options& options,
+                                        rate_line line = rate_line::bounded);
+// Makes the error, and tells the listener. `cause`: what kept the limiter from asking for a permit.
+[[nodiscard]] rate_limited_error reject_rate(const rate_limiter_options& options, error_kind kind,
+                                             std::string text, std::optional<duration> retry_after,
+                                             const failure& cause, std::source_location where);
 [[nodiscard]] rate_limited_error rate_refusal(const rate_limiter_options& options, duration retry_after,
                                               duration waited, std::source_location where);
 void tell_waited(const rate_limiter_options& options, duration waited) noexcept;
@@ -124,7 +137,7 @@ class rate_limiter : public policy<rate_limiter> {
   }
 
   /// Takes the permits if that needs no waiting; for work that is no single task.
-  [[nodiscard]] bool try_enter() const { return state_->gate().try_enter(weight_); }
+  [[nodiscard]] bool try_enter() const { return state_->try_enter(weight_); }
 
   [[nodiscard]] rate_limiter_statistics statistics() const noexcept { return state_->statistics(); }
   [[nodiscard]] std::string_view name() const noexcept { return state_->options().name; }

@@ -9,9 +9,10 @@
 namespace belay {
 
 /// As `rate_limiter` with a token bucket, for any number of loops. Whoever waits has a reservation: the time at which it may go on is known when
-/// it comes. So who gives up makes room for those who come later, but those who wait already do not move up.
+/// it comes. So who gives up makes no room for those who wait already. His permits are used up, except when nobody has come after him.
 ///
-/// `most_waiting` says only whether waiting is allowed (0: no); `longest_wait` bounds it.
+/// `most_waiting` says only whether waiting is allowed (0: no); `longest_wait` bounds it: not longer than callers have patience, or permits go
+/// to those who have left.
 ///
 /// Thread:  any; without locks: the whole state is one number.
 /// Time:    taken from the caller's loop: give all loops the same clock.
@@ -34,17 +35,17 @@ class shared_rate_limiter : public policy<shared_rate_limiter> {
   task<guarded_result<Next>> run(Next next) const {
     state& shared = *state_;
     const time_point here = now();
-    const duration wait = shared.reserve(here, weight_, shared.patience());
-    if (wait > shared.patience()) {
+    const turn mine = shared.reserve(here, weight_, shared.patience());
+    if (mine.wait > shared.patience()) {
       shared.rejected.fetch_add(1, std::memory_order_relaxed);
-      co_await fail(detail::rate_refusal(shared.options, wait, duration::zero(),
+      co_await fail(detail::rate_refusal(shared.options, mine.wait, duration::zero(),
                                          co_await detail::caller_site_awaiter()));
     }
-    if (wait > duration::zero()) {
-      reservation mine{&shared, weight_};
-      co_await sleep_until(saturating_add(here, wait));
-      mine.of = nullptr;
-      detail::tell_waited(shared.options, wait);
+    if (mine.wait > duration::zero()) {
+      reservation held(shared, mine);
+      co_await sleep_until(saturating_add(here, mine.wait));
+      held.use();
+      detail::tell_waited(shared.options, mine.wait);
     }
     shared.admitted.fetch_add(1, std::memory_order_relaxed);
     auto how = co_await detail::attempt(next);
@@ -61,20 +62,30 @@ class shared_rate_limiter : public policy<shared_rate_limiter> {
 
   /// Takes the permits if that needs no waiting.
   [[nodiscard]] bool try_enter() const noexcept {
-    return state_->reserve(now(), weight_, duration::zero()) <= duration::zero();
+    const bool passes = state_->reserve(now(), weight_, duration::zero()).wait <= duration::zero();
+    (passes ? state_->admitted : state_->rejected).fetch_add(1, std::memory_order_relaxed);
+    return passes;
   }
 
   [[nodiscard]] rate_limiter_statistics statistics() const noexcept {
-    return {.admitted = state_->admitted.load(std::memory_order_relaxed),
+    return {.waiting = state_->waiting.load(std::memory_order_relaxed),
+            .admitted = state_->admitted.load(std::memory_order_relaxed),
             .rejected = state_->rejected.load(std::memory_order_relaxed)};
   }
   [[nodiscard]] std::string_view name() const noexcept { return state_->options.name; }
-  [[nodiscard]] std::string describe() const { return "shared " + detail::describe_rate(state_->options); }
+  [[nodiscard]] std::string describe() const {
+    return "shared " + detail::describe_rate(state_->options, detail::rate_line::unbounded);
+  }
   [[nodiscard]] policy_facts facts() const {
     return {.kind = policy_kind::rate_limiter, .name = state_->options.name};
   }
 
  private:
+  struct turn {
+    duration wait;
+    duration cost;
+    std::int64_t full_at;  // the state that the reservation has left behind
+  };
   struct state {
     explicit state(rate_limiter_options&& given);
     // How long one may wait.
@@ -82,40 +93,52 @@ class shared_rate_limiter : public policy<shared_rate_limiter> {
       return options.most_waiting == 0 ? duration::zero() : options.longest_wait;
     }
     // The time until its turn, reserved if it is not longer than `most`. See token_bucket.
-    [[nodiscard]] duration reserve(time_point here, std::uint64_t weight, duration most) noexcept {
+    [[nodiscard]] turn reserve(time_point here, std::uint64_t weight, duration most) noexcept {
       const duration cost = detail::saturating_times(weight, interval);
       const std::int64_t from = here.time_since_epoch().count();
       std::int64_t full = full_at.load(std::memory_order_relaxed);
       while (true) {
         const time_point next = saturating_add(time_point(duration(full > from ? full : from)), cost);
-        const duration wait = (next - here) - depth;
-        if (wait > most) return wait;
+        const turn got{(next - here) - depth, cost, next.time_since_epoch().count()};
+        if (got.wait > most) return got;
         // Nothing but the number itself is handed over, so its own order is enough.
-        if (full_at.compare_exchange_weak(full, next.time_since_epoch().count(), std::memory_order_relaxed))
-          return wait;
+        if (full_at.compare_exchange_weak(full, got.full_at, std::memory_order_relaxed)) return got;
       }
     }
-    void give_back(std::uint64_t weight) noexcept {
-      full_at.fetch_sub(detail::saturating_times(weight, interval).count(), std::memory_order_relaxed);
+    // Only of the newest reservation: behind an older one others have been given their time, and whoever came next would get the last of
+    // those times once more.
+    void give_back(const turn& unused) noexcept {
+      std::int64_t newest = unused.full_at;
+      full_at.compare_exchange_strong(newest, unused.full_at - unused.cost.count(),
+                                      std::memory_order_relaxed);
     }
 
     const rate_limiter_options options;
     const duration interval;
     const duration depth;
     std::atomic<std::int64_t> full_at{0};
+    std::atomic<std::size_t> waiting{0};
     std::atomic<std::uint64_t> admitted{0};
     std::atomic<std::uint64_t> rejected{0};
   };
-  // Given back when its owner is cancelled while it waits.
-  struct reservation {
-    state* of;
-    std::uint64_t weight;
-    reservation(state* at, std::uint64_t of_weight) noexcept : of(at), weight(of_weight) {}
+  // Given back, if it can be, when its owner is cancelled while it waits.
+  class reservation {
+   public:
+    reservation(state& of, const turn& mine) noexcept : of_(&of), mine_(mine) {
+      of.waiting.fetch_add(1, std::memory_order_relaxed);
+    }
     reservation(const reservation&) = delete;
     reservation& operator=(const reservation&) = delete;
     ~reservation() {
-      if (of != nullptr) of->give_back(weight);
+      of_->waiting.fetch_sub(1, std::memory_order_relaxed);
+      if (!used_) of_->give_back(mine_);
     }
+    void use() noexcept { used_ = true; }
+
+   private:
+    state* of_;
+    turn mine_;
+    bool used_ = false;
   };
 
   std::shared_ptr<state> state_;

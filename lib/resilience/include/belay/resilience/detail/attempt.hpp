@@ -3,6 +3,7 @@
 // One run of the operation inside a policy: its outcome, whatever happens.
 
 #include <belay/core/task.hpp>
+#include <type_traits>
 #include <utility>
 
 namespace belay::detail {
@@ -40,15 +41,29 @@ class attempt_awaiter {
     }
     return await_frame(parent.promise(), *std::exchange(child_, nullptr), result_, How);
   }
+  // A value whose move throws has become a failure of the run, as in core's as_outcome.
   outcome<T> await_resume() noexcept {
     if (entered_) {
       this_runtime->current->current = inside_->parent;
       inside_->detach();
     }
-    return std::move(result_);
+    if constexpr (std::is_nothrow_move_constructible_v<outcome<T>>) {
+      return std::move(result_);
+    } else {
+      try {
+        return std::move(result_);
+      } catch (...) {
+        return failed_now();
+      }
+    }
   }
 
  private:
+  static outcome<T> failed_now() noexcept {
+    outcome<T> failed;
+    failed.set_failed(record_current_exception());
+    return failed;
+  }
   frame* child_ = nullptr;
   scope* inside_;
   bool entered_ = false;
