@@ -5,6 +5,8 @@
 #include <belay/resilience/hedge.hpp>
 
 #include <algorithm>
+#include <cmath>
+#include <new>
 
 namespace belay {
 namespace detail {
@@ -13,6 +15,13 @@ namespace {
 
 void set_observed(const failure& what, bool observed) noexcept {
   what.record()->observed.store(observed, std::memory_order_relaxed);
+}
+
+// The note is that of core's cleanup, when it turns a cancellation into an error.
+bool failed_in_cleanup(const failure& what) noexcept {
+  const auto notes = what.notes();
+  return std::any_of(notes.begin(), notes.end(),
+                     [](const std::string& note) { return note.starts_with("during cleanup after: "); });
 }
 
 }  // namespace
@@ -33,10 +42,12 @@ void hedge_delay::add(duration took) noexcept {
   if (++since_ < std::max<std::size_t>(1, used_ / 16) || used_ < minimum_calls_) return;
   since_ = 0;
   std::copy_n(latest_.begin(), used_, sorted_.begin());
-  const auto place = std::min(used_ - 1, static_cast<std::size_t>(percentile_ * static_cast<double>(used_)));
+  // The call with which this share is complete: of ten and 0.9 the ninth. (0.07 * 100 is a little more than 7 in binary.)
+  const double share = std::ceil(percentile_ * static_cast<double>(used_) - 1e-9);
+  const std::size_t place = std::clamp<std::size_t>(static_cast<std::size_t>(share), 1, used_) - 1;
   const auto at = sorted_.begin() + static_cast<std::ptrdiff_t>(place);
   std::nth_element(sorted_.begin(), at, sorted_.begin() + static_cast<std::ptrdiff_t>(used_));
-  current_ = std::max(*at, duration(1));
+  current_ = *at + duration(1);  // who takes just as long is not hedged
 }
 
 void hedged_runs::pause::arm() noexcept {
@@ -56,13 +67,20 @@ void hedged_runs::run_left(group_core& group, node& task) noexcept {
   auto& self = static_cast<hedged_runs&>(group);
   const outcome_base& how = *task.result;
   ++self.ended_;
-  if (how.how() != ending::cancelled && self.decided_by_ == nullptr) {
+  const bool failed = how.how() == ending::failed;
+  const bool decided = self.decided_by_ != nullptr;
+  if (decided && failed) {
+    // A run that was told to stop has failed instead. (An error of its cleanup stays in its outcome, and goes to the sink with it.)
+    const failure what = how.failed_with();
+    if (!failed_in_cleanup(what)) set_observed(what, true);
+  } else if (!decided && how.how() != ending::cancelled) {
     bool decides = true;
     failure what;
-    if (how.how() == ending::failed) {
+    if (failed) {
       what = how.failed_with();
+      const bool no_memory = exception_as<std::bad_alloc>(what.exception()) != nullptr;
       try {
-        decides = !self.on_->matches(what);
+        decides = !self.on_->matches(what) && !(no_memory && &how != self.first_);
       } catch (...) {
         report_lost(failure::of(std::current_exception()));
       }
@@ -70,10 +88,10 @@ void hedged_runs::run_left(group_core& group, node& task) noexcept {
     }
     if (decides) {
       self.decided_by_ = &how;
+      self.decided_at_ = now();
       self.request_cancel(cancel_reason::race_lost, self.opened_at(), what);
     }
   }
-  // (What fails after the decision stays in its outcome, and goes to the sink with it.)
   if (self.waiting_ != nullptr) self.waiting_->run_ended();
 }
 

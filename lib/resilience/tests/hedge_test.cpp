@@ -10,6 +10,7 @@
 #include <doctest/doctest.h>
 
 #include <memory>
+#include <new>
 
 #include "admission_support.hpp"
 
@@ -263,6 +264,94 @@ TEST_CASE("hedge: the delay follows what the latest calls took") {
     CHECK(co_await twice(b::repeatable(follow, std::ref(s))) == 1);
     CHECK(b::now() - start == found + 1ms);
   }());
+}
+
+TEST_CASE("hedge: the percentile is of the calls that had a value, and of when they had it") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const auto takes = [](b::duration length) -> b::task<> { co_await b::sleep_for(length); };
+    // Nine of ten in 1 ms: that is what 90 % have taken.
+    const b::hedge nine({.delay = 10s, .percentile = 0.9, .window = 10, .minimum_calls = 10});
+    for (int i = 0; i < 10; ++i)
+      co_await nine(b::repeatable(takes, i == 4 ? b::duration(1s) : b::duration(1ms)));
+    CHECK(nine.statistics().delay == 1ms + 1ns);
+    for (int i = 0; i < 10; ++i) co_await nine(b::repeatable(takes, b::duration(1ms)));
+    CHECK(nine.statistics().hedges == 0);
+    // The loser takes half a second to stop.
+    const b::hedge joined({.delay = 5ms, .percentile = 0.5, .window = 20, .minimum_calls = 20, .budget = 7});
+    script s;
+    for (int i = 0; i < 20; ++i) {
+      s.steps.push_back({2s, nullptr, false, 500ms});
+      s.steps.push_back({1ms});
+    }
+    for (int i = 0; i < 10; ++i) co_await joined(b::repeatable(follow, std::ref(s)));
+    for (int i = 0; i < 10; ++i) co_await joined(b::repeatable(takes, b::duration(1ms)));
+    for (int i = 0; i < 10; ++i) co_await joined(b::repeatable(follow, std::ref(s)));
+    CHECK(joined.statistics().delay <= 6ms + 1ns);
+    // What is not there is told at once.
+    const b::hedge finds({.delay = 100ms, .percentile = 0.95, .window = 40, .minimum_calls = 20});
+    const auto find = [](bool here) -> b::task<> {
+      co_await b::sleep_for(here ? b::duration(50ms) : b::duration(10us));
+      if (!here) throw b::error(b::error_kind::not_found, "n", "n");
+    };
+    for (int i = 0; i < 100; ++i) {
+      b::outcome<void> how = co_await b::as_outcome(finds(b::repeatable(find, i % 4 == 0)));
+      if (how.failed()) CHECK(how.failure());
+    }
+    CHECK(finds.statistics().delay >= 50ms);
+    CHECK(finds.statistics().hedges == 0);
+  }());
+  CHECK(loop.nothing_left());
+}
+
+TEST_CASE("hedge: a loser that fails instead of stopping is handled; one whose cleanup fails is reported") {
+  for (const bool in_cleanup : {false, true}) {
+    CAPTURE(in_cleanup);
+    t::test_loop loop;
+    loop.run([](bool cleanup) -> b::task<> {
+      const b::hedge twice({.delay = 10ms});
+      int n = 0;
+      const auto fails = []() -> b::task<> {
+        co_await b::sleep_for(30ms);
+        throw outage("too late");
+      };
+      const auto run = [&]() -> b::task<int> {
+        if (n++ > 0) {
+          co_await b::sleep_for(10ms);
+          co_return 7;
+        }
+        if (cleanup) {
+          co_await b::finally([]() -> b::task<> { co_await b::sleep_for(1h); }, fails);
+        } else {
+          co_await b::shielded(1s, fails());
+        }
+        co_return 1;
+      };
+      CHECK(co_await twice(b::repeatable(run)) == 7);
+    }(in_cleanup));
+    CHECK(loop.lost_errors().size() == (in_cleanup ? 1 : 0));
+    CHECK(loop.nothing_left());
+  }
+}
+
+TEST_CASE("hedge: a further run that finds no memory does not decide") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const b::hedge twice({.delay = 10ms});
+    int n = 0;
+    const auto run = [&n]() -> b::task<int> {
+      if (n++ > 0) throw std::bad_alloc();
+      co_await b::sleep_for(20ms);
+      co_return 1;
+    };
+    CHECK(co_await twice(b::repeatable(run)) == 1);
+    const b::outcome<int> first = co_await b::as_outcome(twice(b::repeatable([]() -> b::task<int> {
+      throw std::bad_alloc();
+      co_return 1;
+    })));
+    CHECK(b::detail::exception_as<std::bad_alloc>(first.failure().exception()) != nullptr);
+  }());
+  CHECK(loop.lost_errors().empty());
 }
 
 TEST_CASE("hedge: options out of range are refused by name, value and range") {

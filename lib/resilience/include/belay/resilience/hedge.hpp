@@ -16,7 +16,8 @@ struct hedge_options {
   std::string name = "hedge";
   /// The next run begins when the one before it has not ended after so long; more than 0. With `percentile`: until there are enough calls.
   duration delay = std::chrono::milliseconds(100);
-  /// If more than 0 and less than 1: the delay is the time within which this share of the latest calls had ended (0.95: 5 % are hedged).
+  /// If more than 0 and less than 1: the delay is the time within which this share of the latest calls that succeeded had their value (0.95: 5 %
+  /// are hedged).
   double percentile = 0;
   /// How many of the latest calls it is taken from, 1 to 100,000; after at least `minimum_calls` of them.
   std::size_t window = 200;
@@ -70,6 +71,7 @@ task<guarded_result<Next>> one_run(Next& next) {
 ///                destroyed.
 /// Errors:        if all runs fail: that of the first run, bare, the others attached. An error that is not `on` ends the call at once, in the
 ///                same way. Errors of runs that did not decide count as handled; one in the cleanup of a cancelled run is reported to the sink.
+///                A further run that finds no memory is as if it had not begun.
 /// Cancellation:  cancels all runs and waits for them. A value that is there nevertheless is delivered.
 /// Only for:      operations that the caller has declared `repeatable`. All others are run once, as if there were no hedge.
 /// Time:          ends only when all runs have ended: one that is slow to stop makes this late.
@@ -103,6 +105,7 @@ class hedge : public policy<hedge> {
       group.begin(co_await detail::caller_site_awaiter());
       std::array<child<T>, most_runs> runs;
       runs[0] = child<T>(detail::adopt_task(group, detail::one_run(next), std::source_location()));
+      group.first_is(runs[0].ended_with());
       unsigned begun = 1;
       while (begun < state.options.most_runs) {
         const duration delay = state.delay.current();
@@ -123,7 +126,10 @@ class hedge : public policy<hedge> {
       for (unsigned i = 0; i < begun; ++i) ends[i] = &runs[i].ended_with();
       if (group.decided_by() != nullptr) {
         if (group.decided_by() != ends[0]) ++state.counted.won;
-        state.delay.add(now() - began);  // if the first run lost, it would have taken even longer
+        // How quickly an answer came. What fails quickly says nothing about that, and losers may be slow to stop.
+        if (group.decided_by()->how() == detail::ending::value)
+          state.delay.add(group.decided_at() -
+                          began);  // if the first run lost, it would have taken even longer
       }
       for (unsigned i = 0; i < begun; ++i) {
         if (ends[i] != group.decided_by() || !runs[i].ended_with().succeeded()) continue;

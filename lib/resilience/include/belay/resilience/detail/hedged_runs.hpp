@@ -60,6 +60,9 @@ class hedged_runs final : public group_core {
   }
   // A run ended with a value, or with an error that another run would not change.
   [[nodiscard]] const outcome_base* decided_by() const noexcept { return decided_by_; }
+  [[nodiscard]] time_point decided_at() const noexcept { return decided_at_; }
+  // Whose lack of memory decides; a further run without memory is as if there were none.
+  void first_is(const outcome_base& how) noexcept { first_ = &how; }
   // No further run shall begin.
   [[nodiscard]] bool over() const noexcept { return decided_by_ != nullptr || being_cancelled(); }
 
@@ -102,7 +105,9 @@ class hedged_runs final : public group_core {
   static void run_left(group_core& self, node& task) noexcept;
 
   const error_filter* on_;
+  const outcome_base* first_ = nullptr;
   const outcome_base* decided_by_ = nullptr;
+  time_point decided_at_{};
   pause* waiting_ = nullptr;
   std::size_t ended_ = 0;
   std::size_t seen_ = 0;
