@@ -7,6 +7,9 @@
 #include <belay/resilience/adaptive_limiter.hpp>
 #include <doctest/doctest.h>
 
+#include <array>
+#include <queue>
+
 #include "admission_support.hpp"
 
 using namespace admission_tests;
@@ -131,6 +134,95 @@ TEST_CASE(
     CHECK(through.statistics().admitted == 10);
   }());
   CHECK(loop.nothing_left());
+}
+
+namespace {
+
+// A service with so many places, of which each call takes one for about 100 ms; clients who come whenever the limit lets them in.
+struct flood {
+  b::detail::learned_limit& limit;
+  std::vector<long> places;
+  std::priority_queue<std::array<long, 3>, std::vector<std::array<long, 3>>, std::greater<>> calls = {};
+  std::uint64_t chance = 1;
+  bool even;
+  std::size_t most = 0;
+
+  flood(b::detail::learned_limit& of, std::size_t capacity, bool all_alike)
+      : limit(of), places(capacity, 0), even(all_alike) {
+    fill(0);
+  }
+  long work() {
+    chance = chance * 6364136223846793005u + 1442695040888963407u;
+    return even ? 100'000 : 80'000 + static_cast<long>((chance >> 33) % 40'000);  // microseconds
+  }
+  void fill(long now) {
+    while (calls.size() < limit.limit()) {
+      const auto place = std::min_element(places.begin(), places.end());
+      *place = std::max(*place, now) + work();
+      calls.push({*place, now, static_cast<long>(calls.size()) + 1});
+    }
+  }
+  void end(int count) {
+    for (int i = 0; i < count; ++i) {
+      const auto [at, began, under_way] = calls.top();
+      calls.pop();
+      limit.ended(std::chrono::microseconds(at - began), static_cast<std::size_t>(under_way), false);
+      most = std::max(most, limit.limit());
+      fill(at);
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "adaptive_limiter: the gradient stays near what the service can take, however long the overload is") {
+  for (const double smoothing : {0.2, 0.05, 0.01}) {
+    for (const double tolerance : {1.5, 2.0, 4.0}) {
+      for (const std::size_t capacity : {50u, 10u, 2u, 1u}) {
+        for (const bool even : {true, false}) {
+          CAPTURE(smoothing);
+          CAPTURE(tolerance);
+          CAPTURE(capacity);
+          CAPTURE(even);
+          b::detail::learned_limit limit({.first = 10, .tolerance = tolerance, .smoothing = smoothing});
+          flood service(limit, capacity, even);
+          service.end(20'000);
+          service.most = 0;
+          service.end(80'000);
+          // The queue that the tolerance allows, and `queue`.
+          const auto most = static_cast<std::size_t>(1.25 * tolerance * static_cast<double>(capacity)) + 4;
+          CHECK(service.most <= most);
+          CHECK(service.most >= capacity);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "adaptive_limiter: a service that gets slower and slower brings the gradient down to the least limit") {
+  for (const std::size_t queue : {4u, 20u, 100u}) {
+    CAPTURE(queue);
+    b::detail::learned_limit limit({.first = 500, .probe_after = 1'000'000, .queue = queue});
+    limit.ended(1ms, 1, false);
+    for (int i = 0; i < 5000; ++i) limit.ended(100ms, limit.limit(), false);
+    CHECK(limit.limit() == 1);
+    // Well again: it grows.
+    for (int i = 0; i < 100; ++i) limit.ended(1ms, limit.limit(), false);
+    CHECK(limit.limit() > 10);
+  }
+}
+
+TEST_CASE("adaptive_limiter: a straggler of an overload does not undo what was good after it") {
+  b::detail::learned_limit limit(
+      {.algorithm = b::limit_algorithm::aimd, .first = 10, .too_slow = 1s, .backoff = 0.5});
+  limit.ended(2s, 10, false);
+  CHECK(limit.limit() == 5);
+  for (int i = 0; i < 3; ++i) limit.ended(1ms, 5, false);
+  limit.ended(2s, 5, false);  // was under way when the limit was lowered
+  for (int i = 0; i < 2; ++i) limit.ended(1ms, 5, false);
+  CHECK(limit.limit() == 6);
 }
 
 TEST_CASE("adaptive_limiter: options out of range are refused by name, value and range") {

@@ -10,8 +10,9 @@ namespace belay {
 
 enum class limit_algorithm : unsigned char {
   /// Compares each latency with the least one, and leaves room for a short queue. For services whose good latency is not known. The least latency
-  /// is measured anew now and then, with half of the limit, so that a queue that stays does not pass for it. (The gradient controller of
-  /// Envoy's adaptive concurrency filter; probing as in BBR: Cardwell et al., ACM Queue 14/5, 2016.)
+  /// is measured anew now and then, with half of the limit, and half of that, as long as calls get quicker by it: so a queue that stays
+  /// does not pass for it. (The gradient controller of Envoy's adaptive concurrency filter; probing as in BBR: Cardwell et al., ACM Queue
+  /// 14/5, 2016.)
   gradient,
   /// One more for each limit's worth of good calls, a tenth less at a call that is too slow or is refused. For services whose good
   /// latency is known. (Chiu, Jain: Analysis of the increase and decrease algorithms, 1989.)
@@ -42,16 +43,18 @@ class learned_limit {
   // not answer in time.
   void ended(duration took, std::size_t under_way, bool refused) noexcept;
 
-  // Half of what was learned while the least latency is measured.
+  // Less than what was learned while the least latency is measured.
   [[nodiscard]] std::size_t limit() const noexcept {
     const auto learned = static_cast<std::size_t>(estimate_);
-    return probe_calls_ == 0 || learned / 2 < rules_.least ? learned : learned / 2;
+    return probe_calls_ > 0 && probe_limit_ < learned ? probe_limit_ : learned;
   }
 
  private:
   void set(double estimate) noexcept;
   void less() noexcept;
   void measure(duration took, std::size_t under_way) noexcept;
+  void probed(duration took, std::size_t under_way) noexcept;
+  void probe_at(std::size_t limit) noexcept;
   [[nodiscard]] bool needed(std::size_t under_way) const noexcept {
     return static_cast<double>(under_way) >= estimate_ / 2;
   }
@@ -60,6 +63,8 @@ class learned_limit {
   double estimate_;
   duration least_took_ = duration::max();
   duration least_in_probe_ = duration::max();
+  duration least_before_ = duration::max();  // at twice the limit of this probe
+  std::size_t probe_limit_ = 0;
   std::uint64_t probe_calls_ = 0;  // left
   std::uint64_t since_probe_ = 0;  // calls
   std::uint64_t calls_ = 0;
