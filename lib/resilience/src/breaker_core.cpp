@@ -47,6 +47,8 @@ std::string reason_text(const trip& by) {
   return "half open, and all probes are under way";
 }
 
+}  // namespace
+
 failure_words words_of(const std::exception_ptr& what) noexcept {
   failure_words words;
   try {
@@ -63,6 +65,22 @@ failure_words words_of(const std::exception_ptr& what) noexcept {
   return words;
 }
 
+std::exception_ptr error_of(const failure_words& words, std::source_location where) {
+  if (words.message.empty()) return nullptr;
+  return std::make_exception_ptr(error(words.kind, words.code, words.message, where));
+}
+
+void refuse_empty_failure(std::source_location where) {
+  throw misuse_error("circuit breaker: pass.failed() without a failure", where);
+}
+
+namespace {
+
+bool takes_rates(const circuit_breaker_options& o) { return o.failure_rate > 0 || o.slow_call_rate > 0; }
+std::size_t consecutive_rule(const circuit_breaker_options& o) {
+  return o.consecutive_failures.value_or(takes_rates(o) ? 0 : 5);
+}
+
 }  // namespace
 
 breaker_rules checked_rules(const circuit_breaker_options& o) {
@@ -73,18 +91,27 @@ breaker_rules checked_rules(const circuit_breaker_options& o) {
   constexpr std::size_t most_calls = 1'000'000;
   share("failure_rate", o.failure_rate);
   share("slow_call_rate", o.slow_call_rate);
-  require_option(o.consecutive_failures > 0 || o.failure_rate > 0 || o.slow_call_rate > 0, who,
-                 "consecutive_failures", std::uint64_t{o.consecutive_failures},
+  const std::size_t consecutive = consecutive_rule(o);
+  require_option(consecutive > 0 || takes_rates(o), who, "consecutive_failures", std::uint64_t{consecutive},
                  "at least 1 while failure_rate and slow_call_rate are off: nothing could ever open it");
   require_option(o.slow_call > duration::zero(), who, "slow_call", o.slow_call, "more than 0");
   require_option(o.slow_call_rate == 0 || o.slow_call < duration::max(), who, "slow_call", o.slow_call,
                  "a time, for slow_call_rate is on");
+  require_option(o.slow_call_rate > 0 || o.slow_call == duration::max(), who, "slow_call", o.slow_call,
+                 "given together with slow_call_rate");
   require_option(o.window_calls >= 1 && o.window_calls <= most_calls, who, "window_calls",
                  std::uint64_t{o.window_calls}, "from 1 to 1000000");
   require_option(o.window == duration::zero() || o.window >= duration(10), who, "window", o.window,
                  "0 (off) or at least 10 ns");
+  constexpr const char* for_rates = "given together with failure_rate or slow_call_rate";
+  const circuit_breaker_options usual;
+  require_option(takes_rates(o) || o.window == usual.window, who, "window", o.window, for_rates);
+  require_option(takes_rates(o) || o.window_calls == usual.window_calls, who, "window_calls",
+                 std::uint64_t{o.window_calls}, for_rates);
+  require_option(takes_rates(o) || o.minimum_calls == usual.minimum_calls, who, "minimum_calls",
+                 std::uint64_t{o.minimum_calls}, for_rates);
   require_option(o.minimum_calls >= 1, who, "minimum_calls", std::uint64_t{o.minimum_calls}, "at least 1");
-  const bool rates_of_calls = (o.failure_rate > 0 || o.slow_call_rate > 0) && o.window == duration::zero();
+  const bool rates_of_calls = takes_rates(o) && o.window == duration::zero();
   require_option(!rates_of_calls || o.minimum_calls <= o.window_calls, who, "minimum_calls",
                  std::uint64_t{o.minimum_calls}, "at most window_calls: no rate could ever be taken");
   require_option(o.open_for > duration::zero(), who, "open_for", o.open_for, "more than 0");
@@ -95,7 +122,8 @@ breaker_rules checked_rules(const circuit_breaker_options& o) {
                  "from 1 to 1000000");
   require_option(o.probes_to_close <= o.probes, who, "probes_to_close", std::uint64_t{o.probes_to_close},
                  "0 (all) or up to probes");
-  return {.consecutive_failures = o.consecutive_failures,
+  require_option(o.probe_limit > duration::zero(), who, "probe_limit", o.probe_limit, "more than 0");
+  return {.consecutive_failures = consecutive,
           .failure_rate = o.failure_rate,
           .slow_call_rate = o.slow_call_rate,
           .slow_call = o.slow_call,
@@ -106,14 +134,15 @@ breaker_rules checked_rules(const circuit_breaker_options& o) {
           .open_growth = o.open_growth,
           .longest_open = o.longest_open,
           .probes = o.probes,
-          .probes_to_close = o.probes_to_close};
+          .probes_to_close = o.probes_to_close,
+          .probe_limit = o.probe_limit};
 }
 
 std::string describe_breaker(const circuit_breaker_options& o) {
   std::string text = title(kind, o.name) + ": opens at";
   const char* next = " ";
-  if (o.consecutive_failures > 0) {
-    text.append(next).append(std::to_string(o.consecutive_failures)).append(" failures in a row");
+  if (const std::size_t consecutive = consecutive_rule(o); consecutive > 0) {
+    text.append(next).append(std::to_string(consecutive)).append(" failures in a row");
     next = " or ";
   }
   if (o.failure_rate > 0) {
@@ -126,7 +155,7 @@ std::string describe_breaker(const circuit_breaker_options& o) {
         .append(" calls of ")
         .append(duration_text(o.slow_call));
   }
-  if (o.failure_rate > 0 || o.slow_call_rate > 0) {
+  if (takes_rates(o)) {
     text += o.window > duration::zero() ? " in " + duration_text(o.window)
                                         : " of the last " + std::to_string(o.window_calls);
     text += " (at least " + std::to_string(o.minimum_calls) + " calls)";
@@ -213,8 +242,7 @@ circuit_open_error breaker_core<Sharing>::refusal(std::source_location where) co
     if (why.state == breaker_state::open && machine_.open_until() != time_point::max())
       why.retry_after = std::max(duration::zero(), machine_.open_until() - here);
   }
-  if (!why.words.message.empty())
-    why.last = std::make_exception_ptr(error(why.words.kind, why.words.code, why.words.message, where));
+  if constexpr (Sharing::crosses_threads) why.last = error_of(why.words, where);
   // A record of its own: that of the call which failed belongs to whoever handles it, perhaps on another thread.
   failure last;
   if (why.last) {

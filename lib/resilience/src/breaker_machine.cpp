@@ -55,8 +55,16 @@ breaker_machine::admission breaker_machine::admit(time_point now) noexcept {
   switch (state_) {
     case breaker_state::closed: answer.admitted = true; break;
     case breaker_state::half_open:
-      answer.admitted = probes_running_ + probes_succeeded_ + probes_failed_ < rules_.probes;
-      if (answer.admitted) ++probes_running_;
+      answer.admitted = probe_wanted();
+      if (!answer.admitted && probes_running_ > 0 && saturating_add(last_probe_, rules_.probe_limit) <= now) {
+        probes_running_ = 0;  // all that are out are older than that
+        ++generation_;
+        answer.admitted = probe_wanted();
+      }
+      if (answer.admitted) {
+        ++probes_running_;
+        last_probe_ = now;
+      }
       break;
     case breaker_state::open:
     case breaker_state::isolated: break;
@@ -100,7 +108,7 @@ trip breaker_machine::rule_met(time_point now) noexcept {
   if (seen.calls < rules_.minimum_calls) return {};
   const auto reached = [&seen](std::uint64_t part, double rate) {
     // 3 of 10 is 0.3 of 10, although 0.3 * 10 is a little more than 3 in binary.
-    return rate > 0 && static_cast<double>(part) >= rate * static_cast<double>(seen.calls) - 1e-9;
+    return rate > 0 && part > 0 && static_cast<double>(part) >= rate * static_cast<double>(seen.calls) - 1e-9;
   };
   if (reached(seen.failures, rules_.failure_rate))
     return {trip_cause::failure_rate, seen.failures, seen.calls};
@@ -137,7 +145,7 @@ breaker_change breaker_machine::close() noexcept {
 
 bool breaker_machine::half_open(breaker_change& change) noexcept {
   if (state_ == breaker_state::closed) return false;
-  if (state_ != breaker_state::half_open) change = go_to(breaker_state::half_open);
+  change = go_to(breaker_state::half_open);
   return true;
 }
 

@@ -9,7 +9,8 @@ namespace belay::detail {
 
 call_window::call_window(std::size_t calls, duration length)
     : by_time_(length > duration::zero()),
-      bucket_length_(std::max<std::int64_t>(1, length.count() / bucket_count)),
+      bucket_length_(std::max<std::int64_t>(
+          1, length.count() / bucket_count + (length.count() % bucket_count > 0 ? 1 : 0))),
       last_(by_time_ ? 0 : calls) {}
 
 void call_window::drop_old(time_point now) noexcept {

@@ -15,9 +15,10 @@ constinit thread_local char mark = 0;
 const void* this_thread_mark() noexcept { return &mark; }
 
 void refuse_other_thread(const char* what) {
-  throw misuse_error(std::string(what) +
-                     ": used by another thread than before; each loop needs one of its own, or take shared_" +
-                     what);
+  const std::string name = what;
+  std::string text = name + ": used by another thread than before; each loop needs one of its own";
+  if (name == "circuit_breaker" || name == "rate_limiter") text += ", or take shared_" + name;
+  throw misuse_error(std::move(text));
 }
 
 }  // namespace belay::detail

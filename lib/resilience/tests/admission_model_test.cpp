@@ -64,6 +64,7 @@ struct breaker_model {
   int period = 0;  // counts the states
   std::deque<ended_call> calls;
   int probes_out = 0;
+  b::time_point last_probe{};
   b::time_point opens_again{};
   int reopened = 0;
 
@@ -86,8 +87,15 @@ struct breaker_model {
     if (state == breaker_state::open && now >= opens_again) go(breaker_state::half_open);
     if (state == breaker_state::closed) return period;
     if (state != breaker_state::half_open) return std::nullopt;
-    if (static_cast<std::size_t>(probes_out) + calls.size() >= rules.probes) return std::nullopt;
+    const auto full = [this] { return static_cast<std::size_t>(probes_out) + calls.size() >= rules.probes; };
+    if (full() && probes_out > 0 && rules.probe_limit != b::duration::max() &&
+        now - last_probe >= rules.probe_limit) {
+      ++period;  // they are lost; what others have said stays
+      probes_out = 0;
+    }
+    if (full()) return std::nullopt;
     ++probes_out;
+    last_probe = now;
     return period;
   }
   void ended(int in, d::call_verdict verdict, b::duration took, b::time_point now) {
@@ -153,6 +161,7 @@ d::breaker_rules random_rules(dice& roll) {
   r.longest_open = 60ms;
   r.probes = 1 + roll.below(3);
   r.probes_to_close = roll.below(r.probes + 1);
+  if (roll.below(2) == 0) r.probe_limit = std::chrono::milliseconds(1 + roll.below(30));
   return r;
 }
 
@@ -211,7 +220,7 @@ std::string breaker_history(std::uint64_t seed) {
           const bool possible = machine.half_open(change);
           if (possible != (model.state != breaker_state::closed))
             return "step " + std::to_string(step) + ": half_open";
-          if (possible && model.state != breaker_state::half_open) model.go(breaker_state::half_open);
+          if (possible) model.go(breaker_state::half_open);
           break;
         }
         default: break;

@@ -8,6 +8,8 @@
 #include <belay/testing/fault_gate.hpp>
 #include <doctest/doctest.h>
 
+#include <thread>
+
 #include "admission_support.hpp"
 
 using namespace admission_tests;
@@ -22,16 +24,38 @@ class far_store final : public b::admission_store {
     co_await way.pass();
     co_return co_await near_.admit(std::move(key), options);
   }
-  b::task<b::breaker_state> ended(std::string key, const b::circuit_breaker_options& options,
-                                  std::uint64_t generation, b::call_verdict verdict,
-                                  b::duration took) override {
+  b::task<std::optional<b::breaker_state>> ended(std::string key, const b::circuit_breaker_options& options,
+                                                 call_end how) override {
     co_await way.pass();
-    co_return co_await near_.ended(std::move(key), options, generation, verdict, took);
+    co_return co_await near_.ended(std::move(key), options, std::move(how));
   }
   b::task<std::optional<b::duration>> take(std::string key, const b::rate_limiter_options& options,
                                            std::uint64_t weight) override {
     co_await way.pass();
     co_return co_await near_.take(std::move(key), options, weight);
+  }
+
+ private:
+  b::memory_store near_;
+};
+
+// Not one that fails: one that throws at the call, before there is a task.
+class broken_store final : public b::admission_store {
+ public:
+  bool asks = true;
+  BELAY_CORO_WRAPPER b::task<admission> admit(std::string key,
+                                              const b::circuit_breaker_options& options) override {
+    if (!asks) throw boom("not connected");
+    return near_.admit(std::move(key), options);
+  }
+  BELAY_CORO_WRAPPER b::task<std::optional<b::breaker_state>> ended(std::string,
+                                                                    const b::circuit_breaker_options&,
+                                                                    call_end) override {
+    throw boom("not connected");
+  }
+  BELAY_CORO_WRAPPER b::task<std::optional<b::duration>> take(std::string, const b::rate_limiter_options&,
+                                                              std::uint64_t) override {
+    throw boom("not connected");
   }
 
  private:
@@ -63,7 +87,18 @@ TEST_CASE("stored_circuit_breaker: two that share a key open and close together"
     const b::stored_circuit_breaker two(store, options);
     CHECK(co_await try_one(one, bad) == "down");
     CHECK(co_await try_one(two, bad) == "down");
-    CHECK(co_await try_one(one, good) == "circuit_open");
+    b::outcome<int> how = co_await b::as_outcome(one([]() -> b::task<int> { co_return 1; }));
+    const b::failure refused = how.failure();
+    const auto* why = refused.find<b::circuit_open_error>();
+    REQUIRE(why != nullptr);
+    CHECK(std::string(why->what()) ==
+          "circuit breaker 'quotes' is open, the last failed with: down; try again in 10 s");
+    const b::failure cause = why->cause();
+    const auto* last = cause.find<b::error>();
+    REQUIRE(last != nullptr);
+    CHECK(last->code() == "outage");
+    CHECK(last->kind() == b::error_kind::unavailable);
+    CHECK(std::string(why->where().file_name()).ends_with("admission_store_test.cpp"));
     CHECK(one.statistics().rejected == 1);
     co_await b::sleep_for(10s);
     const auto hangs = []() -> b::task<int> {
@@ -127,8 +162,59 @@ TEST_CASE("a store that is away or too slow: calls are let through or rejected, 
             co_return 5;
           }) == 5);
     CHECK(strict.statistics().not_told == 1);
+    CHECK(strict.statistics().rejected == 2);
+    CHECK(mean.statistics().rejected == 1);
   }());
   CHECK(loop.nothing_left());
+  // Each policy that had nobody to tell it to, once in that minute.
+  CHECK(loop.lost_errors().size() == 3);
+  CHECK(loop.lost_errors().at(0).find("circuit breaker 'a': its store cannot be asked") != std::string::npos);
+}
+
+TEST_CASE("a store that throws before it gives a task cannot be asked; the call has its result") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const auto store = std::make_shared<broken_store>();
+    const b::stored_circuit_breaker breaker(store, {.name = "a"});
+    const b::stored_rate_limiter rate(store, {.name = "b"});
+    const b::stored_rate_limiter mean(store, {.name = "c"}, {.otherwise = b::without_store::reject});
+    CHECK(co_await try_one(breaker, good) == "ok");
+    CHECK(breaker.statistics().not_told == 1);
+    CHECK(breaker.statistics().without_store == 0);
+    store->asks = false;
+    CHECK(co_await try_one(breaker, good) == "ok");
+    CHECK(co_await try_one(breaker, bad) == "down");
+    CHECK(breaker.statistics().without_store == 2);
+    CHECK(co_await try_one(rate, good) == "ok");
+    CHECK(co_await try_one(mean, good) == "rate_limited");
+  }());
+  CHECK(loop.nothing_left());
+  CHECK(loop.lost_errors().size() == 2);
+}
+
+TEST_CASE("a store that is away: rejections are counted and told, with the caller's place") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const auto store = std::make_shared<far_store>();
+    store->way.fail_always();
+    changes told;
+    const b::store_options strict{.otherwise = b::without_store::reject};
+    const b::stored_circuit_breaker breaker(store, {.name = "a", .listener = told.listener()}, strict);
+    const b::stored_rate_limiter rate(store, {.name = "b", .listener = told.listener()}, strict);
+    for (int i = 0; i < 2; ++i) {
+      b::outcome<int> one = co_await b::as_outcome(breaker(good));
+      b::outcome<int> two = co_await b::as_outcome(rate(good));
+      for (const b::failure& what : {one.failure(), two.failure()}) {
+        const auto* refused = what.find<b::rejected_error>();
+        REQUIRE(refused != nullptr);
+        CHECK(refused->cause());
+        CHECK(std::string(refused->where().file_name()).ends_with("admission_store_test.cpp"));
+      }
+    }
+    CHECK(breaker.statistics().rejected == 2);
+    CHECK(rate.statistics().rejected == 2);
+    CHECK(told.all == trail{"rejected: a", "rejected: b", "rejected: a", "rejected: b"});
+  }());
   CHECK(loop.lost_errors().empty());
 }
 
@@ -156,7 +242,100 @@ TEST_CASE("a store that is away: decided in memory meanwhile, if that is chosen"
     CHECK(co_await try_one(rate, good) == "ok");
   }());
   CHECK(loop.nothing_left());
+  CHECK(loop.lost_errors().size() == 2);  // each policy tells it once
+}
+
+TEST_CASE("stored_circuit_breaker: each change of state is told once, by whose call it came") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    changes told;
+    const auto store = std::make_shared<b::memory_store>();
+    const b::stored_circuit_breaker breaker(
+        store, {.consecutive_failures = 3, .open_for = 1s, .listener = told.listener()});
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      for (int i = 0; i < 8; ++i) {
+        g.spawn([&breaker]() -> b::task<> {
+          CHECK(co_await try_one(
+                    breaker, +[]() -> b::task<int> {
+                      co_await b::sleep_for(100ms);
+                      throw outage("down");
+                    }) == "down");
+        });
+      }
+      co_return;
+    });
+    CHECK(told.states == trail{"open"});
+    co_await b::sleep_for(2s);
+    CHECK(co_await try_one(breaker, good) == "ok");
+    CHECK(told.states == trail{"open", "half open", "closed"});
+  }());
   CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE(
+    "stored_circuit_breaker: an end that did not reach the store keeps it half open no longer than a probe may take") {
+  for (const b::duration own : {b::duration::max(), b::duration(10s)}) {
+    t::test_loop loop;
+    loop.run([](b::duration limit) -> b::task<> {
+      const auto store = std::make_shared<far_store>();
+      const b::stored_circuit_breaker breaker(
+          store, {.consecutive_failures = 1, .open_for = 1s, .probe_limit = limit});
+      CHECK(co_await try_one(breaker, bad) == "down");
+      co_await b::sleep_for(2s);
+      CHECK(co_await breaker([&]() -> b::task<int> {
+              store->way.delay(200ms);
+              co_return 1;
+            }) == 1);
+      store->way.delay(0s);
+      CHECK(breaker.statistics().not_told == 1);
+      CHECK(co_await try_one(breaker, good) == "circuit_open");
+      co_await b::sleep_for(limit == b::duration::max() ? b::duration(1min) : limit);
+      CHECK(co_await try_one(breaker, good) == "ok");
+      CHECK(co_await try_one(breaker, good) == "ok");
+    }(own));
+    CHECK(loop.nothing_left());
+  }
+  CHECK_THROWS_AS(b::memory_store(0s), b::misuse_error);
+}
+
+TEST_CASE("stored policies: what a store says about its misuse is no outage") {
+  const auto store = std::make_shared<b::memory_store>();
+  const b::stored_circuit_breaker breaker(store, {.name = "a"});
+  const b::stored_rate_limiter rate(store, {.name = "b", .permits = 2, .per = 1h});
+  t::test_loop first;
+  first.run([](const auto& one, const auto& two) -> b::task<> {
+    CHECK(co_await try_one(one, good) == "ok");
+    CHECK(co_await try_one(two, good) == "ok");
+  }(breaker, rate));
+  std::thread([&] {
+    t::test_loop second;
+    second.run([](const auto& one, const auto& two) -> b::task<> {
+      b::outcome<int> how = co_await b::as_outcome(one(good));
+      CHECK(how.failure().find<b::misuse_error>() != nullptr);
+      b::outcome<int> too = co_await b::as_outcome(two(good));
+      CHECK(too.failure().message() ==
+            "memory_store: used by another thread than before; each loop needs one of its own");
+    }(breaker, rate));
+    CHECK(second.lost_errors().empty());
+  }).join();
+  CHECK(rate.statistics().without_store == 0);
+}
+
+TEST_CASE("stored_circuit_breaker: the message of a failure is short, and whole characters") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const b::stored_circuit_breaker breaker(std::make_shared<b::memory_store>(), {.consecutive_failures = 1});
+    CHECK(co_await try_one(
+              breaker, +[]() -> b::task<int> {
+                std::string words = "x";
+                while (words.size() < 2000) words += "\xc3\xa4";
+                throw outage(words);
+                co_return 0;
+              }) != "ok");
+    b::outcome<int> how = co_await b::as_outcome(breaker(good));
+    const b::failure refused = how.failure();
+    CHECK(refused.find<b::circuit_open_error>()->cause().message().size() == 511);
+  }());
 }
 
 TEST_CASE("stored policies: made without a store, or with options out of range") {
@@ -169,7 +348,8 @@ TEST_CASE("stored policies: made without a store, or with options out of range")
 }
 
 TEST_CASE("everywhere: stored breaker and rate limiter") {
-  core_tests::drive("stored policies", [](t::stage& s) -> b::task<> {
+  // What the store says when it cannot be asked goes to the sink.
+  const auto run = [](t::stage& s) -> b::task<> {
     const auto store = std::make_shared<far_store>();
     store->way.delay(10ms);
     auto& breaker = s.make<b::stored_circuit_breaker>(
@@ -189,5 +369,6 @@ TEST_CASE("everywhere: stored breaker and rate limiter") {
     co_await calls(good);
     co_await b::sleep_for(2s);
     co_await calls(good);
-  });
+  };
+  core_tests::drive("stored policies", run, core_tests::lost::to_the_sink);
 }

@@ -521,6 +521,113 @@ TEST_CASE(
   CHECK(loop.lost_errors()[0].find("filter") != std::string::npos);
 }
 
+TEST_CASE("circuit_breaker: a rate replaces the rule of failures in a row that nobody has set") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const b::circuit_breaker by_rate({.failure_rate = 0.5, .window = 10s});
+    static_cast<void>(co_await try_all(by_rate, "SSSSSSSSSSSSSSFFFFFFFFFF"));  // ten of 24
+    CHECK(by_rate.state() == breaker_state::closed);
+    CHECK(by_rate.describe() ==
+          "circuit breaker: opens at 50 % failures in 10 s (at least 20 calls), for 30 s, then 1 probe");
+    const b::circuit_breaker both({.consecutive_failures = 5, .failure_rate = 0.5, .window = 10s});
+    CHECK(co_await try_all(both, "SSSSSSFFFFFF") == "SSSSSSFFFFFR");
+    const b::circuit_breaker usual;
+    CHECK(co_await try_all(usual, "FFFFFF") == "FFFFFR");
+    // A tiny rate is not none.
+    const b::circuit_breaker tiny(
+        {.failure_rate = 1e-10, .slow_call_rate = 1, .slow_call = 1s, .window_calls = 5, .minimum_calls = 1});
+    CHECK(co_await try_all(tiny, "SSSS") == "SSSS");
+    co_await tiny([]() -> b::task<> { co_await b::sleep_for(2s); });
+    CHECK(tiny.state() == breaker_state::closed);
+    CHECK(co_await try_all(tiny, "FS") == "FR");
+  }());
+}
+
+TEST_CASE(
+    "circuit_breaker: a probe that hangs longer than probe_limit keeps nobody out, and counts as nothing") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const b::circuit_breaker breaker({.consecutive_failures = 1, .open_for = 10s, .probe_limit = 30s});
+    static_cast<void>(co_await try_all(breaker, "F"));
+    co_await b::sleep_for(10s);
+    b::event never;
+    b::event late;
+    int running = 0;
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(hold, std::cref(breaker), std::ref(never), std::ref(running));
+      co_await b::sleep_for(30s - 1ns);
+      CHECK(co_await try_one(breaker, good) == 'R');
+      co_await b::sleep_for(1ns);
+      g.spawn(fail_late, std::cref(breaker), std::ref(late));
+      co_await b::yield();
+      CHECK(co_await try_one(breaker, good) == 'R');  // that one is young
+      never.set();
+      co_await b::sleep_for(1ms);
+      CHECK(breaker.state() == breaker_state::half_open);  // the success of the lost probe decides nothing
+      CHECK(breaker.statistics().stale == 1);
+      late.set();
+      co_await b::sleep_for(1ms);
+      CHECK(breaker.state() == breaker_state::open);
+    });
+    CHECK_THROWS_AS(b::circuit_breaker({.probe_limit = 0s}), b::misuse_error);
+  }());
+  CHECK(loop.nothing_left());
+}
+
+TEST_CASE("circuit_breaker: half_open() by hand does not wait for probes that are still out") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    changes told;
+    const b::circuit_breaker breaker(
+        {.consecutive_failures = 1, .open_for = 10s, .listener = told.listener()});
+    static_cast<void>(co_await try_all(breaker, "F"));
+    co_await b::sleep_for(10s);
+    b::event never;
+    int running = 0;
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(hold, std::cref(breaker), std::ref(never), std::ref(running));
+      co_await b::sleep_for(24h);
+      breaker.half_open();
+      CHECK(co_await try_one(breaker, good) == 'S');
+      never.set();
+    });
+    CHECK(breaker.state() == breaker_state::closed);
+    CHECK(told.states == trail{"open", "half open", "closed"});
+  }());
+}
+
+TEST_CASE("circuit_breaker: a pass that is told of no failure refuses that, and can still be told") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const b::circuit_breaker breaker({.consecutive_failures = 1});
+    b::circuit_breaker::pass pass = breaker.try_admit();
+    CHECK_THROWS_AS(pass.failed(b::failure()), b::misuse_error);
+    CHECK(pass);
+    b::failure down = b::failure::of(std::make_exception_ptr(outage("down")));
+    down.observe();
+    pass.failed(down);
+    CHECK(breaker.state() == breaker_state::open);
+    co_return;
+  }());
+  CHECK(loop.lost_errors().empty());
+}
+
+TEST_CASE("call_window: a length that is no multiple of ten is no shorter than asked") {
+  b::detail::call_window window(0, b::duration(19));
+  window.add(true, false, b::time_point(b::duration(1000)));
+  CHECK(window.counts(b::time_point(b::duration(1017))).calls == 1);
+  CHECK(window.counts(b::time_point(b::duration(1020))).calls == 0);
+}
+
+TEST_CASE("circuit_breaker: options that would mean nothing are refused") {
+  CHECK_THROWS_WITH_AS(b::circuit_breaker({.slow_call = 1s}),
+                       "circuit breaker: slow_call is 1 s; it must be given together with slow_call_rate",
+                       b::misuse_error);
+  CHECK_THROWS_AS(b::circuit_breaker({.window = 10s}), b::misuse_error);
+  CHECK_THROWS_AS(b::circuit_breaker({.window_calls = 10}), b::misuse_error);
+  CHECK_THROWS_AS(b::circuit_breaker({.minimum_calls = 3}), b::misuse_error);
+}
+
 TEST_CASE("circuit_breaker: options out of range are refused by name, value and range") {
   const auto refused = [](b::circuit_breaker_options options) -> std::string {
     options.name = "q";

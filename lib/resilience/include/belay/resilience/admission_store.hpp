@@ -8,21 +8,26 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <string>
 
 namespace belay {
 
 /// How a call counts for a breaker. `nothing`: it was cancelled, or failed with an error that tells nothing about the service.
 using call_verdict = detail::call_verdict;
+/// What is left of an error where its exception cannot go. Without a message: of none.
+using failure_words = detail::failure_words;
 
 /// Keeps the state of breakers and rates by key, on behalf of all who use it. What comes to one key acts one after the other, as a whole.
 ///
 /// Whoever implements it: the rules are those of `circuit_breaker` and `rate_limiter`; `detail::breaker_machine` and `detail::token_bucket`
 /// have no clock and no threads, and are made to be used here. Time is the store's own: the clocks of its users differ. The options
-/// come with each call, so that a store need not be set up; users of one key must give the same. A store that outlives its users must let go of a
-/// probe whose user has died, after a time that is longer than any call.
+/// come with each call, so that a store need not be set up; users of one key must give the same. Users die, and an end does not always come
+/// through: a store must let go of a probe of which it hears nothing, after the `probe_limit` of the options if there is one, otherwise after a
+/// time of its own that is longer than any call.
 ///
-/// Errors:        what it throws means that it could not be asked; the policies then do what their options say.
+/// Errors:        what it throws, also before it gives a task, means that it could not be asked; the policies then do what their options
+///                say. A `misuse_error` goes through to the caller.
 /// Cancellation:  of `admit` and `take`: nothing is counted, or what was taken is given back. `ended` runs shielded.
 class admission_store {
  public:
@@ -36,29 +41,39 @@ class admission_store {
     std::uint64_t generation = 0;  ///< to be given back with `ended`
     breaker_state state = breaker_state::closed;
     std::optional<duration> retry_after = {};
+    bool changed = false;  ///< this question has made `state` what it is
+    failure_words last =
+        {};  ///< the failure that was counted last, if the store keeps it: the cause of a rejection
+  };
+  /// How a call that was admitted ended.
+  struct call_end {
+    std::uint64_t generation = 0;  ///< of its admission
+    call_verdict verdict = call_verdict::nothing;
+    duration took = duration::zero();
+    failure_words why = {};  ///< of a failure; at most 512 bytes of its message
   };
   /// May a call begin?
   [[nodiscard]] BELAY_CORO_WRAPPER virtual task<admission> admit(std::string key,
                                                                  const circuit_breaker_options& options) = 0;
-  /// How a call that was admitted ended. Gives the state after it.
-  [[nodiscard]] BELAY_CORO_WRAPPER virtual task<breaker_state> ended(std::string key,
-                                                                     const circuit_breaker_options& options,
-                                                                     std::uint64_t generation,
-                                                                     call_verdict verdict, duration took) = 0;
+  /// To be told once for each call that was admitted. Gives the new state if that has changed it.
+  [[nodiscard]] BELAY_CORO_WRAPPER virtual task<std::optional<breaker_state>> ended(
+      std::string key, const circuit_breaker_options& options, call_end how) = 0;
 
   /// Takes `weight` permits of the rate: nothing, or the time until there are so many.
   [[nodiscard]] BELAY_CORO_WRAPPER virtual task<std::optional<duration>> take(
       std::string key, const rate_limiter_options& options, std::uint64_t weight) = 0;
 };
 
-/// The state of the keys in the memory of this loop; for tests, and for programs of one process. Thread: one loop.
+/// The state of the keys in the memory of this loop; for tests, and for programs of one process. Thread: one loop. Keeps every key it has seen
+/// as long as it lives.
 class memory_store final : public admission_store {
  public:
-  memory_store();
+  /// `probe_limit`: a probe of which nothing is heard for so long is lost, unless the options of the breaker have a limit. More than 0.
+  explicit memory_store(duration probe_limit = std::chrono::minutes(1));
   ~memory_store() override;
   task<admission> admit(std::string key, const circuit_breaker_options& options) override;
-  task<breaker_state> ended(std::string key, const circuit_breaker_options& options, std::uint64_t generation,
-                            call_verdict verdict, duration took) override;
+  task<std::optional<breaker_state>> ended(std::string key, const circuit_breaker_options& options,
+                                           call_end how) override;
   task<std::optional<duration>> take(std::string key, const rate_limiter_options& options,
                                      std::uint64_t weight) override;
 
@@ -69,10 +84,12 @@ class memory_store final : public admission_store {
 
 /// What a policy does when its store cannot be asked, or does not answer in time.
 enum class without_store : unsigned char {
-  admit,  ///< lets the call through: an outage of the store shall not become one of everything
-  reject,  ///< rejects it (`circuit_open` or `rate_limited` with `cause()`): the service must never be asked too much
+  /// Lets the call through: an outage of the store shall not become one of everything. The store's error goes to the sink, at most once a minute.
+  admit,
+  /// Rejects it (`circuit_open` or `rate_limited`, with the store's error as `cause()`): the service must never be asked too much.
+  reject,
   /// Asks a breaker or rate of this policy and its copies, in memory, which is only used meanwhile: each program has the whole rate for itself then, and its
-  /// own circuit.
+  /// own circuit. The store's error goes to the sink as with `admit`.
   local,
 };
 
@@ -92,6 +109,16 @@ struct stored_statistics {
 
 namespace detail {
 
+// When the sink was told of a store that is away.
+class store_outage {
+ public:
+  // An error that nobody else will see, with a note about which policy it was.
+  void tell(failure what, std::string_view kind, const std::string& name) noexcept;
+
+ private:
+  time_point quiet_until_ = time_point::min();
+};
+
 struct stored_breaker_state {
   stored_breaker_state(std::shared_ptr<admission_store> in, circuit_breaker_options how,
                        store_options when) noexcept
@@ -100,9 +127,18 @@ struct stored_breaker_state {
   circuit_breaker_options options;
   store_options asking;
   stored_statistics counted = {};
-  memory_store meanwhile = {};  // without_store::local
+  store_outage outage = {};
+  memory_store meanwhile;  // without_store::local
   void check() const;
-  [[nodiscard]] circuit_open_error refusal(const admission_store::admission& why) const;
+  void tell_state(breaker_state now) const noexcept;
+  // Both count the rejection and tell it.
+  [[nodiscard]] circuit_open_error refusal(const admission_store::admission& why, std::source_location where);
+  [[nodiscard]] circuit_open_error refusal_unasked(const failure& why, std::source_location where);
+
+ private:
+  [[nodiscard]] circuit_open_error refuse(breaker_state state, std::string text,
+                                          std::optional<duration> retry_after, const failure& cause,
+                                          std::source_location where);
 };
 struct stored_rate_state {
   stored_rate_state(std::shared_ptr<admission_store> in, rate_limiter_options how,
@@ -112,17 +148,19 @@ struct stored_rate_state {
   rate_limiter_options options;
   store_options asking;
   stored_statistics counted = {};
-  memory_store meanwhile = {};  // without_store::local
+  store_outage outage = {};
+  memory_store meanwhile;  // without_store::local
   void check() const;
 };
-// Admitted while it is open.
-[[nodiscard]] managed<unit> stored_admission(stored_breaker_state& state);
-[[nodiscard]] task<> take_from_store(stored_rate_state& state, std::uint64_t weight);
+// Admitted while it is open. `where` is the caller's place.
+[[nodiscard]] managed<unit> stored_admission(stored_breaker_state& state, std::source_location where);
+[[nodiscard]] task<> take_from_store(stored_rate_state& state, std::uint64_t weight,
+                                     std::source_location where);
 
 }  // namespace detail
 
 /// A circuit breaker whose state is in a store, under the key `options.name`. Calls and errors as for `circuit_breaker`; each call asks the store
-/// before it and tells it afterwards.
+/// before it and tells it afterwards. The `cause()` of a `circuit_open_error` is an `error` with the kind, code and message of the last failure.
 class stored_circuit_breaker : public policy<stored_circuit_breaker> {
  public:
   /// Errors: `misuse_error` for options out of range, and without a store.
@@ -132,7 +170,8 @@ class stored_circuit_breaker : public policy<stored_circuit_breaker> {
   template <guarded_operation Next>
   task<guarded_result<Next>> run(Next next) const {
     const auto body = [&next](unit&) -> task<guarded_result<Next>> { co_return co_await or_fail(next()); };
-    co_return co_await or_fail(with(detail::stored_admission(*state_), body));
+    const std::source_location where = co_await detail::caller_site_awaiter();
+    co_return co_await or_fail(with(detail::stored_admission(*state_, where), body));
   }
 
   [[nodiscard]] stored_statistics statistics() const noexcept { return state_->counted; }
@@ -163,7 +202,7 @@ class stored_rate_limiter : public policy<stored_rate_limiter> {
 
   template <guarded_operation Next>
   task<guarded_result<Next>> run(Next next) const {
-    co_await or_fail(detail::take_from_store(*state_, weight_));
+    co_await or_fail(detail::take_from_store(*state_, weight_, co_await detail::caller_site_awaiter()));
     co_return co_await or_fail(next());
   }
 

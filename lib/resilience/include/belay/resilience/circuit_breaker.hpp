@@ -70,7 +70,7 @@ class circuit_breaker : public policy<circuit_breaker> {
   void open() const { core_->open(); }
   /// Closes it and forgets what was counted, from any state; no event if it was closed.
   void close() const { core_->close(); }
-  /// Lets probes through now. Errors: `misuse_error` while it is closed.
+  /// Lets probes through now; those that are still out are not waited for any more. Errors: `misuse_error` while it is closed.
   void half_open(std::source_location where = std::source_location::current()) const {
     core_->half_open(where);
   }

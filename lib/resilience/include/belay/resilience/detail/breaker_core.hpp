@@ -27,8 +27,8 @@ struct circuit_breaker_options {
   /// In events, errors and descriptions.
   std::string name = "circuit breaker";
 
-  /// Opens at so many failures in a row. 0: this rule is off.
-  std::size_t consecutive_failures = 5;
+  /// Opens at so many failures in a row. 0: this rule is off. Not given: 5, or off while a rate is on.
+  std::optional<std::size_t> consecutive_failures = {};
   /// Opens when at least this share of the calls in the window failed: 0 (off) to 1.
   double failure_rate = 0;
   /// Opens when at least this share of the calls in the window was slow: 0 (off) to 1. A slow probe is a failed one.
@@ -36,7 +36,7 @@ struct circuit_breaker_options {
   /// A call that takes so long is slow. More than 0; to be given with `slow_call_rate`.
   duration slow_call = duration::max();
 
-  /// The window of the rates: the last so many calls, 1 to 1,000,000 …
+  /// The window of the rates, to be given with one of them: the last so many calls, 1 to 1,000,000 …
   std::size_t window_calls = 100;
   /// … or, if this is more than 0, the calls that ended in the last so long (in tenths: 90 to 100 % of it). At least 10 ns.
   duration window = duration::zero();
@@ -54,6 +54,9 @@ struct circuit_breaker_options {
   std::size_t probes = 1;
   /// How many of them must succeed for it to close, up to `probes`. 0: all.
   std::size_t probes_to_close = 0;
+  /// When all places of probes are taken, and the last one was let in so long ago, those that run are not waited for any more: others are let in, and
+  /// they count as nothing. More than 0; longer than a good call takes. `duration::max()`: for ever. A timeout inside is better: it ends the probe.
+  duration probe_limit = duration::max();
 
   /// What counts as a failure. What else counts as `telling` is a success: the service answered. The rest counts as nothing.
   error_filter failures = service_failures();
@@ -91,6 +94,11 @@ struct failure_words {
   std::string code;
   std::string message;
 };
+
+[[nodiscard]] failure_words words_of(const std::exception_ptr& what) noexcept;
+// As an error, for the `cause()` of a rejection; null without a message.
+[[nodiscard]] std::exception_ptr error_of(const failure_words& words, std::source_location where);
+[[noreturn]] void refuse_empty_failure(std::source_location where);
 
 // What a rejection has to say, taken under the lock.
 struct breaker_refusal {
@@ -174,8 +182,9 @@ class [[nodiscard]] breaker_pass {
   void succeeded() {
     if (generation_ != 0) finish(detail::call_verdict::success, nullptr);
   }
-  /// Counts by the filters of the breaker.
-  void failed(const failure& what) {
+  /// Counts by the filters of the breaker. Errors: `misuse_error` for no failure; nothing has been told then.
+  void failed(const failure& what, std::source_location where = std::source_location::current()) {
+    if (!what) detail::refuse_empty_failure(where);
     outcome<void> how;
     how.set_failed(failure(what).take_record());
     ended(how);

@@ -4,10 +4,12 @@
 //
 //   closed     lets all calls through and counts how they end; a rule that is met opens it
 //   open       lets none through until its time has passed
-//   half_open  lets so many probes through as are set; enough successes close it, and when there cannot be enough any more it opens again
+//   half_open  lets so many probes through as are set; enough successes close it, and when there cannot be enough any more it opens again.
+//              Probes of which nothing is heard for `probe_limit` are lost: others are let through
 //   isolated   lets none through until somebody says otherwise
 //
-// Every change begins a new *generation*. A call carries the generation that let it in, and how it ends counts only there.
+// Every change begins a new *generation*, and so does the loss of probes. A call carries the generation that let it in, and how it ends counts
+// only there.
 
 #include <belay/core/time.hpp>
 #include <belay/resilience/detail/call_window.hpp>
@@ -34,6 +36,7 @@ struct breaker_rules {
   duration longest_open = std::chrono::minutes(10);
   std::size_t probes = 1;
   std::size_t probes_to_close = 0;
+  duration probe_limit = duration::max();
 };
 
 // How a call counts. `nothing`: cancelled, or an error that says nothing about what is called.
@@ -82,7 +85,7 @@ class breaker_machine {
   breaker_change open(time_point now) noexcept;
   // Closed, with nothing counted.
   breaker_change close() noexcept;
-  // From open or isolated. False: it is closed.
+  // From any state but closed; from half open: probes that are still out are not waited for. False: it is closed.
   [[nodiscard]] bool half_open(breaker_change& change) noexcept;
 
   // An open time that has passed is half open, although the next call only makes it so.
@@ -107,6 +110,9 @@ class breaker_machine {
   breaker_change trip_open(trip by, time_point now) noexcept;
   [[nodiscard]] trip rule_met(time_point now) noexcept;
   breaker_change probe_ended(bool succeeded, time_point now) noexcept;
+  [[nodiscard]] bool probe_wanted() const noexcept {
+    return probes_running_ + probes_succeeded_ + probes_failed_ < rules_.probes;
+  }
 
   const breaker_rules rules_;
   const bool needs_time_;
@@ -116,7 +122,8 @@ class breaker_machine {
   std::uint64_t in_a_row_ = 0;  // failures
   call_window window_;
   time_point open_until_{};
-  unsigned reopened_ = 0;  // times that probes failed since it was closed
+  unsigned reopened_ = 0;    // times that probes failed since it was closed
+  time_point last_probe_{};  // when it was let in
   std::size_t probes_running_ = 0;
   std::size_t probes_succeeded_ = 0;
   std::size_t probes_failed_ = 0;

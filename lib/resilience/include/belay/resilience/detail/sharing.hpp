@@ -11,19 +11,21 @@ namespace belay::detail {
 [[nodiscard]] const void* this_thread_mark() noexcept;
 [[noreturn]] void refuse_other_thread(const char* what);
 
-// Belongs to the thread that uses it first.
+// Belongs to the thread that uses it first. (Atomic because another thread that uses it by mistake must find that out; a relaxed load costs
+// nothing.)
 class home_thread {
  public:
   void require(const char* what) {
     const void* const here = this_thread_mark();
-    if (at_ == here) [[likely]]
+    const void* at = at_.load(std::memory_order_relaxed);
+    if (at == here) [[likely]]
       return;
-    if (at_ != nullptr) refuse_other_thread(what);
-    at_ = here;
+    if (at != nullptr || !at_.compare_exchange_strong(at, here, std::memory_order_relaxed))
+      refuse_other_thread(what);
   }
 
  private:
-  const void* at_ = nullptr;
+  std::atomic<const void*> at_{nullptr};
 };
 
 struct one_loop {
