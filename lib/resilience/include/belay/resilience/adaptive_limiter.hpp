@@ -22,11 +22,11 @@ struct adaptive_limiter_options {
   double backoff = 0.9;
   /// gradient: how many times the least latency a call may take before the limit falls: 1 to 10.
   double tolerance = 2;
-  /// gradient: how much one call counts, more than 0 up to 1.
+  /// gradient: how much one call counts, more than 0 up to 1; when many are under way, each counts only as its part of them.
   double smoothing = 0.2;
-  /// gradient: the least latency is measured anew after so many calls, at least 10.
+  /// gradient: the least latency is measured anew after so many calls, at least 10; not before 20 times the limit.
   std::size_t probe_after = 1000;
-  /// gradient: how many may queue up in the service, at least 1: with none, the limit could not grow.
+  /// gradient: how many may queue up in the service, at least 1: with none, the limit could not grow. Fewer while it is slow.
   std::size_t queue = 4;
   /// How many may wait here, and how long: as in `bulkhead_options`.
   std::size_t most_waiting = 0;

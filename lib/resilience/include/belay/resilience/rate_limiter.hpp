@@ -33,7 +33,8 @@ struct rate_limiter_options {
   rate_algorithm algorithm = rate_algorithm::token_bucket;
   /// How many may wait. 0: who comes too early is rejected.
   std::size_t most_waiting = 0;
-  /// Who would have to wait longer is rejected at once. More than 0; `duration::max()`: as long as it takes.
+  /// Who would have to wait longer is rejected at once (in a sliding window with weights of more than 1, where that cannot be told for sure: or
+  /// when it has waited so long). More than 0; `duration::max()`: as long as it takes.
   duration longest_wait = duration::max();
   /// Is told of waiting, of what was let through after it, and of rejections.
   policy_listener listener = {};
