@@ -214,24 +214,67 @@ TEST_CASE("shared_rate_limiter: the rate holds, whoever gives up") {
     const b::shared_rate_limiter one(
         {.permits = 1, .per = 1s, .burst = 1, .most_waiting = 1000, .longest_wait = 1h});
     std::vector<b::time_point> begun;
-    const auto patient = [&](b::duration patience) -> b::task<> {
-      static_cast<void>(co_await b::move_on_after(patience, one([&]() -> b::task<> {
-                                                    begun.push_back(b::now());
-                                                    co_return;
-                                                  })));
+    const auto call = [&]() -> b::task<> {
+      co_await one([&]() -> b::task<> {
+        begun.push_back(b::now());
+        co_return;
+      });
+    };
+    // Of so many who come, those with the earliest turns give up after a while.
+    const auto wave = [&](b::group& g, int come, int give_up) -> b::task<> {
+      std::vector<b::child<void>> all;
+      for (int i = 0; i < come; ++i) all.push_back(g.spawn(call));
+      co_await b::sleep_for(100ms);
+      for (int i = 0; i < give_up; ++i) all[static_cast<std::size_t>(i)].cancel();
     };
     co_await b::with_group([&](b::group& g) -> b::task<> {
-      // Those with the earliest turns give up, and others come.
-      for (int i = 0; i < 11; ++i) g.spawn(patient, i > 0 && i < 10 ? b::duration(500ms) : b::duration(1h));
-      co_await b::sleep_for(600ms);
-      for (int i = 0; i < 9; ++i) g.spawn(patient, i < 8 ? b::duration(100ms) : b::duration(1h));
-      co_await b::sleep_for(150ms);
-      for (int i = 0; i < 8; ++i) g.spawn(patient, i < 7 ? b::duration(100ms) : b::duration(1h));
-      co_await b::sleep_for(150ms);
-      for (int i = 0; i < 7; ++i) g.spawn(patient, b::duration(1h));
+      CHECK(one.try_enter());
+      begun.push_back(b::now());
+      co_await wave(g, 10, 9);
+      co_await wave(g, 9, 8);
+      co_await wave(g, 8, 7);
+      co_await wave(g, 7, 0);
     });
-    CHECK(begun.size() == 11);
+    CHECK(begun.size() == 11);  // the first, one of each wave, and all of the last
     for (std::size_t i = 1; i < begun.size(); ++i) CHECK(begun[i] - begun[i - 1] >= 1s);
+  }());
+  CHECK(loop.nothing_left());
+}
+
+TEST_CASE(
+    "shared_rate_limiter: who cannot wait for his turn takes none, and the rate goes to those who can") {
+  t::test_loop loop;
+  loop.run([]() -> b::task<> {
+    const b::shared_rate_limiter one(
+        {.permits = 1, .per = 1s, .burst = 1, .most_waiting = 1000, .longest_wait = 1h});
+    int passed = 0;
+    int rejected = 0;
+    int gave_up = 0;
+    const auto call = [&]() -> b::task<> {
+      const auto how = co_await b::as_outcome(b::move_on_after(3s, one([&]() -> b::task<> {
+                                                                 ++passed;
+                                                                 co_return;
+                                                               })));
+      if (how.failed()) {
+        const b::failure why = how.failure();
+        const auto* early = why.find<b::rate_limited_error>();
+        REQUIRE(early != nullptr);
+        CHECK(early->retry_after() >= 3s);
+        ++rejected;
+      } else if (!how.succeeded()) {
+        ++gave_up;
+      }
+    };
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      for (int second = 0; second < 100; ++second) {
+        for (int i = 0; i < 3; ++i) g.spawn(call);
+        co_await b::sleep_for(1s);
+      }
+    });
+    CHECK(passed >= 100);
+    CHECK(passed + rejected == 300);
+    CHECK(gave_up == 0);
+    CHECK(one.statistics().waiting == 0);
   }());
   CHECK(loop.nothing_left());
 }

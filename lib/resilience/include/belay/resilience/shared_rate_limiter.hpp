@@ -3,16 +3,18 @@
 // One rate for the loops of all threads.
 
 #include <belay/core/sleep.hpp>
+#include <belay/core/timeout.hpp>
 #include <belay/resilience/rate_limiter.hpp>
+#include <algorithm>
 #include <atomic>
 
 namespace belay {
 
 /// As `rate_limiter` with a token bucket, for any number of loops. Whoever waits has a reservation: the time at which it may go on is known when
-/// it comes. So who gives up makes no room for those who wait already. His permits are used up, except when nobody has come after him.
+/// it comes. So who gives up makes no room for those who wait already: his permits are used up, except when nobody has come after him. That
+/// permits do not go to those who have left, a call whose own limit (`with_timeout` outside) would pass before its turn is rejected at once.
 ///
-/// `most_waiting` says only whether waiting is allowed (0: no); `longest_wait` bounds it: not longer than callers have patience, or permits go
-/// to those who have left.
+/// `most_waiting` says only whether waiting is allowed (0: no); `longest_wait` bounds it.
 ///
 /// Thread:  any; without locks: the whole state is one number.
 /// Time:    taken from the caller's loop: give all loops the same clock.
@@ -35,8 +37,9 @@ class shared_rate_limiter : public policy<shared_rate_limiter> {
   task<guarded_result<Next>> run(Next next) const {
     state& shared = *state_;
     const time_point here = now();
-    const turn mine = shared.reserve(here, weight_, shared.patience());
-    if (mine.wait > shared.patience()) {
+    turn mine = shared.reserve(here, weight_, duration::zero());
+    if (!mine.taken) mine = shared.reserve(here, weight_, patience(here));
+    if (!mine.taken) {
       shared.rejected.fetch_add(1, std::memory_order_relaxed);
       co_await fail(detail::rate_refusal(shared.options, mine.wait, duration::zero(),
                                          co_await detail::caller_site_awaiter()));
@@ -62,7 +65,7 @@ class shared_rate_limiter : public policy<shared_rate_limiter> {
 
   /// Takes the permits if that needs no waiting.
   [[nodiscard]] bool try_enter() const noexcept {
-    const bool passes = state_->reserve(now(), weight_, duration::zero()).wait <= duration::zero();
+    const bool passes = state_->reserve(now(), weight_, duration::zero()).taken;
     (passes ? state_->admitted : state_->rejected).fetch_add(1, std::memory_order_relaxed);
     return passes;
   }
@@ -85,13 +88,10 @@ class shared_rate_limiter : public policy<shared_rate_limiter> {
     duration wait;
     duration cost;
     std::int64_t full_at;  // the state that the reservation has left behind
+    bool taken;
   };
   struct state {
     explicit state(rate_limiter_options&& given);
-    // How long one may wait.
-    [[nodiscard]] duration patience() const noexcept {
-      return options.most_waiting == 0 ? duration::zero() : options.longest_wait;
-    }
     // The time until its turn, reserved if it is not longer than `most`. See token_bucket.
     [[nodiscard]] turn reserve(time_point here, std::uint64_t weight, duration most) noexcept {
       const duration cost = detail::saturating_times(weight, interval);
@@ -99,10 +99,11 @@ class shared_rate_limiter : public policy<shared_rate_limiter> {
       std::int64_t full = full_at.load(std::memory_order_relaxed);
       while (true) {
         const time_point next = saturating_add(time_point(duration(full > from ? full : from)), cost);
-        const turn got{(next - here) - depth, cost, next.time_since_epoch().count()};
-        if (got.wait > most) return got;
+        const duration wait = (next - here) - depth;
+        const turn got{wait, cost, next.time_since_epoch().count(), wait <= most};
         // Nothing but the number itself is handed over, so its own order is enough.
-        if (full_at.compare_exchange_weak(full, got.full_at, std::memory_order_relaxed)) return got;
+        if (!got.taken || full_at.compare_exchange_weak(full, got.full_at, std::memory_order_relaxed))
+          return got;
       }
     }
     // Only of the newest reservation: behind an older one others have been given their time, and whoever came next would get the last of
@@ -140,6 +141,15 @@ class shared_rate_limiter : public policy<shared_rate_limiter> {
     turn mine_;
     bool used_ = false;
   };
+
+  // How long this call can wait.
+  [[nodiscard]] duration patience(time_point here) const noexcept {
+    if (state_->options.most_waiting == 0) return duration::zero();
+    const time_point limit = current_deadline();
+    // (Cancelled already: it will not wait.)
+    if (limit <= here || limit == time_point::max()) return state_->options.longest_wait;
+    return std::min(state_->options.longest_wait, limit - here - duration(1));
+  }
 
   std::shared_ptr<state> state_;
   std::uint64_t weight_ = 1;
