@@ -41,9 +41,10 @@ class admission_store {
     std::uint64_t generation = 0;  ///< to be given back with `ended`
     breaker_state state = breaker_state::closed;
     std::optional<duration> retry_after = {};
-    bool changed = false;  ///< this question has made `state` what it is
-    failure_words last =
-        {};  ///< the failure that was counted last, if the store keeps it: the cause of a rejection
+    /// This question has made `state` what it is.
+    bool changed = false;
+    /// The failure that was counted last, if the store keeps it: the cause of a rejection.
+    failure_words last = {};
   };
   /// How a call that was admitted ended.
   struct call_end {
