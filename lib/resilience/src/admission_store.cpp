@@ -238,8 +238,7 @@ managed<unit> stored_admission(stored_breaker_state& state, std::source_location
   unit nothing;
   const exit_status how = co_yield nothing;
   if (!decided) co_return;
-  auto told =
-      co_await as_outcome(tell(state, *decides, how, asked.value().generation, now() - began));
+  auto told = co_await as_outcome(tell(state, *decides, how, asked.value().generation, now() - began));
   // The call has its result, whatever becomes of the store. (Not told again: it may have come through all the same.)
   if (const failure untold = told.failure()) {
     ++state.counted.not_told;

@@ -100,7 +100,8 @@ return 0
 )lua";
 
 // s: state (0 closed, 1 open, 2 half open); g: generation; r: failures in a row; u: open until, -1 for ever; k: how often reopened;
-// pr, ps, pf: probes running, succeeded, failed; pt: when the last one was let in. The window: w<i>, or b<i> by time.
+// pr, ps, pf: probes running, succeeded, failed; pt: when the last one was let in. The window: w<i>, or b<i> by time. fk, fc, fm: kind, code and
+// message of the failure that was counted last.
 const std::string breaker = R"lua(
 local open_for, growth, longest, probes, enough = arg(1), arg(2), arg(3), arg(4), arg(5)
 local probe_limit, keep = arg(6), arg(7)
@@ -128,7 +129,9 @@ local function save()
   end
 end
 local function go_to(state)
+  local last = redis.call('HMGET', key, 'fk', 'fc', 'fm')
   redis.call('DEL', key)
+  if last[3] then redis.call('HSET', key, 'fk', last[1], 'fc', last[2], 'fm', last[3]) end
   it.s, it.g, it.r, it.pr, it.ps, it.pf = state, it.g + 1, 0, 0, 0, 0
 end
 local function trip()
@@ -148,7 +151,7 @@ local before = it.s
 if it.s == 1 and it.u >= 0 and now >= it.u then go_to(2) end
 local admitted = it.s == 0
 if it.s == 2 then
-  if it.pr > 0 and it.pr + it.ps + it.pf >= probes and now - it.pt > probe_limit then
+  if it.pr > 0 and it.pr + it.ps + it.pf >= probes and now - it.pt >= probe_limit then
     it.pr = 0
     it.g = it.g + 1
   end
@@ -156,15 +159,23 @@ if it.s == 2 then
   if admitted then it.pr, it.pt = it.pr + 1, now end
 end
 if fresh or it.s == 2 then save() end
-return {admitted and 1 or 0, text(it.g), it.s, it.s == 1 and it.u >= 0 and text(it.u - now) or '-1'}
+local last = {}
+if not admitted then last = redis.call('HMGET', key, 'fk', 'fc', 'fm') end
+return {admitted and 1 or 0, text(it.g), it.s, it.s == 1 and it.u >= 0 and text(it.u - now) or '-1', it.s ~= before and 1 or 0,
+        last[1] or '', last[2] or '', last[3] or ''}
 )lua";
 
 const std::string end_at_breaker = R"lua(
+local before = it.s
 local verdict, slow = arg(9), arg(10) == 1
 local consecutive, failure_rate, slow_rate = arg(11), arg(12), arg(13)
 local window_calls, bucket, minimum = arg(14), arg(15), arg(16)
-if fresh or arg(8) ~= it.g then return it.s end
+local function answer() return {it.s, it.s ~= before and 1 or 0} end
+if fresh or arg(8) ~= it.g then return answer() end
 local failed = verdict == 2
+local function keep_words()
+  if failed then redis.call('HSET', key, 'fk', ARGV[17], 'fc', ARGV[18], 'fm', ARGV[19]) end
+end
 if it.s == 2 then
   it.pr = it.pr - 1
   if verdict ~= 0 then
@@ -178,9 +189,10 @@ if it.s == 2 then
     end
   end
   save()
-  return it.s
+  keep_words()
+  return answer()
 end
-if verdict == 0 then return it.s end
+if verdict == 0 then return answer() end
 it.r = failed and it.r + 1 or 0
 local calls, failures, slows = 0, 0, 0
 if failure_rate > 0 or slow_rate > 0 then
@@ -225,7 +237,8 @@ if failed or slow then
   if met then trip() end
 end
 save()
-return it.s
+keep_words()
+return answer()
 )lua";
 
 }  // namespace

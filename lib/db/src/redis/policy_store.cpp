@@ -25,6 +25,12 @@ std::string micros(duration length) {
   return std::to_string(length.count() / 1000 + (length.count() % 1000 > 0 ? 1 : 0));
 }
 
+error_kind kind_named(std::string_view name) noexcept {
+  for (unsigned char i = 0; i < static_cast<unsigned char>(error_kind::internal); ++i)
+    if (to_string(static_cast<error_kind>(i)) == name) return static_cast<error_kind>(i);
+  return error_kind::internal;
+}
+
 std::vector<std::string> rule_words(const breaker_rules& rules, const policy_store_options& options) {
   const std::size_t enough = rules.probes_to_close == 0 ? rules.probes : rules.probes_to_close;
   return {rules.open_for == duration::max() ? "-1" : micros(rules.open_for),
@@ -32,7 +38,7 @@ std::vector<std::string> rule_words(const breaker_rules& rules, const policy_sto
           micros(rules.longest_open),
           std::to_string(rules.probes),
           std::to_string(enough),
-          micros(options.probe_limit),
+          micros(rules.probe_limit == duration::max() ? options.probe_limit : rules.probe_limit),
           micros(options.keep)};
 }
 
@@ -68,18 +74,20 @@ bool took(const reply& got) noexcept {
 }
 
 std::vector<std::string> end_words(const breaker_rules& rules, const policy_store_options& options,
-                                   const std::string& generation, call_verdict verdict, bool slow) {
+                                   const admission_store::call_end& end) {
   std::vector<std::string> words = rule_words(rules, options);
   const bool by_time = rules.window > duration::zero();
   const std::int64_t bucket = std::max<std::int64_t>(1, rules.window.count() / 10'000);
+  const bool slow = rules.slow_call_rate > 0 && end.took >= rules.slow_call;
   words.insert(words.end(),
-               {generation,
-                verdict == call_verdict::nothing   ? "0"
-                : verdict == call_verdict::success ? "1"
-                                                   : "2",
+               {std::to_string(end.generation),
+                end.verdict == call_verdict::nothing   ? "0"
+                : end.verdict == call_verdict::success ? "1"
+                                                       : "2",
                 slow ? "1" : "0", std::to_string(rules.consecutive_failures), text(rules.failure_rate),
                 text(rules.slow_call_rate), std::to_string(rules.window_calls),
-                by_time ? std::to_string(bucket) : "0", std::to_string(rules.minimum_calls)});
+                by_time ? std::to_string(bucket) : "0", std::to_string(rules.minimum_calls),
+                std::string(to_string(end.why.kind)), end.why.code, end.why.message});
   return words;
 }
 
@@ -108,26 +116,29 @@ task<admission_store::admission> policy_store::admit(std::string key,
     if (!took(got) || got.elements.size() < 3 || got.elements[2].integer != 2)
       return {};  // only probes hold a place
     return undoing(scripts->breaker_ended, at,
-                   end_words(rules, set, got.elements[1].text, call_verdict::nothing, false));
+                   end_words(rules, set, {.generation = number<std::uint64_t>(got.elements[1])}));
   };
   const reply got =
       co_await or_fail(client_.run(scripts_->breaker_admit, {at}, rule_words(rules, options_), undo));
   admission answer{.admitted = got.element(0).to_integer() == 1,
                    .generation = number<std::uint64_t>(got.element(1)),
-                   .state = state_of(got.element(2))};
+                   .state = state_of(got.element(2)),
+                   .changed = got.element(4).to_integer() == 1,
+                   .last = {.kind = kind_named(got.element(5).to_text()),
+                            .code = got.element(6).to_text(),
+                            .message = got.element(7).to_text()}};
   const auto left = number<std::int64_t>(got.element(3));
   if (left >= 0) answer.retry_after = std::chrono::microseconds(left);
   co_return answer;
 }
 
-task<breaker_state> policy_store::ended(std::string key, const circuit_breaker_options& options,
-                                        std::uint64_t generation, call_verdict verdict, duration took) {
+task<std::optional<breaker_state>> policy_store::ended(std::string key,
+                                                       const circuit_breaker_options& options, call_end how) {
   const breaker_rules rules = belay::detail::checked_rules(options);
-  const bool slow = rules.slow_call_rate > 0 && took >= rules.slow_call;
-  const reply got =
-      co_await or_fail(client_.run(scripts_->breaker_ended, {key_for("breaker", key)},
-                                   end_words(rules, options_, std::to_string(generation), verdict, slow)));
-  co_return state_of(got);
+  const reply got = co_await or_fail(
+      client_.run(scripts_->breaker_ended, {key_for("breaker", key)}, end_words(rules, options_, how)));
+  if (got.element(1).to_integer() == 0) co_return std::nullopt;
+  co_return state_of(got.element(0));
 }
 
 task<std::optional<duration>> policy_store::take(std::string key, const rate_limiter_options& options,

@@ -12,7 +12,9 @@
 #include <atomic>
 #include <cmath>
 #include <optional>
+#include <random>
 #include <thread>
+#include <vector>
 
 #include "redis_server.hpp"
 
@@ -176,18 +178,29 @@ TEST_CASE("live redis: the rules of the breaker: rates, stale ends, reopening, a
       const std::string key = window > 0s ? "by time" : "by count";
       const auto in = co_await store->admit(key, options);
       CHECK(in.admitted);
-      const auto end = [&](verdict how) -> b::task<state> {
-        co_return co_await store->ended(key, options, in.generation, how, 1ms);
+      CHECK(in.changed == false);
+      using changed = std::optional<state>;
+      const auto ends = [&](const auto& admitted, verdict how) -> b::task<changed> {
+        co_return co_await store->ended(
+            key, options,
+            {.generation = admitted.generation,
+             .verdict = how,
+             .took = 1ms,
+             .why = {.kind = b::error_kind::overloaded, .code = "down", .message = "it's down"}});
       };
-      CHECK(co_await end(verdict::failure) == state::closed);
-      CHECK(co_await end(verdict::nothing) == state::closed);
-      CHECK(co_await end(verdict::success) == state::closed);
-      CHECK(co_await end(verdict::success) == state::closed);
-      CHECK(co_await end(verdict::failure) == state::open);
-      CHECK(co_await end(verdict::success) == state::open);  // stale
+      CHECK(co_await ends(in, verdict::failure) == std::nullopt);
+      CHECK(co_await ends(in, verdict::nothing) == std::nullopt);
+      CHECK(co_await ends(in, verdict::success) == std::nullopt);
+      CHECK(co_await ends(in, verdict::success) == std::nullopt);
+      CHECK(co_await ends(in, verdict::failure) == changed(state::open));
+      CHECK(co_await ends(in, verdict::success) == std::nullopt);  // stale
       const auto refused = co_await store->admit(key, options);
       CHECK_FALSE(refused.admitted);
+      CHECK_FALSE(refused.changed);
       CHECK(refused.state == state::open);
+      CHECK(refused.last.kind == b::error_kind::overloaded);
+      CHECK(refused.last.code == "down");
+      CHECK(refused.last.message == "it's down");
       REQUIRE(refused.retry_after.has_value());
       CHECK(*refused.retry_after <= 50ms);
       co_await b::sleep_for(60ms);
@@ -196,12 +209,16 @@ TEST_CASE("live redis: the rules of the breaker: rates, stale ends, reopening, a
       CHECK(first.admitted);
       CHECK(second.admitted);
       CHECK(first.state == state::half_open);
-      CHECK_FALSE((co_await store->admit(key, options)).admitted);
+      CHECK(first.changed);
+      CHECK_FALSE(second.changed);
+      const auto third = co_await store->admit(key, options);
+      CHECK_FALSE(third.admitted);
+      CHECK(third.last.message == "it's down");
       // One is cancelled: its place is free.
-      CHECK(co_await store->ended(key, options, first.generation, verdict::nothing, 1ms) == state::half_open);
+      CHECK(co_await ends(first, verdict::nothing) == std::nullopt);
       CHECK((co_await store->admit(key, options)).admitted);
-      CHECK(co_await store->ended(key, options, first.generation, verdict::success, 1ms) == state::half_open);
-      CHECK(co_await store->ended(key, options, first.generation, verdict::failure, 1ms) == state::open);
+      CHECK(co_await ends(first, verdict::success) == std::nullopt);
+      CHECK(co_await ends(first, verdict::failure) == changed(state::open));
       co_await b::sleep_for(60ms);
       // Both probes are lost with their program.
       const auto hasty =
@@ -213,8 +230,63 @@ TEST_CASE("live redis: the rules of the breaker: rates, stale ends, reopening, a
       const auto again = co_await hasty->admit(key, options);
       CHECK(again.admitted);
       CHECK((co_await hasty->admit(key, options)).admitted);
-      CHECK(co_await hasty->ended(key, options, again.generation, verdict::success, 1ms) == state::half_open);
-      CHECK(co_await hasty->ended(key, options, again.generation, verdict::success, 1ms) == state::closed);
+      CHECK(co_await ends(again, verdict::success) == std::nullopt);
+      CHECK(co_await ends(again, verdict::success) == changed(state::closed));
+    }
+  });
+}
+
+TEST_CASE("live redis: the breaker in Lua does what the one in memory does, by random histories") {
+  std::optional<redis_server> server = redis_server::start();
+  if (!server) return;
+  machine(*server, [&](redis::client, std::shared_ptr<redis::policy_store> store) -> b::task<> {
+    constexpr std::uint32_t histories = 300;
+    for (std::uint32_t seed = 1; seed <= histories; ++seed) {
+      std::minstd_rand random(seed);
+      const auto below = [&random](std::size_t end) {
+        return std::uniform_int_distribution<std::size_t>(0, end - 1)(random);
+      };
+      b::memory_store model;
+      const std::string key = "history " + std::to_string(seed);
+      // Open for ever, or for no time that anybody sees: the clocks of both play no part then.
+      const b::circuit_breaker_options options{
+          .consecutive_failures = 1 + below(4),
+          .failure_rate = below(2) == 0 ? 0 : 0.5,
+          .slow_call_rate = below(2) == 0 ? 0 : 0.75,
+          .slow_call = 10ms,
+          .window_calls = 4 + below(5),
+          .minimum_calls = 1 + below(4),
+          .open_for = below(4) == 0 ? b::duration::max() : b::duration(1us),
+          .probes = 1 + below(3)};
+      struct call {
+        b::admission_store::admission real, modelled;
+      };
+      std::vector<call> out;
+      for (int step = 0; step < 40; ++step) {
+        CAPTURE(seed);
+        CAPTURE(step);
+        if (out.empty() || below(2) == 0) {
+          call one{.real = co_await store->admit(key, options),
+                   .modelled = co_await model.admit(key, options)};
+          REQUIRE(one.real.admitted == one.modelled.admitted);
+          REQUIRE(one.real.state == one.modelled.state);
+          REQUIRE(one.real.changed == one.modelled.changed);
+          REQUIRE(one.real.last.message == one.modelled.last.message);
+          if (one.real.admitted) out.push_back(std::move(one));
+          continue;
+        }
+        const std::size_t which = below(out.size());
+        const call one = out[which];
+        out.erase(out.begin() + static_cast<std::ptrdiff_t>(which));
+        b::admission_store::call_end end{.verdict = static_cast<b::call_verdict>(below(3)),
+                                         .took = below(3) == 0 ? 20ms : 1ms};
+        if (end.verdict == b::call_verdict::failure) end.why.message = "at step " + std::to_string(step);
+        end.generation = one.real.generation;
+        const auto real = co_await store->ended(key, options, end);
+        end.generation = one.modelled.generation;
+        REQUIRE(real == co_await model.ended(key, options, end));
+        co_await b::sleep_for(2us);  // what opens for a moment has been open
+      }
     }
   });
 }
@@ -259,8 +331,9 @@ TEST_CASE("live redis: scripts that were flushed; all keys expire and have the p
             CHECK_FALSE((co_await store->take("a", {.permits = 5}, 1)).has_value());
             CHECK_FALSE((co_await store->take("b", window, 1)).has_value());
             const auto in = co_await store->admit("c", {});
-            CHECK(co_await store->ended("c", {}, in.generation, b::call_verdict::failure, 1ms) ==
-                  b::breaker_state::closed);
+            CHECK(co_await store->ended("c", {},
+                                        {.generation = in.generation, .verdict = b::call_verdict::failure}) ==
+                  std::nullopt);
             co_await c.send({"SCRIPT", "FLUSH"});
           }
           const redis::reply keys = co_await c.send({"KEYS", "*"});

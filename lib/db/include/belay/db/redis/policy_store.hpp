@@ -13,7 +13,7 @@ struct policy_store_options {
   /// Keys are `<prefix>:v1:breaker:<name>`, `<prefix>:v1:bucket:<name>`, `<prefix>:v1:window:<name>`. Not empty.
   std::string prefix = "belay";
   /// A probe without an end for so long is lost: its program has died, or could not tell. Then others are let through. At least 1 s; longer than
-  /// any call may take.
+  /// any call may take. The `probe_limit` of a breaker, if it has one, goes before this one.
   duration probe_limit = std::chrono::minutes(1);
   /// A breaker that nobody uses for so long (after its open time) is forgotten: it is closed, with nothing counted. At least 1 min.
   duration keep = std::chrono::hours(1);
@@ -41,8 +41,8 @@ class policy_store final : public admission_store {
   ~policy_store() override;
 
   task<admission> admit(std::string key, const circuit_breaker_options& options) override;
-  task<breaker_state> ended(std::string key, const circuit_breaker_options& options, std::uint64_t generation,
-                            call_verdict verdict, duration took) override;
+  task<std::optional<breaker_state>> ended(std::string key, const circuit_breaker_options& options,
+                                           call_end how) override;
   task<std::optional<duration>> take(std::string key, const rate_limiter_options& options,
                                      std::uint64_t weight) override;
 
