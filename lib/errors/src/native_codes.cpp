@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 #include <span>
 
 namespace belay {
@@ -94,7 +95,7 @@ constexpr std::array sqlite_rows{
     row{6, kind::unavailable, "database_locked"},       // LOCKED
     row{7, kind::overloaded, "out_of_memory"},          // NOMEM
     row{8, kind::denied, "read_only"},                  // READONLY
-    row{9, kind::unavailable, "interrupted"},           // INTERRUPT
+    row{9, kind::child_cancelled, "interrupted"},       // INTERRUPT: somebody wanted it to stop
     row{10, kind::unavailable, "io_error"},             // IOERR
     row{11, kind::internal, "corrupt"},                 // CORRUPT
     row{13, kind::unavailable, "disk_full"},            // FULL
@@ -146,7 +147,8 @@ struct state_row {
   std::string_view starts_with;  // a whole state, or its class: the first two characters
   kind means;
   const char* code;
-  bool again = false;  // rolled back because of others: the whole transaction may be run again
+  // Other than the kind says: rolled back because of others, so the whole transaction may be run again; or stopped by somebody who meant it.
+  std::optional<bool> again = {};
 };
 
 constexpr std::array sqlstate_rows{
@@ -162,7 +164,7 @@ constexpr std::array sqlstate_rows{
     state_row{"42P06", kind::conflict, "exists_already"},
     state_row{"42P07", kind::conflict, "exists_already"},
     state_row{"55P03", kind::unavailable, "database_locked"},
-    state_row{"57014", kind::timed_out, "query_cancelled"},  // statement_timeout says so too
+    state_row{"57014", kind::timed_out, "query_cancelled", false},  // by hand or by statement_timeout
     state_row{"57P01", kind::unavailable, "shutting_down"},
     state_row{"57P02", kind::unavailable, "shutting_down"},
     state_row{"57P03", kind::unavailable, "starting_up"},
@@ -205,7 +207,7 @@ classification classify_sqlstate(std::string_view state) {
       sqlstate_rows, [state](const state_row& one) { return state.starts_with(one.starts_with); });
   if (found == sqlstate_rows.end()) return classification::of(kind::internal, "postgresql");
   classification answer = classification::of(found->means, found->code);
-  if (found->again) answer.retryable = true;
+  if (found->again) answer.retryable = *found->again;
   return answer;
 }
 

@@ -76,6 +76,7 @@ TEST_CASE("classify: system errors by their condition, in whatever category") {
 TEST_CASE("classify: numbers of SQLite, PostgreSQL and curl") {
   CHECK(b::classify_sqlite(5) == classification{error_kind::unavailable, "database_locked", true, {}});
   CHECK(b::classify_sqlite(517).code == "database_locked");  // BUSY_SNAPSHOT
+  CHECK_FALSE(b::classify_sqlite(9).retryable);              // INTERRUPT
   CHECK(b::classify_sqlite(2067).kind == error_kind::conflict);
   CHECK(b::classify_sqlite(19).code == "constraint_violation");
   CHECK(b::classify_sqlite(255) == classification{error_kind::internal, "sqlite", false, {}});
@@ -84,6 +85,7 @@ TEST_CASE("classify: numbers of SQLite, PostgreSQL and curl") {
   CHECK(b::classify_sqlstate("40001") ==
         classification{error_kind::conflict, "serialization_failure", true, {}});
   CHECK(b::classify_sqlstate("40P01").retryable);
+  CHECK(b::classify_sqlstate("57014") == classification{error_kind::timed_out, "query_cancelled", false, {}});
   CHECK_FALSE(b::classify_sqlstate("40003").retryable);  // nobody knows whether it was done
   CHECK(b::classify_sqlstate("08006") ==
         classification{error_kind::unavailable, "connection_lost", true, {}});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an adaptive limiter learns from, and its options.
 
+#include <belay/errors/detail/story.hpp>
 #include <belay/resilience/adaptive_limiter.hpp>
 #include <belay/resilience/detail/options_text.hpp>
 
@@ -62,7 +63,8 @@ void adaptive_state::ended(const outcome_base& how, duration took, std::size_t u
   bool refused = false;
   if (how.how() == ending::failed) {
     try {
-      refused = options_.refusals.matches(how.failed_with());
+      const failure what = how.failed_with();
+      refused = !failed_after_cancellation(what) && options_.refusals.matches(what);
     } catch (...) {
       report_lost(failure::of(std::current_exception()));
     }

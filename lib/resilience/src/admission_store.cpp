@@ -185,10 +185,11 @@ void cut_message(std::string& message) {
 }
 
 admission_store::call_end end_of(const circuit_breaker_options& options, const exit_status& how,
-                                 std::uint64_t generation, duration took) {
+                                 call_verdict of_failure, std::uint64_t generation, duration took) {
   admission_store::call_end end{.generation = generation, .took = took};
   if (how.succeeded()) end.verdict = call_verdict::success;
-  if (how.failed()) end.verdict = judge_failure(options, how.failure().exception());
+  if (how.failed() && of_failure != call_verdict::nothing)
+    end.verdict = judge_failure(options, how.failure());
   if (end.verdict == call_verdict::failure) {
     end.why = words_of(how.failure().exception());
     cut_message(end.why.message);
@@ -202,10 +203,11 @@ task<admission_store::admission> ask(stored_breaker_state& state, admission_stor
       with_timeout(state.asking.limit, decides.admit(state.options.name, state.options)));
 }
 task<std::optional<breaker_state>> tell(stored_breaker_state& state, admission_store& decides,
-                                        const exit_status& how, std::uint64_t generation, duration took) {
+                                        const exit_status& how, call_verdict of_failure,
+                                        std::uint64_t generation, duration took) {
   co_return co_await or_fail(with_timeout(
-      state.asking.limit,
-      decides.ended(state.options.name, state.options, end_of(state.options, how, generation, took))));
+      state.asking.limit, decides.ended(state.options.name, state.options,
+                                        end_of(state.options, how, of_failure, generation, took))));
 }
 task<std::optional<duration>> ask(stored_rate_state& state, std::uint64_t weight) {
   co_return co_await or_fail(
@@ -214,7 +216,7 @@ task<std::optional<duration>> ask(stored_rate_state& state, std::uint64_t weight
 
 }  // namespace
 
-managed<unit> stored_admission(stored_breaker_state& state, std::source_location where) {
+managed<call_verdict> stored_admission(stored_breaker_state& state, std::source_location where) {
   admission_store* decides = state.store.get();
   auto asked = co_await as_outcome(ask(state, *decides));
   if (is_misuse(asked)) co_await fail(asked.failed_with());
@@ -235,10 +237,11 @@ managed<unit> stored_admission(stored_breaker_state& state, std::source_location
   }
   ++state.counted.admitted;
   const time_point began = now();
-  unit nothing;
-  const exit_status how = co_yield nothing;
+  call_verdict of_failure = call_verdict::failure;
+  const exit_status how = co_yield of_failure;
   if (!decided) co_return;
-  auto told = co_await as_outcome(tell(state, *decides, how, asked.value().generation, now() - began));
+  auto told =
+      co_await as_outcome(tell(state, *decides, how, of_failure, asked.value().generation, now() - began));
   // The call has its result, whatever becomes of the store. (Not told again: it may have come through all the same.)
   if (const failure untold = told.failure()) {
     ++state.counted.not_told;

@@ -2,6 +2,7 @@
 // What circuit breakers of one loop and of all loops have in common.
 
 #include <belay/core/sleep.hpp>
+#include <belay/errors/detail/story.hpp>
 #include <belay/resilience/detail/breaker_core.hpp>
 #include <belay/resilience/detail/options_text.hpp>
 
@@ -170,10 +171,11 @@ std::string describe_breaker(const circuit_breaker_options& o) {
   return text;
 }
 
-call_verdict judge_failure(const circuit_breaker_options& options, const std::exception_ptr& what) noexcept {
+call_verdict judge_failure(const circuit_breaker_options& options, const failure& what) noexcept {
   try {
+    if (failed_after_cancellation(what)) return call_verdict::nothing;
     // The error itself decides, not what is attached to it (earlier attempts, a cleanup).
-    const failure bare(ref<failure_record>::adopt(new failure_record(what)));
+    const failure bare(ref<failure_record>::adopt(new failure_record(what.exception())));
     bare.observe();
     if (!options.telling.matches(bare)) return call_verdict::nothing;
     return options.failures.matches(bare) ? call_verdict::failure : call_verdict::success;
@@ -223,7 +225,7 @@ template <class Sharing>
 call_verdict breaker_core<Sharing>::judge(const outcome_base& how) const noexcept {
   if (how.how() == ending::value) return call_verdict::success;
   if (how.how() != ending::failed) return call_verdict::nothing;
-  return judge_failure(options_, how.failed_record().exception);
+  return judge_failure(options_, how.failed_with());
 }
 
 template <class Sharing>

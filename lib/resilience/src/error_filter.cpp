@@ -55,8 +55,7 @@ error_filter transient_errors() {
 error_filter kinds(std::initializer_list<error_kind> wanted) {
   if (wanted.size() == 0) throw misuse_error("kinds: the list is empty, so nothing would ever match");
   return error_filter([list = std::vector<error_kind>(wanted)](const failure& what) {
-    const auto* typed = detail::exception_as<error>(what.exception());
-    return typed != nullptr && std::find(list.begin(), list.end(), typed->kind()) != list.end();
+    return std::find(list.begin(), list.end(), classify(what).kind) != list.end();
   });
 }
 

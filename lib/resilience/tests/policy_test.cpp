@@ -9,6 +9,7 @@
 
 #include <limits>
 #include <new>
+#include <system_error>
 
 #include "support.hpp"
 
@@ -76,6 +77,8 @@ TEST_CASE("error_filter: kinds, and no failure at all") {
   CHECK(matches(b::kinds({b::error_kind::conflict}), of_kind(b::error_kind::conflict)));
   CHECK_FALSE(matches(b::kinds({b::error_kind::conflict}), of_kind(b::error_kind::denied)));
   CHECK_FALSE(matches(b::kinds({b::error_kind::conflict}), boom("foreign")));
+  CHECK(matches(b::kinds({b::error_kind::timed_out}),
+                std::system_error(std::make_error_code(std::errc::timed_out))));
   CHECK_FALSE(b::any_error().matches(b::failure()));
   CHECK_THROWS_WITH_AS(static_cast<void>(b::kinds({})),
                        "kinds: the list is empty, so nothing would ever match", b::misuse_error);

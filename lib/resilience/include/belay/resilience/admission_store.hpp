@@ -3,6 +3,7 @@
 // Breakers and rates that several programs share: the interface to where their state is kept, and a store in memory.
 
 #include <belay/core/managed.hpp>
+#include <belay/errors/detail/story.hpp>
 #include <belay/resilience/circuit_breaker.hpp>
 #include <belay/resilience/rate_limiter.hpp>
 #include <cstdint>
@@ -153,8 +154,9 @@ struct stored_rate_state {
   memory_store meanwhile;  // without_store::local
   void check() const;
 };
-// Admitted while it is open. `where` is the caller's place.
-[[nodiscard]] managed<unit> stored_admission(stored_breaker_state& state, std::source_location where);
+// Admitted while it is open. `where` is the caller's place. What it gives is the verdict on a failure that the filters judge; set to `nothing`,
+// they are not asked.
+[[nodiscard]] managed<call_verdict> stored_admission(stored_breaker_state& state, std::source_location where);
 [[nodiscard]] task<> take_from_store(stored_rate_state& state, std::uint64_t weight,
                                      std::source_location where);
 
@@ -170,7 +172,14 @@ class stored_circuit_breaker : public policy<stored_circuit_breaker> {
 
   template <guarded_operation Next>
   task<guarded_result<Next>> run(Next next) const {
-    const auto body = [&next](unit&) -> task<guarded_result<Next>> { co_return co_await or_fail(next()); };
+    const auto body = [&next](call_verdict& otherwise) -> task<guarded_result<Next>> {
+      auto how = co_await detail::attempt(next);
+      if (!how.succeeded()) [[unlikely]] {
+        if (detail::failed_after_cancellation(how.failed_with())) otherwise = call_verdict::nothing;
+        co_await detail::end_with(how);
+      }
+      if constexpr (!std::is_void_v<guarded_result<Next>>) co_return how.get_forward();
+    };
     const std::source_location where = co_await detail::caller_site_awaiter();
     co_return co_await or_fail(with(detail::stored_admission(*state_, where), body));
   }

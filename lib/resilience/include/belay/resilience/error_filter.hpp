@@ -40,7 +40,7 @@ class error_filter {
 /// system and of libraries that mean the same, and what the `error_classifier` in effect knows. A `rejected_error` only if it knows
 /// when to ask again.
 [[nodiscard]] error_filter transient_errors();
-/// Errors derived from `belay::error` that are of one of these kinds.
+/// Errors of one of these kinds: what `belay::error` says itself, and what `classify` says of foreign exceptions.
 [[nodiscard]] error_filter kinds(std::initializer_list<error_kind> wanted);
 /// Every error.
 [[nodiscard]] error_filter any_error();

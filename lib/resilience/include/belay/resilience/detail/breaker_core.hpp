@@ -84,9 +84,10 @@ namespace detail {
 
 [[nodiscard]] breaker_rules checked_rules(const circuit_breaker_options& options);
 [[nodiscard]] std::string describe_breaker(const circuit_breaker_options& options);
-// How a call that failed so counts, by the filters. One that throws: reported; the call counts as a failure.
+// How a call that failed so counts, by the filters; nothing, if it was cancelled and its cleanup failed. A filter that throws: reported;
+// the call counts as a failure.
 [[nodiscard]] call_verdict judge_failure(const circuit_breaker_options& options,
-                                         const std::exception_ptr& what) noexcept;
+                                         const failure& what) noexcept;
 
 // The last failure for threads other than its own: an exception object is not handed to those, for it need not be safe there.
 struct failure_words {
