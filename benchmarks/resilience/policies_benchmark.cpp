@@ -2,10 +2,15 @@
 // What a policy costs when nothing goes wrong, beside the bare call: a child that is ready at once.
 
 #include <belay/core/timeout.hpp>
+#include <belay/resilience/adaptive_limiter.hpp>
+#include <belay/resilience/bulkhead.hpp>
 #include <belay/resilience/cache.hpp>
 #include <belay/resilience/chaos.hpp>
+#include <belay/resilience/circuit_breaker.hpp>
 #include <belay/resilience/fallback.hpp>
+#include <belay/resilience/hedge.hpp>
 #include <belay/resilience/pipeline.hpp>
+#include <belay/resilience/rate_limiter.hpp>
 #include <belay/resilience/retry.hpp>
 #include <belay/resilience/timeout.hpp>
 
@@ -64,6 +69,29 @@ belay::task<> fallback(benchmark::State& state) { co_await measure(state, belay:
 belay::task<> chaos_off(benchmark::State& state) {
   co_await measure(state, belay::chaos{{.error_rate = 0.5}});
 }
+belay::task<> circuit_breaker(benchmark::State& state) { co_await measure(state, belay::circuit_breaker()); }
+belay::task<> breaker_by_rate(benchmark::State& state) {
+  co_await measure(state, belay::circuit_breaker({.failure_rate = 0.5}));
+}
+belay::task<> bulkhead(benchmark::State& state) { co_await measure(state, belay::bulkhead()); }
+belay::task<> rate_limiter(benchmark::State& state) {
+  co_await measure(state, belay::rate_limiter({.permits = 1'000'000'000, .per = seconds(1)}));
+}
+belay::task<> adaptive_limiter(benchmark::State& state) {
+  co_await measure(state, belay::adaptive_limiter());
+}
+belay::task<> hedge(benchmark::State& state) {
+  const belay::hedge twice({.delay = seconds(1)});
+  benchmark::DoNotOptimize(co_await twice(belay::repeatable(ready, 1)));
+  const allocation_meter meter;
+  for (auto _ : state) benchmark::DoNotOptimize(co_await twice(belay::repeatable(ready, 1)));
+  meter.report(state);
+}
+belay::task<> typical(benchmark::State& state) {
+  co_await measure(state,
+                   belay::pipeline{belay::timeout{seconds(10)}, belay::retry{}, belay::circuit_breaker(),
+                                   belay::timeout{seconds(1)}, belay::bulkhead()});
+}
 belay::task<> three(benchmark::State& state) {
   co_await measure(state, belay::pipeline{belay::fallback{7}, belay::retry{}, belay::timeout{seconds(1)}});
 }
@@ -93,6 +121,13 @@ BENCHMARK(on_belay<retry_on_value>)->Name("policy/retry_on_value");
 BENCHMARK(on_belay<retry_with_listener>)->Name("policy/retry_with_listener");
 BENCHMARK(on_belay<fallback>)->Name("policy/fallback");
 BENCHMARK(on_belay<chaos_off>)->Name("policy/chaos_off");
+BENCHMARK(on_belay<circuit_breaker>)->Name("policy/circuit_breaker");
+BENCHMARK(on_belay<breaker_by_rate>)->Name("policy/circuit_breaker_by_rate");
+BENCHMARK(on_belay<bulkhead>)->Name("policy/bulkhead");
+BENCHMARK(on_belay<rate_limiter>)->Name("policy/rate_limiter");
+BENCHMARK(on_belay<adaptive_limiter>)->Name("policy/adaptive_limiter");
+BENCHMARK(on_belay<hedge>)->Name("policy/hedge");
+BENCHMARK(on_belay<typical>)->Name("pipeline/typical");
 BENCHMARK(on_belay<three>)->Name("pipeline/three");
 BENCHMARK(on_belay<five>)->Name("pipeline/five");
 BENCHMARK(on_belay<five_nothings>)->Name("pipeline/five_nothings");

@@ -4,6 +4,7 @@
 
 #include <belay/db/sqlite/database.hpp>
 #include <belay/service/app.hpp>
+#include <belay/telemetry/policy_log.hpp>
 #include <belay/telemetry/sink.hpp>
 
 #include <cstdio>
@@ -25,10 +26,7 @@ int serve(const settings& told) {
   options.loop.on_lost_failure = [log](const belay::failure& what) { log.error("lost_failure", what); };
   belay::service::app app(options, log);
   add_bank(app, belay::db::sqlite::open(told.db));
-  add_quotes(app, {.upstream = told.quotes, .listener = [log](const belay::policy_event& event) {
-                     if (event.action != belay::policy_action::state_changed) return;
-                     log.info("policy", {{"policy", event.policy}, {"state", event.detail}});
-                   }});
+  add_quotes(app, {.upstream = told.quotes, .listener = belay::telemetry::policy_log(log)});
   return app.run();
 }
 

@@ -7,6 +7,7 @@
 #include <belay/core/sleep.hpp>
 #include <belay/core/task_tree.hpp>
 #include <belay/core/timeout.hpp>
+#include <belay/errors/boost_system.hpp>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,12 @@ managed<io::tcp_listener> listen(io::endpoint at) { co_yield io::tcp_listener::b
 task<> end_of(child<void>& what) { co_await what; }
 
 }  // namespace
+
+error_classifier known_errors() {
+  error_classifier known;
+  known.add<boost::system::system_error>(classify_boost);
+  return known;
+}
 
 app::state::state(app_options given, telemetry::logger target)
     : options(std::move(given)),
@@ -107,7 +114,7 @@ task<int> app::state::run(signals which) {
     state& self;
     ~registration() { self.program = nullptr; }
   } const at_end{*this};
-  co_return co_await with_group([this, which, &living](group& watchers) -> task<int> {
+  const auto program_and_watchers = [this, which, &living](group& watchers) -> task<int> {
     if (which == signals::watched) watchers.spawn(&state::watch_signals, this, std::ref(watchers));
     living = watchers.spawn(&state::live, this);
     program = &living;
@@ -127,7 +134,8 @@ task<int> app::state::run(signals which) {
     watchers.cancel(cancel_reason::shutdown);
     log.flush();
     co_return code;
-  });
+  };
+  co_return co_await classified_by(options.errors, with_group(program_and_watchers));
 }
 
 task<> app::state::watch_signals(group& watchers) {

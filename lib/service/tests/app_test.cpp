@@ -6,6 +6,7 @@
 #include <belay/core/all.hpp>
 #include <belay/errors/error_router.hpp>
 #include <belay/http/problem.hpp>
+#include <boost/system/system_error.hpp>
 #include <doctest/doctest.h>
 
 using namespace std::chrono_literals;
@@ -67,6 +68,27 @@ task<> fail_with(std::exception_ptr what) {
 }
 
 }  // namespace
+
+TEST_CASE(
+    "app: errors of Boost and of libraries that it was told of are classified, where it looks and where handlers do") {
+  struct foreign_error : std::runtime_error {
+    using runtime_error::runtime_error;
+  };
+  record_keeper records;
+  service::app_options options = support::options();
+  options.errors.add<foreign_error>(
+      [](const foreign_error&) { return belay::classification::of(belay::error_kind::overloaded, "busy"); });
+  app a(options, records.log);
+  a.get("/classified", [](request&) -> task<http::response> {
+    const auto refused = std::make_exception_ptr(boost::system::system_error(
+        boost::system::errc::make_error_code(boost::system::errc::connection_refused)));
+    const belay::classification known = belay::classify(refused);
+    const belay::classification told = belay::classify(std::make_exception_ptr(foreign_error("x")));
+    CHECK(known.retryable);
+    co_return http::response::text(http::status::ok, known.code + " " + told.code);
+  });
+  CHECK(ask_once(a, get("/classified")).body == "connection_refused busy");
+}
 
 TEST_CASE(
     "app: every answer carries traceparent; one of 400 or more is one record with the trace id of header and body [row 416]") {

@@ -5,6 +5,7 @@
 #include <belay/core/loop.hpp>
 #include <belay/core/periodic.hpp>
 #include <belay/core/supervisor_options.hpp>
+#include <belay/errors/classify.hpp>
 #include <belay/errors/error_table.hpp>
 #include <belay/http/server.hpp>
 #include <belay/http/status.hpp>
@@ -20,6 +21,9 @@
 
 namespace belay::service {
 
+/// Knows what the errors of Boost mean, so also those of sockets. `auto known = known_errors(); known.add<my_library::error>(...)`.
+[[nodiscard]] error_classifier known_errors();
+
 struct app_options {
   /// In the ready line and the log.
   std::string name = "service";
@@ -33,6 +37,8 @@ struct app_options {
   http::server_options http{};
   /// For trace ids; empty: the machine's random device.
   http::random_source random{};
+  /// What `classify` and `is_retryable` ask about exceptions that are no `belay::error`, in handlers, steps, workers and background tasks.
+  error_classifier errors = known_errors();
   /// Failures that nobody observed become records `lost_failure`, unless `on_lost_failure` says otherwise. `cleanup_limit` bounds the
   /// closing of each lifespan step. Diagnostics (`belay/core/diagnostic.hpp`) become records named after their kind, `loop_blocked` and so
   /// on, unless `on_diagnostic` says otherwise.
