@@ -75,7 +75,8 @@ belay::task<> breaker_by_rate(benchmark::State& state) {
 }
 belay::task<> bulkhead(benchmark::State& state) { co_await measure(state, belay::bulkhead()); }
 belay::task<> rate_limiter(benchmark::State& state) {
-  co_await measure(state, belay::rate_limiter({.permits = 1'000'000'000, .per = seconds(1)}));
+  co_await measure(state,
+                   belay::rate_limiter({.permits = 10'000'000, .per = seconds(1), .burst = 1'000'000'000}));
 }
 belay::task<> adaptive_limiter(benchmark::State& state) {
   co_await measure(state, belay::adaptive_limiter());

@@ -12,7 +12,7 @@ namespace detail {
 
 namespace {
 
-adaptive_limiter_options checked(adaptive_limiter_options&& o) {
+const adaptive_limiter_options& checked(const adaptive_limiter_options& o) {
   const std::string who = title("adaptive limiter", o.name);
   const auto limit = [&who](const char* field, std::size_t value, std::size_t least, std::size_t most) {
     require_option(value >= least && value <= most, who, field, std::uint64_t{value},
@@ -30,7 +30,7 @@ adaptive_limiter_options checked(adaptive_limiter_options&& o) {
                  "at least 0.1 and less than 1");
   require_option(o.tolerance >= 1 && o.tolerance <= 10, who, "tolerance", o.tolerance, "from 1 to 10");
   require_option(o.smoothing > 0 && o.smoothing <= 1, who, "smoothing", o.smoothing, "more than 0, up to 1");
-  return std::move(o);
+  return o;
 }
 
 limit_rules rules_of(const adaptive_limiter_options& o) {
@@ -49,7 +49,7 @@ limit_rules rules_of(const adaptive_limiter_options& o) {
 }  // namespace
 
 adaptive_state::adaptive_state(adaptive_limiter_options&& given)
-    : gated(policy_kind::adaptive_limit, "limit_reached", (given = checked(std::move(given))).name,
+    : gated(policy_kind::adaptive_limit, "limit_reached", checked(given).name,
             {.what = "adaptive_limiter",
              .limit = given.first_limit,
              .most_waiting = given.most_waiting,
