@@ -45,7 +45,8 @@ retry_statistics retry::statistics() const noexcept { return shared_->counts; }
 
 namespace detail {
 
-retry_course::retry_course(retry_shared& shared) noexcept : shared_(&shared) {
+retry_course::retry_course(retry_shared& shared) : shared_(&shared) {
+  shared.home.require("retry");
   ++shared.counts.calls;
   if (shared.options.budget) shared.options.budget->deposit();
   if (shared.options.max_elapsed.value() != duration::max()) began_ = now();

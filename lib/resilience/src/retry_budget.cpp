@@ -2,6 +2,7 @@
 // A token bucket that calls fill and retries empty.
 
 #include <belay/resilience/detail/options_text.hpp>
+#include <belay/resilience/detail/sharing.hpp>
 #include <belay/resilience/retry_budget.hpp>
 #include <algorithm>
 #include <cmath>
@@ -16,6 +17,7 @@ struct retry_budget::bucket {
   std::int64_t most;
   std::int64_t tokens;
   retry_budget_statistics counts = {};
+  detail::home_thread home = {};
 };
 
 retry_budget::retry_budget(retry_budget_options options) {
@@ -28,8 +30,9 @@ retry_budget::retry_budget(retry_budget_options options) {
   bucket_ = std::make_shared<bucket>(std::move(options), each_call, most, most);
 }
 
-void retry_budget::deposit() const noexcept {
+void retry_budget::deposit() const {
   bucket& of = *bucket_;
+  of.home.require("retry_budget");
   ++of.counts.calls;
   of.tokens = std::min(of.most, of.tokens + of.each_call);
 }

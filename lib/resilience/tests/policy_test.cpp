@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <belay/core/channel.hpp>
+#include <belay/resilience/cache.hpp>
 #include <belay/resilience/detail/options_text.hpp>
 #include <belay/resilience/error_filter.hpp>
 #include <belay/resilience/policy.hpp>
 #include <belay/resilience/retry.hpp>
 #include <belay/resilience/timeout.hpp>
+#include <belay/testing/test_loop.hpp>
 #include <doctest/doctest.h>
 
 #include <limits>
 #include <new>
 #include <system_error>
+#include <thread>
 
 #include "support.hpp"
 
 namespace {
 
 namespace b = belay;
+namespace t = belay::testing;
 using namespace core_tests;
 
 b::failure failure_with(auto error) { return b::failure::of(std::make_exception_ptr(std::move(error))); }
@@ -160,3 +164,29 @@ TEST_CASE("policy_listener: made with an empty function it is empty") {
 }
 
 }  // namespace
+
+TEST_CASE(
+    "policies of one loop: what another thread's loop does with them is a misuse, and changes nothing") {
+  const b::retry again{{.max_attempts = 2, .delay = b::backoff::none()}};
+  const b::retry_budget budget;
+  b::cache<int, int> values([](const int& key) -> b::task<int> { co_return key; });
+  const auto one = []() -> b::task<int> { co_return 1; };
+  const auto use = [&]() -> b::task<> {
+    CHECK(co_await again(one) == 1);
+    CHECK(co_await b::retry{{.budget = budget}}(one) == 1);
+    CHECK(co_await values.call(7) == 7);
+  };
+  t::test_loop here;
+  here.run(use());
+  std::thread([&] {
+    t::test_loop there;
+    CHECK_THROWS_WITH_AS(there.run(again(one)),
+                         "retry: used by another thread than before; each loop needs one of its own",
+                         b::misuse_error);
+    CHECK_THROWS_AS(there.run(b::retry{{.budget = budget}}(one)), b::misuse_error);
+    CHECK_THROWS_AS(there.run(values.call(7)), b::misuse_error);
+  }).join();
+  CHECK(again.statistics().calls == 1);
+  CHECK(budget.statistics().calls == 1);
+  CHECK(values.statistics().loads == 1);
+}

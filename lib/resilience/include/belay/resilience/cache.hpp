@@ -5,6 +5,7 @@
 #include <belay/core/outcome.hpp>
 #include <belay/core/single_flight.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/resilience/detail/sharing.hpp>
 #include <belay/resilience/error_filter.hpp>
 #include <belay/resilience/policy.hpp>
 #include <cstddef>
@@ -44,6 +45,7 @@ namespace detail {
 struct cache_shared {
   cache_options options;
   cache_statistics counts = {};
+  home_thread home = {};
 
   explicit cache_shared(cache_options given);
   void hit(duration age);
@@ -91,6 +93,7 @@ class cache {
   ///                on: no old value stands in for it.
   /// Events:        `cached`, with the age of the value, and for an old one with the failure it stands in for.
   [[nodiscard]] task<T> call(Key key) {
+    shared_.home.require("cache");
     if (const auto found = kept_.find(key); found != kept_.end()) {
       const duration age = now() - found->second.loaded;
       if (age < shared_.options.fresh_for.value()) {

@@ -8,6 +8,7 @@
 #include <belay/resilience/backoff.hpp>
 #include <belay/resilience/detail/attempt.hpp>
 #include <belay/resilience/detail/retry_course.hpp>
+#include <belay/resilience/detail/sharing.hpp>
 #include <belay/resilience/error_filter.hpp>
 #include <belay/resilience/policy.hpp>
 #include <belay/resilience/retry_budget.hpp>
@@ -151,6 +152,7 @@ struct retry_shared {
   retry_options options;
   random_source seeded;  // used if the options have a seed
   retry_statistics counts = {};
+  home_thread home = {};
 };
 
 // After an attempt: how long to wait before the next one. None: `how` is the end, a value or a failure.

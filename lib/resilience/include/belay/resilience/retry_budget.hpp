@@ -36,8 +36,8 @@ class retry_budget {
  public:
   explicit retry_budget(retry_budget_options options = {});
 
-  /// A call begins: puts `ratio` in.
-  void deposit() const noexcept;
+  /// A call begins: puts `ratio` in. Errors: `misuse_error` on another thread than before.
+  void deposit() const;
   /// Takes one out for a retry; false if there is less than one.
   [[nodiscard]] bool try_spend() const noexcept;
   /// The retry that one was taken out for does not begin.

@@ -22,7 +22,7 @@ task<typename std::invoke_result_t<Next&>::value_type> run_retry(retry_shared& s
 
 class retry_course {
  public:
-  explicit retry_course(retry_shared& shared) noexcept;
+  explicit retry_course(retry_shared& shared);
   retry_course(const retry_course&) = delete;
   retry_course& operator=(const retry_course&) = delete;
   ~retry_course() {
