@@ -23,7 +23,13 @@ namespace {
 
 using facts = std::vector<policy_facts>;
 
-std::string called(const policy_facts& one) { return title(to_string(one.kind), one.name); }
+// In the words of the policies' own messages.
+std::string called(const policy_facts& one) {
+  if (one.kind == policy_kind::adaptive_limit) return title("adaptive limiter", one.name);
+  std::string kind(to_string(one.kind));
+  std::replace(kind.begin(), kind.end(), '_', ' ');
+  return title(kind, one.name);
+}
 
 // Complains about each pair in which an `outer` stands outside of an `inner`.
 void each_pair(const facts& all, policy_kind outer, policy_kind inner, auto complain) {
@@ -66,6 +72,29 @@ void judge_timeouts(const facts& all, std::vector<pipeline_warning>& found) {
   });
 }
 
+// What becomes of a call that hangs. Who learns from calls needs the timeout inside: one outside is a cancellation, which teaches nothing.
+void judge_hangs(const facts& all, std::vector<pipeline_warning>& found) {
+  for (auto one = all.begin(); one != all.end(); ++one) {
+    const bool learns = one->kind == policy_kind::circuit_breaker || one->kind == policy_kind::adaptive_limit;
+    const bool has_permits = one->kind == policy_kind::bulkhead || one->kind == policy_kind::adaptive_limit;
+    if (!(learns || has_permits) || has_limit(one + 1, all.end())) continue;
+    const bool outside = has_limit(all.begin(), one);
+    if (has_permits && !outside) {
+      found.push_back(
+          {"permit_never_released",
+           called(*one) + " has no timeout inside nor outside: a call that hangs keeps its permit for ever"});
+    } else if (learns && outside) {
+      found.push_back({"hangs_not_counted",
+                       called(*one) +
+                           " has a timeout outside, but none inside: a call that hangs is cancelled, "
+                           "which counts as nothing"});
+    } else if (learns) {
+      found.push_back({"hangs_not_counted",
+                       called(*one) + " has no timeout inside nor outside: a call that hangs never counts"});
+    }
+  }
+}
+
 struct rule {
   policy_kind outer;
   policy_kind inner;
@@ -104,6 +133,7 @@ constexpr rule rules[] = {
 std::vector<pipeline_warning> judge_order(const facts& all) {
   std::vector<pipeline_warning> found;
   judge_timeouts(all, found);
+  judge_hangs(all, found);
   each_pair(all, retry, retry, [&](const auto& outer, const auto& inner) {
     const auto product = std::uint64_t{outer.attempts} * inner.attempts;
     found.push_back({"retries_multiply", called(inner) + " inside of " + called(outer) + ": up to " +
