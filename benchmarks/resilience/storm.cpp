@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A retry storm, simulated: 1,000 clients, a service that fails for 30 s, and what different policies make of it.
-//   storm [FILE.svg]     prints the table; with a name, writes the plot there.     exit: 0, 2 usage
+//   storm [FILE.svg]     prints the table; with a name, writes the plot there.     exit: 0, 1 cannot write, 2 usage
+// tools/check_storm compares both with docs/policies/storm.md.
 //
 // The service answers 1,500 calls a second, one after the other, and queues up the rest, up to two seconds of work; it refuses what comes then. It
 // works also on calls whose client has given up after one second. The clients make 1,000 calls a second together. All time is virtual, and all chance is seeded: the numbers are the same in each run.
@@ -204,6 +205,11 @@ int main(int argc, char** argv) {
   if (argc == 2) {
     std::ofstream file(argv[1]);
     draw(file, all);
+    file.close();
+    if (!file) {
+      std::cerr << "storm: cannot write " << argv[1] << '\n';
+      return 1;
+    }
   }
   return 0;
 }
