@@ -111,6 +111,19 @@ inline std::string_view describe(boost::beast::error_code ec, std::string_view o
   return otherwise;
 }
 
+// The lines of a chunk and the trailers, as they came. Beast takes any byte within quotes, and joins folded lines; others do not, and would
+// see another message there.
+inline bool are_clean_lines(std::string_view raw) noexcept {
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(raw[i]);
+    const char next = i + 1 < raw.size() ? raw[i + 1] : '\0';
+    if (byte == '\r' && next != '\n') return false;
+    if (byte == '\n' && (i == 0 || raw[i - 1] != '\r' || next == ' ' || next == '\t')) return false;
+    if ((byte < 0x20 && byte != '\t' && byte != '\r' && byte != '\n') || byte == 0x7f) return false;
+  }
+  return true;
+}
+
 struct body_step {
   bool too_large = false;
   std::string_view wrong{};  // a literal; empty: nothing
@@ -131,9 +144,10 @@ body_step take_body(message_parser<IsRequest>& parser, const std::string& buffer
     if (ec && !unfinished)
       return {.wrong = describe(ec, IsRequest ? "the request is malformed" : "the response is malformed")};
     // What Beast waits to see the end of is the line of a chunk, or the trailers.
-    const std::size_t line_length = unfinished                   ? buffer.size() - begin
-                                    : parser.take_content_seen() ? 0
-                                                                 : used;
+    const bool lines = !unfinished && chunked && !parser.take_content_seen();
+    const std::size_t line_length = unfinished ? buffer.size() - begin : lines ? used : 0;
+    if (lines && !are_clean_lines({buffer.data() + begin - used, used}))
+      return {.wrong = "a chunk's line or a trailer holds a control character, or is folded"};
     if (line_length > line_limit) return {.wrong = "the extension of a chunk or the trailers are too long"};
     if (unfinished) return {};
   }

@@ -129,11 +129,21 @@ struct response_parser::impl {
     }
     if (check_fields() == state::failed) return now;
     wants_close = message.headers.has_token("Connection", "close") ||
-                  (spoken == version::http_1_0 && !message.headers.has_token("Connection", "keep-alive"));
+                  (spoken == version::http_1_0 && !message.headers.has_token("Connection", "keep-alive")) ||
+                  announces_forbidden_body();
     if (asked_by == method::head || !may_have_body(message.status) || parser->is_done())
       return now = state::complete;
     now = state::reading_body;
     return read_body();
+  }
+
+  // RFC 9110 8.6, RFC 9112 6.1. A 304 may tell the length that a 200 would have.
+  [[nodiscard]] bool announces_forbidden_body() const {
+    if (may_have_body(message.status)) return false;
+    if (message.headers.contains("Transfer-Encoding")) return true;
+    const auto length = message.headers.find("Content-Length");
+    return length && message.status == status::no_content &&
+           length->find_first_not_of('0') != std::string_view::npos;
   }
 
   state check_fields() {

@@ -28,6 +28,8 @@ url url::parse(std::string_view text) {
   const std::string_view rest = slash == std::string_view::npos ? std::string_view() : text.substr(slash);
   if (authority.empty()) refuse("the URL has no host");
   if (authority.find('@') != std::string_view::npos) refuse("the URL holds credentials: send a header field");
+  // A zone is for this machine alone: it has no place in Host (RFC 6874).
+  if (authority.find('%') != std::string_view::npos) refuse("the host of the URL holds a '%'");
   url made;
   made.host = authority;
   // A colon behind the brackets of an IPv6 address, or the only one there is, begins a port.

@@ -496,7 +496,9 @@ TEST_CASE("client: what cannot be sent, options out of range, use after close") 
   CHECK(code("https://127.0.0.1/") == "https_not_supported");
   for (const char* bad :
        {"", "127.0.0.1", "ftp://127.0.0.1", "http://", "http://name/", "http://a:b@127.0.0.1/",
-        "http://127.0.0.1/#x", "http://127.0.0.1/a b", "http://127.0.0.1:0/", "http://127.0.0.1:x/"}) {
+        "http://127.0.0.1/#x", "http://127.0.0.1/a b", "http://127.0.0.1:0/", "http://127.0.0.1:x/",
+        "http://[127.0.0.1]/", "http://[::1%lo]/", "http://[::1%0\r\nX-Evil: 1\r\nY: z]:80",
+        "http://127.0.0.1\r\nX: y"}) {
     INFO("url: " << bad);
     CHECK(code(bad) == "invalid_url");
   }

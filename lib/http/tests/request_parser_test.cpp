@@ -378,6 +378,24 @@ TEST_CASE("request parser: endless chunk extensions and trailers are refused, cu
   CHECK(parse(trailers + "\r\n").status == 400);
 }
 
+TEST_CASE("request parser: control characters in the line of a chunk, and folded trailers, are refused") {
+  const std::string head = "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n";
+  const std::string good = head + "5;a=\"x y\";b\tc\r\nhello\r\n0;z\r\nX: a b\r\n\r\n";
+  for (const std::string& line :
+       {std::string("5;a=\"x\ny\""), std::string("5;a=\"\n0\n\nGET /x\""), std::string("5;a=\"x\0y\"", 10),
+        std::string("5;a=\"\x01\""), std::string("5;a=\"\x7f\"")}) {
+    CAPTURE(line);
+    CHECK(parse(head + line + "\r\nhello\r\n0\r\n\r\n").status == 400);
+    CHECK(parse(head + line + "\r\nhello\r\n0\r\n\r\n", 1).status == 400);
+    CHECK(parse(head + "1\r\nx\r\n" + line + "\r\nhello\r\n0\r\n\r\n").status == 400);
+  }
+  for (const char* trailers : {"X: a\r\n b\r\n\r\n", "X: a\r\n\tb\r\n\r\n", "X: a\x01\r\n\r\n"}) {
+    CAPTURE(trailers);
+    CHECK(parse(head + "0\r\n" + trailers).status == 400);
+    CHECK(parse(head + "0\r\n" + trailers, 1).status == 400);
+  }
+}
+
 TEST_CASE("request parser: many small chunks are read in linear time and memory") {
   std::string bytes = "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n";
   for (int i = 0; i != 100'000; ++i) bytes += "1\r\nx\r\n";

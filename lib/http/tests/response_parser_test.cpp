@@ -115,6 +115,12 @@ TEST_CASE("response parser: whether the connection can be used again") {
   CHECK(!kept(ok + "Content-Length: 0\r\nConnection: close\r\n\r\n"));
   CHECK(!kept("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"));
   CHECK(kept("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n"));
+  // Who announces a body where there is none, may send it all the same.
+  CHECK(!kept("HTTP/1.1 204 No Content\r\nContent-Length: 44\r\n\r\n"));
+  CHECK(!kept("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"));
+  CHECK(!kept("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"));
+  CHECK(kept("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"));
+  CHECK(kept("HTTP/1.1 304 Not Modified\r\nContent-Length: 44\r\n\r\n"));
 }
 
 TEST_CASE("response parser: bytes behind a response are not taken, and the connection is not used again") {
@@ -154,7 +160,8 @@ TEST_CASE("response parser: an ambiguous end of the body is refused") {
   }
   check_refused("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
   for (const char* chunks :
-       {"x\r\n", "-1\r\n", "5\nhello\r\n0\r\n\r\n", "3\r\nhello\r\n0\r\n\r\n", "fffffffffffffffff\r\n"}) {
+       {"x\r\n", "-1\r\n", "5\nhello\r\n0\r\n\r\n", "3\r\nhello\r\n0\r\n\r\n", "fffffffffffffffff\r\n",
+        "5;a=\"x\ny\"\r\nhello\r\n0\r\n\r\n", "0\r\nX: a\r\n b\r\n\r\n"}) {
     const reading got = parse(ok + "Transfer-Encoding: chunked\r\n\r\n" + chunks);
     INFO("chunks: " << std::string(chunks));
     CHECK(got.how == state::failed);

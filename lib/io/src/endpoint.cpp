@@ -3,8 +3,10 @@
 
 #include <belay/core/error.hpp>
 #include <belay/io/endpoint.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/ip/address.hpp>
 
+#include <algorithm>
 #include <charconv>
 
 namespace belay::io {
@@ -12,9 +14,28 @@ namespace belay::io {
 namespace {
 
 [[noreturn]] void refuse(std::string_view text, const char* why) {
+  std::string shown(text);
+  std::ranges::replace_if(
+      shown, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
   throw error(error_kind::invalid, "bad_endpoint",
-              "'" + std::string(text) + "' is no address: " + why +
+              "'" + shown + "' is no address: " + why +
                   "; expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080");
+}
+
+// Before Asio looks at it: what follows a NUL or a '%' it takes without a look.
+bool is_plain_address(std::string_view host) noexcept {
+  const std::size_t percent = host.find('%');
+  const std::string_view digits = host.substr(0, percent);
+  if (digits.find_first_not_of("0123456789abcdefABCDEF.:") != std::string_view::npos) return false;
+  if (percent == std::string_view::npos) return true;
+  const std::string_view zone = host.substr(percent + 1);
+  return !zone.empty() && zone.size() < 64 && digits.find(':') != std::string_view::npos &&
+         std::ranges::all_of(
+             zone,
+             [](char c) {
+               return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                      c == '.' || c == '_' || c == '-';
+             });
 }
 
 }  // namespace
@@ -31,6 +52,7 @@ endpoint endpoint::parse(std::string_view text) {
   const std::string_view digits = text.substr(colon + 1);
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
     host = host.substr(1, host.size() - 2);
+    if (host.find(':') == std::string_view::npos) refuse(text, "only an IPv6 address has brackets");
   } else if (host.find(':') != std::string_view::npos) {
     refuse(text, "an IPv6 address needs brackets");
   }
@@ -41,7 +63,11 @@ endpoint endpoint::parse(std::string_view text) {
   }
   parsed.address = host == "localhost" ? "127.0.0.1" : std::string(host);
   boost::system::error_code bad;
-  boost::asio::ip::make_address(parsed.address, bad);
+  if (is_plain_address(parsed.address)) {
+    boost::asio::ip::make_address(parsed.address, bad);
+  } else {
+    bad = boost::asio::error::invalid_argument;
+  }
   if (bad) refuse(text, "the address must be a numeric IPv4 or IPv6 address");
   return parsed;
 }
