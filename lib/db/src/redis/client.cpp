@@ -19,12 +19,24 @@ constexpr std::array<std::string_view, 33> not_shared{
     "RESET",      "SELECT",   "SSUBSCRIBE",   "SUBSCRIBE", "SUNSUBSCRIBE", "SYNC",       "UNSUBSCRIBE",
     "UNWATCH",    "WAIT",     "WAITAOF",      "WATCH",     "ASKING"};
 
+std::string in_capitals(std::string word) {
+  std::transform(word.begin(), word.end(), word.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  return word;
+}
+
 void check(const command& words) {
   if (words.empty() || words.front().empty()) throw misuse_error("redis::client::send: the command is empty");
-  std::string name = words.front();
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
-  if (std::find(not_shared.begin(), not_shared.end(), name) != not_shared.end()) {
+  std::string name = in_capitals(words.front());
+  const bool blocks = (name == "XREAD" || name == "XREADGROUP") &&
+                      std::any_of(words.begin() + 1, words.end(),
+                                  [](const std::string& word) { return in_capitals(word) == "BLOCK"; });
+  const std::string second = words.size() > 1 ? in_capitals(words[1]) : std::string();
+  const bool changes = (name == "CLIENT" && (second == "REPLY" || second == "TRACKING")) ||
+                       (name == "SCRIPT" && second == "DEBUG");
+  if (changes) name += " " + second;
+  if (blocks) name += " with BLOCK";
+  if (changes || blocks || std::find(not_shared.begin(), not_shared.end(), name) != not_shared.end()) {
     throw misuse_error("redis::client::send: " + name +
                        " would change the connection that all tasks share, or make them wait");
   }
@@ -36,12 +48,13 @@ task<reply> client::send_or_undo(command words, std::function<command(const repl
   check(words);
   const std::shared_ptr<detail::line> on = line_;
   on->require_here();
+  const std::string name = words.front().substr(0, 32);  // never an argument: it may be a secret
   detail::answer got = co_await detail::command_wait(*on, detail::encode(words), std::move(undo));
   using detail::ending;
   const std::string server = on->settings().at.to_string();
   switch (got.how) {
     case ending::answered:
-      if (got.reply.type == reply_type::error) co_await fail(server_error(got.reply.text, server));
+      if (got.reply.type == reply_type::error) co_await fail(server_error(got.reply.text, server, name));
       co_return std::move(got.reply);
     case ending::garbled:
     case ending::too_large:
@@ -50,8 +63,8 @@ task<reply> client::send_or_undo(command words, std::function<command(const repl
                                    "Redis at " + server + ": " + got.why + "; the connection was dropped"));
       break;
     case ending::closed:
-      co_await fail(
-          closed_error(error_kind::unavailable, "closed", "Redis at " + server + ": the client was closed"));
+      co_await fail(closed_error(error_kind::unavailable, "closed",
+                                 name + " to Redis at " + server + ": the client was closed"));
       break;
     case ending::away:
     case ending::lost:
@@ -59,9 +72,9 @@ task<reply> client::send_or_undo(command words, std::function<command(const repl
   }
   const char* code = "redis_away";
   error_kind kind = error_kind::unavailable;
-  std::string text = "Redis at " + server;
+  std::string text = name + " to Redis at " + server;
   if (got.how == ending::away) {
-    text += " cannot be reached: " + got.why;
+    text += ": no connection: " + got.why;
   } else {
     code = got.how == ending::silent ? "redis_silent" : "redis_lost";
     if (got.how == ending::silent) kind = error_kind::timed_out;

@@ -53,9 +53,12 @@ std::string code_of(std::string_view prefix) {
 
 }  // namespace
 
-server_error::server_error(std::string_view text, std::string_view server, std::source_location where)
+server_error::server_error(std::string_view text, std::string_view server, std::string_view tried,
+                           std::source_location where)
     : error(kind_of(prefix_of(text), text), code_of(prefix_of(text)),
-            "Redis at " + std::string(server) + " answered: " + std::string(text.substr(0, 500)), 0, where) {
+            "Redis at " + std::string(server) + " answered " + std::string(tried) +
+                " with: " + std::string(text.substr(0, 500)),
+            0, where) {
   const std::string_view prefix = prefix_of(text);
   std::copy(prefix.begin(), prefix.end(), prefix_);
 }

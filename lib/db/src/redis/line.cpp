@@ -25,6 +25,14 @@ void observe_all(const failure& what) noexcept {
   for (const failure& besides : what.attached()) observe_all(besides);
 }
 
+// Of an answer to AUTH, only words that are known: some servers repeat what they did not understand, whole or in part.
+std::string known_refusal(std::string_view text) {
+  const std::string_view first = text.substr(0, text.find(' '));
+  for (const std::string_view known : {"WRONGPASS", "NOAUTH", "NOPERM", "LOADING", "MASTERDOWN", "BUSY"})
+    if (first == known) return std::string(known) + " (the rest is not shown: it may hold the password)";
+  return "ERR (not shown: it may hold the password)";
+}
+
 options checked(options set) {
   const auto require = [](bool holds, const char* what) {
     if (!holds) throw misuse_error(std::string("redis::connect: ") + what);
@@ -129,9 +137,25 @@ void line::deliver(reply got) {
   ++counted_.replies;
   if (first.who != nullptr) return first.who->end({.how = ending::answered, .reply = std::move(got)});
   ++counted_.thrown_away;
+  if (first.undoing && got.type == reply_type::error) return not_undone(got.text);
   if (!first.undo || got.type == reply_type::error) return;
   const command words = first.undo(got);
-  if (!words.empty()) enqueue({.bytes = encode(words)});
+  if (!words.empty()) enqueue({.bytes = encode(words), .undoing = true});
+}
+
+// Nobody waits for it: the sink is told, at most once a minute.
+void line::not_undone(const std::string& why) noexcept {
+  ++counted_.not_undone;
+  const time_point here = now();
+  if (here < quiet_until_) return;
+  quiet_until_ = saturating_add(here, std::chrono::minutes(1));
+  try {
+    failure lost = failure::of(std::make_exception_ptr(server_error(why, name_, "a command")));
+    lost.note("it should have made up for what a cancelled command had done");
+    belay::detail::report_lost(lost);
+  } catch (const std::bad_alloc&) {
+    // Counted all the same.
+  }
 }
 
 // ---- the task in the background
@@ -166,6 +190,7 @@ void line::round_ended(const failure& why) noexcept {
   if (state_ == state::closed) return;
   if (was_good) {
     // What was not sent waits for the new connection.
+    last_delay_ = {};
     state_ = state::connecting;
     return;
   }
@@ -202,29 +227,24 @@ task<> line::serve(io::tcp_stream& stream) {
 task<io::tcp_stream> line::greet() {
   io::tcp_stream stream = co_await network_->connect(set_.at, std::source_location::current());
   std::string bytes;
-  int replies = 1;
+  std::vector<std::string_view> asked;
   const std::string& password = set_.password.value;
   if (!password.empty()) {
     bytes +=
         set_.user.empty() ? encode(command{"AUTH", password}) : encode(command{"AUTH", set_.user, password});
-    ++replies;
+    asked.push_back("AUTH");
   }
   if (set_.database != 0) {
     bytes += encode(command{"SELECT", std::to_string(set_.database)});
-    ++replies;
+    asked.push_back("SELECT");
   }
   bytes += encode(command{"PING"});
+  asked.push_back("PING");
   co_await stream.write(bytes);
-  for (int i = 0; i < replies; ++i) {
+  for (const std::string_view one : asked) {
     const reply got = co_await handshake_reply(stream);
-    if (got.type == reply_type::error) {
-      // Some servers repeat what they did not understand.
-      const bool tells = !password.empty() && got.text.find(password) != std::string::npos;
-      throw server_error(
-          tells ? got.text.substr(0, got.text.find(' ')) + " (not shown: it has the password in it)"
-                : got.text,
-          name_);
-    }
+    if (got.type == reply_type::error)
+      throw server_error(one == "AUTH" ? known_refusal(got.text) : got.text, name_, one);
   }
   co_return stream;
 }

@@ -26,6 +26,7 @@ struct pending {
   undo_function undo{};
   time_point sent_at{};
   bool sent = false;
+  bool undoing = false;
 };
 
 enum class ending : unsigned char { answered, away, lost, silent, garbled, too_large, closed };
@@ -55,6 +56,7 @@ class line {
   enum class state : unsigned char { connecting, connected, away, closed };
 
   void enqueue(pending one);
+  void not_undone(const std::string& why) noexcept;
   void withdraw(std::list<pending>::iterator which) noexcept;
   void end_all(std::list<pending>& of, ending how, const std::string& why) noexcept;
 
@@ -79,6 +81,7 @@ class line {
   std::string why_away_;
   unsigned failed_rounds_ = 0;
   duration last_delay_{};
+  time_point quiet_until_ = time_point::min();  // about what could not be undone
   time_point connected_at_{};
   std::optional<reply_parser> parser_;
 

@@ -7,7 +7,7 @@ namespace belay::db::redis {
 
 namespace {
 
-// `clock`: microseconds. `uptime`: how long the server has run, at least; very long if it does not tell.
+// `clock`: microseconds. `uptime`: how long the server has run, at least; very long if it does not tell, nothing if its clock was set back since.
 const std::string common = R"lua(
 local key = KEYS[1]
 local time = redis.call('TIME')
@@ -17,44 +17,58 @@ local function arg(i) return tonumber(ARGV[i]) end
 local function uptime()
   local info = redis.pcall('INFO', 'server')
   if type(info) ~= 'string' then return 1e15 end
-  local seconds = string.match(info, 'uptime_in_seconds:(%d+)')
+  local seconds = string.match(info, 'uptime_in_seconds:(-?%d+)')
   return seconds and math.max(0, tonumber(seconds) - 1) * 1000000 or 1e15  -- it counts seconds begun
 end
 )lua";
 
-// d: how far the bucket is from full, at t. A server that has just been started may have forgotten it: then it was empty at its start.
+// d: how far the bucket is from full, at t; z: when it was full the last time. A server that has just been started may have forgotten it: then it was
+// empty at its start. If the clock was set back, time goes on from there.
 const std::string take_from_bucket = R"lua(
 local interval, depth, cost = arg(1), arg(2), arg(1) * arg(3)
-local h = redis.call('HMGET', key, 'd', 't')
-local debt
+local h = redis.call('HMGET', key, 'd', 't', 'z')
+local debt, full
+local known = h[1] and clock >= tonumber(h[2])
 if h[1] then
   debt = math.max(0, tonumber(h[1]) - math.max(0, clock - tonumber(h[2])) * 1000)
+  full = debt > 0 and h[3] or text(clock)
 else
   debt = math.max(0, depth - uptime() * 1000)
+  full = text(clock)
 end
 local wait = debt + cost - depth
-if wait > 0 then return {0, text(wait)} end
-debt = debt + cost
-redis.call('HSET', key, 'd', text(debt), 't', text(clock))
-redis.call('PEXPIRE', key, text(math.ceil(debt / 1000000) + 1000))
-return {1, '0'}
+if wait <= 0 then debt = debt + cost end
+if wait <= 0 or not known then
+  redis.call('HSET', key, 'd', text(debt), 't', text(clock), 'z', full)
+  redis.call('PEXPIRE', key, text(math.ceil(debt / 1000000) + 1000))
+end
+if wait > 0 then return {0, text(wait), full} end
+return {1, '0', full}
 )lua";
 
 const std::string give_to_bucket = R"lua(
-local debt = tonumber(redis.call('HGET', key, 'd') or 0)
+local h = redis.call('HMGET', key, 'd', 'z')
+if h[2] ~= ARGV[2] then return 0 end  -- it has been full since: time has given it back
+local debt = tonumber(h[1])
 if debt > 0 then redis.call('HSET', key, 'd', text(math.max(0, debt - arg(1)))) end
 return 0
 )lua";
 
-// Entries h .. n-1, each "time weight", oldest first; u: the sum of their weights. o is added to the clock so that it never goes back; l: last.
+// Entries h .. n-1, each "time weight", oldest first; u: the sum of their weights. o is added to the clock so that it never goes back; l: last. The first
+// number is the time, so that none comes again when the key has expired. What a server that has just been started may have forgotten is one entry.
 const std::string take_from_window = R"lua(
 local per, permits, weight = arg(1), arg(2), arg(3)
+if weight > permits then return {0, text(per), '0'} end
 local v = redis.call('HMGET', key, 'h', 'n', 'u', 'o', 'l')
+local head, next, used = tonumber(v[1] or clock), tonumber(v[2] or clock), tonumber(v[3] or 0)
 if not v[2] then
-  local left = per - uptime()
-  if left > 0 then return {0, text(left), '0'} end
+  local up = uptime()
+  if up < per then
+    redis.call('HSET', key, text(next), text(clock - up) .. ' ' .. text(permits))
+    next, used = next + 1, permits
+    redis.call('PEXPIRE', key, text(math.ceil(per / 1000) + 1000))
+  end
 end
-local head, next, used = tonumber(v[1] or 0), tonumber(v[2] or 0), tonumber(v[3] or 0)
 local offset, last = tonumber(v[4] or 0), tonumber(v[5] or 0)
 if clock + offset < last then offset = last - clock end
 local now = clock + offset
@@ -78,7 +92,6 @@ if weight > permits - used then
     start = t + per
     i = i + 1
   end
-  if next == head then return {0, text(per), '0'} end
   answer = {0, text(start - now), '0'}
 else
   redis.call('HSET', key, text(next), text(now) .. ' ' .. text(weight))
@@ -111,7 +124,8 @@ local fresh = not found[1]
 local it = {}
 for i, name in ipairs(names) do it[name] = tonumber(found[i] or 0) end
 if fresh then it.g = clock end
-if clock + it.o < it.l then it.o = it.l - clock end
+local moved = clock + it.o < it.l  -- the clock was set back
+if moved then it.o = it.l - clock end
 local now = clock + it.o
 local function save()
   it.l = now
@@ -158,7 +172,7 @@ if it.s == 2 then
   admitted = it.pr + it.ps + it.pf < probes
   if admitted then it.pr, it.pt = it.pr + 1, now end
 end
-if fresh or it.s == 2 then save() end
+if fresh or moved or it.s == 2 then save() end
 local last = {}
 if not admitted then last = redis.call('HMGET', key, 'fk', 'fc', 'fm') end
 return {admitted and 1 or 0, text(it.g), it.s, it.s == 1 and it.u >= 0 and text(it.u - now) or '-1', it.s ~= before and 1 or 0,
@@ -212,7 +226,11 @@ if failure_rate > 0 or slow_rate > 0 then
     calls, failures, slows = calls + c, failures + f, slows + s
     redis.call('HSET', key, mine, table.concat({text(current), text(c), text(f), text(s)}, ' '))
   else
-    local v = redis.call('HMGET', key, 'wi', 'wc', 'wf', 'ws')
+    local v = redis.call('HMGET', key, 'wi', 'wc', 'wf', 'ws', 'wn')
+    if v[1] and tonumber(v[5]) ~= window_calls then  -- the options have changed: it begins anew
+      for n = 0, tonumber(v[2]) - 1 do redis.call('HDEL', key, 'w' .. text(n)) end
+      v = {}
+    end
     local i = tonumber(v[1] or 0)
     calls, failures, slows = tonumber(v[2] or 0), tonumber(v[3] or 0), tonumber(v[4] or 0)
     if calls == window_calls then
@@ -225,7 +243,7 @@ if failure_rate > 0 or slow_rate > 0 then
     if failed then failures = failures + 1 end
     if slow then slows = slows + 1 end
     redis.call('HSET', key, 'w' .. text(i), text((failed and 1 or 0) + (slow and 2 or 0)), 'wi', text((i + 1) % window_calls),
-               'wc', text(calls), 'wf', text(failures), 'ws', text(slows))
+               'wc', text(calls), 'wf', text(failures), 'ws', text(slows), 'wn', text(window_calls))
   end
 end
 if failed or slow then

@@ -53,6 +53,14 @@ N number(const reply& from) {
   return value;
 }
 
+// The same, without an error: what makes up for something must not throw.
+std::optional<std::uint64_t> number_in(std::string_view digits) noexcept {
+  std::uint64_t value = 0;
+  const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (problem != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  return value;
+}
+
 breaker_state state_of(const reply& from) {
   switch (from.to_integer()) {
     case 0: return breaker_state::closed;
@@ -115,8 +123,9 @@ task<admission_store::admission> policy_store::admit(std::string key,
   const auto undo = [rules, at, set = options_, scripts = scripts_](const reply& got) -> command {
     if (!took(got) || got.elements.size() < 3 || got.elements[2].integer != 2)
       return {};  // only probes hold a place
-    return undoing(scripts->breaker_ended, at,
-                   end_words(rules, set, {.generation = number<std::uint64_t>(got.elements[1])}));
+    const auto generation = number_in(got.elements[1].text);
+    if (!generation) return {};
+    return undoing(scripts->breaker_ended, at, end_words(rules, set, {.generation = *generation}));
   };
   const reply got =
       co_await or_fail(client_.run(scripts_->breaker_admit, {at}, rule_words(rules, options_), undo));
@@ -151,7 +160,8 @@ task<std::optional<duration>> policy_store::take(std::string key, const rate_lim
     const auto undo = [at, scripts = scripts_, cost = belay::detail::saturating_times(weight, interval)](
                           const reply& got) -> command {
       if (!took(got)) return {};
-      return undoing(scripts->bucket_give, at, {std::to_string(cost.count())});
+      if (got.elements.size() < 3) return {};
+      return undoing(scripts->bucket_give, at, {std::to_string(cost.count()), got.elements[2].text});
     };
     const reply got = co_await or_fail(client_.run(
         scripts_->bucket_take, {at},

@@ -92,10 +92,18 @@ redisReplyObjectFunctions makers{&make_text, &make_array, &make_integer, &make_n
 
 }  // namespace
 
+constexpr std::size_t largest_command = std::size_t{512} * 1024 * 1024;
+
 std::string encode(std::span<const std::string> words) {
   std::vector<const char*> starts;
   std::vector<std::size_t> lengths;
+  std::size_t total = 0;
   for (const std::string& word : words) {
+    total += word.size();
+    // Redis takes no larger word (proto-max-bulk-len), and hiredis counts in `int`.
+    if (word.size() > largest_command || total > largest_command)
+      throw misuse_error("redis: " + words.front().substr(0, 32) +
+                         " with its arguments is larger than 512 MiB");
     starts.push_back(word.data());
     lengths.push_back(word.size());
   }

@@ -97,6 +97,7 @@ TEST_CASE("redis::client: what the server refuses has its kind, and hurts nobody
       REQUIRE(refused != nullptr);
       CHECK(refused->kind() == one.kind);
       CHECK(refused->code() == one.code);
+      CHECK(why.message() == "Redis at 127.0.0.1:6379 answered GET with: " + std::string(one.text));
       CHECK(co_await ask(c, {"ECHO", "still"}) == "still");
     });
     CHECK(server.accepted == 1);
@@ -275,6 +276,10 @@ TEST_CASE("redis::client: too many commands, commands that cannot be shared, use
         CHECK_THROWS_AS(co_await c.send({}), b::misuse_error);
         CHECK_THROWS_AS(co_await c.send({"subscribe", "x"}), b::misuse_error);
         CHECK_THROWS_AS(co_await c.send({"MULTI"}), b::misuse_error);
+        CHECK_THROWS_AS(co_await c.send({"client", "reply", "skip"}), b::misuse_error);
+        CHECK_THROWS_AS(co_await c.send({"SCRIPT", "DEBUG", "YES"}), b::misuse_error);
+        CHECK_THROWS_AS(co_await c.send({"XREAD", "COUNT", "1", "block", "0", "STREAMS", "a", "$"}),
+                        b::misuse_error);
         co_await b::with_group([&](b::group& g) -> b::task<> {
           g.spawn(ask, c, redis::command{"GET", "x"});
           g.spawn(ask, c, redis::command{"GET", "y"});

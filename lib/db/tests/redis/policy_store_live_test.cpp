@@ -292,6 +292,79 @@ TEST_CASE("live redis: the breaker in Lua does what the one in memory does, by r
   });
 }
 
+TEST_CASE("live redis: a clock that is set back locks nothing; a window that gets another size begins anew") {
+  std::optional<redis_server> server = redis_server::start();
+  if (!server) return;
+  machine(*server, [&](redis::client c, std::shared_ptr<redis::policy_store> store) -> b::task<> {
+    co_await b::sleep_for(1100ms);
+    const auto ahead = [&](const char* key, const char* field) -> b::task<> {
+      const std::string at = (co_await c.send({"HGET", key, field})).to_text();
+      co_await c.send({"HSET", key, field, std::to_string(std::stoll(at) + 3'600'000'000)});
+    };
+    const b::rate_limiter_options one{.permits = 1, .per = 200ms};
+    while ((co_await store->take("bucket", one, 1)).has_value()) co_await b::sleep_for(50ms);
+    co_await ahead("belay:v1:bucket:bucket", "t");
+    CHECK((co_await store->take("bucket", one, 1)).has_value());
+    co_await b::sleep_for(250ms);
+    CHECK_FALSE((co_await store->take("bucket", one, 1)).has_value());
+
+    const b::circuit_breaker_options quick{.consecutive_failures = 1, .open_for = 100ms};
+    const auto in = co_await store->admit("breaker", quick);
+    CHECK(co_await store->ended("breaker", quick,
+                                {.generation = in.generation, .verdict = b::call_verdict::failure}) ==
+          b::breaker_state::open);
+    co_await ahead("belay:v1:breaker:breaker", "l");
+    co_await ahead("belay:v1:breaker:breaker", "u");
+    CHECK_FALSE((co_await store->admit("breaker", quick)).admitted);
+    co_await b::sleep_for(150ms);
+    CHECK((co_await store->admit("breaker", quick)).admitted);
+
+    b::circuit_breaker_options rated{
+        .consecutive_failures = 0, .failure_rate = 0.5, .window_calls = 100, .minimum_calls = 10};
+    const auto let_in = co_await store->admit("rated", rated);
+    const auto ends = [&](b::call_verdict how, int times) -> b::task<std::optional<b::breaker_state>> {
+      std::optional<b::breaker_state> last;
+      for (int i = 0; i < times; ++i)
+        last = co_await store->ended("rated", rated, {.generation = let_in.generation, .verdict = how});
+      co_return last;
+    };
+    CHECK(co_await ends(b::call_verdict::success, 100) == std::nullopt);
+    rated.window_calls = 20;
+    CHECK(co_await ends(b::call_verdict::success, 10) == std::nullopt);
+    CHECK(co_await ends(b::call_verdict::failure, 9) == std::nullopt);
+    CHECK(co_await ends(b::call_verdict::failure, 1) == b::breaker_state::open);
+
+    // More than there can ever be: refused, and nothing is lost of what is known.
+    const b::rate_limiter_options window{
+        .permits = 2, .per = 100ms, .algorithm = b::rate_algorithm::sliding_window};
+    while ((co_await store->take("window", window, 2)).has_value()) co_await b::sleep_for(50ms);
+    co_await b::sleep_for(120ms);
+    CHECK((co_await store->take("window", window, 3)).has_value());
+    CHECK_FALSE((co_await store->take("window", window, 1)).has_value());
+  });
+}
+
+TEST_CASE("live redis: what is given back late, is given back once") {
+  std::optional<redis_server> server = redis_server::start();
+  if (!server) return;
+  machine(*server, [&](redis::client c, std::shared_ptr<redis::policy_store> store) -> b::task<> {
+    co_await b::sleep_for(1100ms);
+    for (const b::rate_algorithm how : {b::rate_algorithm::token_bucket, b::rate_algorithm::sliding_window}) {
+      const b::rate_limiter_options one{.permits = 1, .per = 200ms, .algorithm = how};
+      const char* const key =
+          how == b::rate_algorithm::token_bucket ? "belay:v1:bucket:late" : "belay:v1:window:late";
+      while ((co_await store->take("late", one, 1)).has_value()) co_await b::sleep_for(50ms);
+      const std::string before =
+          (co_await c.send({"HGET", key, how == b::rate_algorithm::token_bucket ? "z" : "h"})).to_text();
+      co_await b::sleep_for(1400ms);  // also the key has expired
+      CHECK_FALSE((co_await store->take("late", one, 1)).has_value());
+      // By what an undoing of the first one is told by, it is not the second one.
+      CHECK((co_await c.send({"HGET", key, how == b::rate_algorithm::token_bucket ? "z" : "h"})).to_text() !=
+            before);
+    }
+  });
+}
+
 TEST_CASE("live redis: who is cancelled after the question was sent gives back what he got") {
   std::optional<redis_server> server = redis_server::start();
   if (!server) return;

@@ -30,6 +30,7 @@ struct client_statistics {
   std::uint64_t failures = 0;     ///< attempts that failed, and connections that were lost
   std::uint64_t replies = 0;      ///< received
   std::uint64_t thrown_away = 0;  ///< replies to commands that had been given up
+  std::uint64_t not_undone = 0;   ///< commands of `undo` that Redis refused; the sink hears of it, too
 };
 
 /// A script of Lua, which Redis runs as a whole. Its number (SHA-1) is what Redis says when the script is first used. Thread: one loop.
@@ -58,7 +59,8 @@ class script {
 ///                when it was sent, and may have been done. `protocol_error`. `closed_error` after the end of `connect`'s scope.
 ///                `belay::error` (overloaded, `redis_queue_full`) for more than `most_pending`. Nothing is sent twice.
 ///                `misuse_error` for an empty command, one that would change the shared connection or hold it up for the others (SUBSCRIBE,
-///                MONITOR, MULTI, WATCH, SELECT, AUTH, BLPOP …), and on another thread.
+///                MONITOR, MULTI, WATCH, SELECT, AUTH, BLPOP, XREAD BLOCK, CLIENT REPLY …), for one of more than 512 MiB, and on another
+///                thread. Messages name the command, never its arguments.
 /// Cancellation:  before it is written: it is not sent. After that: its reply is thrown away when it comes; the connection stays as it is.
 /// Lifetime:      copies share the connection. It ends with the scope of `connect`, whoever has copies. Thread: one loop.
 class client {
@@ -90,7 +92,8 @@ class client {
 /// Opens a client. It does not wait for the connection: that Redis is away is an error of the commands (send PING to find out).
 ///
 /// Errors:        `misuse_error` for options out of range.
-/// Lifetime:      the connection is closed when the scope ends; commands that still wait fail with `closed_error`. Connects on the thread's
+/// Lifetime:      the connection is closed when the scope ends; commands that still wait fail with `closed_error`, and what they did is not
+///                undone any more. Connects on the thread's
 ///                network (io/network.hpp) at the time of opening. Neither cancellation nor limits of the opener reach it.
 [[nodiscard]] managed<client> connect(options set,
                                       std::source_location where = std::source_location::current());

@@ -29,8 +29,9 @@ class protocol_error : public db::error {
 /// (EXECABORT, BUSYKEY), invalid (ERR, WRONGTYPE), otherwise internal.
 class server_error : public db::error {
  public:
-  explicit server_error(std::string_view text, std::string_view server,
-                        std::source_location where = std::source_location::current());
+  /// `tried`: the name of the command, without its arguments.
+  server_error(std::string_view text, std::string_view server, std::string_view tried,
+               std::source_location where = std::source_location::current());
   [[nodiscard]] std::string_view prefix() const noexcept { return prefix_; }
 
  private:
