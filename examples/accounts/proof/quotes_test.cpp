@@ -234,6 +234,13 @@ void prove(story what) {
   proof::check(bt::disturb_everywhere(told_in(what), named("silence")));
 }
 
+// In many orders of the ready tasks.
+void explore(const story& what) {
+  proof::check(bt::explore(
+      told_in(what), 200,
+      {.name = std::string(what.name) + ", in many orders", .errors = bt::errors_of(std::bad_alloc())}));
+}
+
 // The policies' limits do not pass: then a call ends otherwise than by its cancellation only if it had its answer.
 void prove_cancelled(const story& what) {
   proof::check(bt::cancel_everywhere(
@@ -264,12 +271,42 @@ task<> wait_for_the_probe(market& at) {
   co_await belay::sleep_for(2s);
 }
 
+// The bank with quotes, as the program puts it together.
+void bank_with_quotes(belay::service::app& app, belay::managed<belay::db::sqlite::database> storage) {
+  accounts::add_bank(app, std::move(storage));
+  accounts::add_quotes(app, {.upstream = http::url::parse("http://127.0.0.1:9090/v1/quotes")});
+}
+
+task<> quote_all(proof::world&) {
+  http::server site([](http::exchange&) -> task<http::response> {
+    co_return http::response::json(http::status::ok, R"({"symbol":"ABC","price":12345})");
+  });
+  co_await site.serve(io::tcp_listener::bind(address));
+}
+
+proof::exchange get_quote(const char* name) {
+  return {.name = name,
+          .requests = {proof::get("/quotes/ABC", "Belay-Deadline-Ms: 250\r\n")},
+          .rules =
+              [](stage& s, proof::world& bank) {
+                proof::changes_nothing()(s, bank);
+                s.expect("the quote is that of the upstream", [&bank] {
+                  if (bank.answers().empty() || !bank.answers()[0]) return true;
+                  const proof::answer& got = *bank.answers()[0];
+                  return got.status != 200 || got.body == R"({"symbol":"ABC","price":12345,"stale":false})";
+                });
+              },
+          .put_together = bank_with_quotes,
+          .beside = quote_all};
+}
+
 }  // namespace
 
 TEST_CASE("a quote: whatever await is hit, it is true, and nothing is left") {
   prove({.name = "the first quote"});
   prove({.name = "a later quote", .before = ask_once});
   prove({.name = "three at once", .callers = 3});
+  explore({.name = "three at once", .callers = 3});
 }
 
 TEST_CASE(
@@ -304,4 +341,15 @@ TEST_CASE("a cancelled call is nothing to the breaker: neither a failure nor a s
          const std::string code = co_await at.answer_of(mood::good);
          require(at.opened == 1 && code == "fresh", "the place of the probe is taken");
        }});
+}
+
+TEST_CASE("GET /quotes: whatever await is hit, the answer is true, and nothing is left") {
+  proof::prove(get_quote("GET /quotes/ABC"));
+}
+
+TEST_CASE("GET /quotes without anybody to be asked: whatever await is hit, nothing is left") {
+  proof::exchange in_vain = get_quote("GET /quotes/ABC in vain");
+  in_vain.status = 502;
+  in_vain.beside = {};
+  proof::prove(in_vain);
 }

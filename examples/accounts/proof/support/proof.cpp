@@ -3,8 +3,10 @@
 
 #include "support/proof.hpp"
 
+#include <belay/core/group.hpp>
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <stdexcept>
 
 namespace proof {
@@ -13,6 +15,10 @@ namespace bt = belay::testing;
 using belay::task;
 
 namespace {
+
+task<> run_beside(bt::stage& s, const exchange& what, world& bank) {
+  co_await s.undisturbed(what.beside(bank));
+}
 
 // Lets everything happen, with rules and world; `outside` may be null.
 bt::scenario scenario_of(const exchange& what, const event_outside* outside = nullptr) {
@@ -38,7 +44,12 @@ bt::scenario scenario_of(const exchange& what, const event_outside* outside = nu
       }
     }
     co_await s.undisturbed(bank.open());
-    co_await bank.serve(what.requests);
+    if (!what.beside) co_return co_await bank.serve(what.requests);
+    co_await belay::with_group([&](belay::group& all) -> task<> {
+      belay::child<void> other = all.spawn(&run_beside, std::ref(s), std::ref(what), std::ref(bank));
+      co_await bank.serve(what.requests);
+      other.cancel();
+    });
   };
 }
 

@@ -27,6 +27,8 @@ struct exchange {
   /// The name of a new database for each run; empty: in memory.
   std::function<std::string()> storage = {};
   belay::testing::network_conditions network = {};
+  /// Runs on the same network as long as the service does, undisturbed: whom the bank asks.
+  belay::task_function<belay::task<>(world&)> beside = {};
 };
 
 /// For `exchange::rules`, with one request: answered with success, it is done; answered with an error, it is not.
