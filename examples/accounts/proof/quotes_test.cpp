@@ -163,12 +163,14 @@ bt::scenario told_in(const story& what) {
     s.disturbance([&what, &at] {
       if (what.outside != nullptr) what.outside(at);
     });
+    // [snippet rules]
     s.expect("whoever is answered is told the truth", [&at] {
       return std::all_of(at.answers.begin(), at.answers.end(), [](const told& one) { return one.is_true; });
     });
     s.expect("an error is a quotes_error, except for want of memory", [](const bt::run_end& end) {
       return !end.failure || end.failure.find<std::bad_alloc>() != nullptr;
     });
+    // [end]
     s.expect("no request is under way, and no connection in use", [&at] {
       const http::client_statistics now = at.web.statistics();
       return now.active == 0 && now.connections == now.idle;
@@ -329,6 +331,7 @@ TEST_CASE("a quote behind the breaker: whatever await is hit, it is true, and th
 }
 
 TEST_CASE("a cancelled call is nothing to the breaker: neither a failure nor a success") {
+  // [snippet cancelled]
   prove_cancelled(
       {.name = "between failures", .before = fail_four_times, .afterwards = [](market& at) -> task<> {
          require(at.opened == 0, "a cancelled call was counted as a failure");
@@ -336,6 +339,7 @@ TEST_CASE("a cancelled call is nothing to the breaker: neither a failure nor a s
          co_await fail_often(at, 1);
          require(at.opened == (cancelled ? 1U : 0U), "a cancelled call was counted as a success");
        }});
+  // [end]
   prove_cancelled(
       {.name = "as the probe", .before = wait_for_the_probe, .afterwards = [](market& at) -> task<> {
          const std::string code = co_await at.answer_of(mood::good);
@@ -351,5 +355,6 @@ TEST_CASE("GET /quotes without anybody to be asked: whatever await is hit, nothi
   proof::exchange in_vain = get_quote("GET /quotes/ABC in vain");
   in_vain.status = 502;
   in_vain.beside = {};
-  proof::prove(in_vain);
+  proof::check(proof::cancel_everywhere(in_vain));
+  proof::check(proof::fail_everywhere(in_vain));
 }

@@ -46,6 +46,7 @@ quote read_quote(const http::response& from, const std::string& symbol) {
   return {.symbol = symbol, .price = price->get_int64()};
 }
 
+// [snippet tell]
 // What a client is told of a failure, by what it means; its text stays inside, as the cause.
 [[noreturn]] void tell(const belay::failure& why) {
   const belay::classification known = belay::classify(why);
@@ -57,22 +58,34 @@ quote read_quote(const http::response& from, const std::string& symbol) {
     throw;
   } catch (const std::bad_alloc&) {
     throw;
+  } catch (const belay::rejected_error&) {
+    quotes_unavailable error(error_kind::unavailable, "quotes_unavailable",
+                             "quotes are not available just now; try again later");
+    if (known.retry_after) error.set_retry_after(*known.retry_after);
+    throw error;
   } catch (...) {
     if (known.kind == error_kind::not_found)
       throw quote_not_found(error_kind::not_found, "quote_not_found", "there is no quote for this symbol");
     if (known.kind == error_kind::timed_out)
       throw upstream_timeout(error_kind::timed_out, "upstream_timeout", "the quotes took too long");
-    if (belay::detail::exception_as<belay::rejected_error>(why.exception()) != nullptr) {
-      quotes_unavailable error(error_kind::unavailable, "quotes_unavailable",
-                               "quotes are not available just now; try again later");
-      if (known.retry_after) error.set_retry_after(*known.retry_after);
-      throw error;
-    }
     throw bad_upstream(error_kind::unavailable, "bad_upstream",
                        "the service behind the quotes does not work");
   }
 }
+// [end]
 
+// The upstream has a bug, not we.
+bool is_status(const belay::failure& why) {
+  try {
+    why.rethrow();
+  } catch (const http::status_error&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+// [snippet stale]
 // Kinds after which an older quote is better than none. "Not found" is an answer, and a bug is a bug.
 bool may_be_stale(const belay::failure& why) {
   switch (belay::classify(why).kind) {
@@ -80,11 +93,11 @@ bool may_be_stale(const belay::failure& why) {
     case error_kind::overloaded:
     case error_kind::timed_out:
     case error_kind::data_format: return true;
-    case error_kind::internal:
-      return belay::detail::exception_as<http::status_error>(why.exception()) != nullptr;
+    case error_kind::internal: return is_status(why);
     default: return false;
   }
 }
+// [end]
 
 using web_client = belay::service::resource<http::client>;
 
@@ -117,6 +130,7 @@ bool is_symbol(std::string_view text) noexcept {
   }) && text.find_first_not_of('.') != std::string_view::npos;
 }
 
+// [snippet policies]
 quotes::quotes(http::client& web, quotes_options options)
     : web_(&web),
       options_(std::move(options)),
@@ -133,7 +147,9 @@ quotes::quotes(http::client& web, quotes_options options)
                                   .open_for = options_.open_for,
                                   .listener = options_.listener}),
           belay::timeout({.limit = options_.attempt, .name = "one try", .listener = options_.listener})) {}
+// [end]
 
+// [snippet ask]
 task<quote> quotes::ask(const std::string& symbol, const http::trace_context& trace) {
   const http::url& base = *options_.upstream;
   const std::size_t query = base.target.find('?');
@@ -148,6 +164,7 @@ task<quote> quotes::ask(const std::string& symbol, const http::trace_context& tr
   if (answer.status != http::status::ok) refuse("has an unexpected status");
   co_return read_quote(answer, symbol);
 }
+// [end]
 
 void quotes::keep(const quote& good) {
   const auto [at, is_new] = kept_.insert_or_assign(good.symbol, good);
@@ -172,6 +189,7 @@ task<quote> quotes::get(std::string symbol, http::trace_context trace,
     throw quotes_unavailable(error_kind::unavailable, "quotes_unavailable",
                              "this service was started without quotes");
   }
+  // [snippet get]
   const auto once = [&]() -> task<quote> { co_return co_await ask(symbol, trace); };
   belay::outcome<quote> how = co_await belay::as_outcome(guarded_(std::cref(once)));
   if (how.failed()) {
@@ -185,6 +203,7 @@ task<quote> quotes::get(std::string symbol, http::trace_context trace,
   quote fresh = std::move(how).value();
   keep(fresh);
   co_return fresh;
+  // [end]
 }
 
 void add_quotes(belay::service::app& app, quotes_options options) {
@@ -196,10 +215,12 @@ void add_quotes(belay::service::app& app, quotes_options options) {
   const web_client web = app.manage("http client", http::open_client(limits));
   app.gauge("upstream_requests", [web] { return web->statistics().active; });
 
+  // [snippet rules]
   app.on_error<quotes_unavailable>(http::status::service_unavailable, "quotes_unavailable");
   app.on_error<bad_upstream>(http::status::bad_gateway, "bad_upstream");
   app.on_error<upstream_timeout>(http::status::gateway_timeout, "upstream_timeout");
   app.on_error<quote_not_found>(http::status::not_found, "quote_not_found");
+  // [end]
 
   const auto random = [engine = std::make_shared<std::mt19937_64>(std::random_device{}())] {
     return (*engine)();
