@@ -236,6 +236,7 @@ void run_driver::log_line(const await_point& point, const std::string& more) con
 }
 
 void run_driver::at_wait(detail::node& task, detail::frame& leaf, operation& op) {
+  if (world_->is_undisturbed(task)) return;
   await_point& point = number(task, leaf, op.waits_for());
   if (const auto* permit = dynamic_cast<semaphore::awaiter*>(&op)) {
     see(permit->source(), stack_of(leaf, task, subject_ != nullptr ? subject_->base : task.base));
@@ -244,6 +245,7 @@ void run_driver::at_wait(detail::node& task, detail::frame& leaf, operation& op)
 }
 
 void run_driver::at_yield(detail::node& task, detail::frame& leaf) noexcept {
+  if (world_->is_undisturbed(task)) return;
   await_point& point = number(task, leaf, {"its next turn", ""});
   point.can_fail = false;
   at_leaf(point, task, leaf);
@@ -272,6 +274,7 @@ void run_driver::at_leaf(await_point& point, detail::node& task, detail::frame& 
 detail::watch::verdict run_driver::at_task(detail::node& task, detail::frame& parent,
                                            detail::frame& child) noexcept {
   verdict told;
+  if (world_->is_undisturbed(task)) return told;
   if (child.how == detail::delivery::intercept) {
     awaited_.erase(&child);  // another one may have been there before
     goes_deeper(parent);

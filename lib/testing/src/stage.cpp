@@ -2,6 +2,7 @@
 // The world of one run.
 
 #include <belay/testing/stage.hpp>
+#include <algorithm>
 
 namespace belay::testing {
 
@@ -10,6 +11,17 @@ stage::stage(test_loop& loop, std::uint64_t seed)
 
 stage::~stage() {
   while (!made_.empty()) made_.pop_back();
+}
+
+bool stage::is_undisturbed(const detail::node& task) const noexcept {
+  if (quiet_.empty()) return false;
+  const detail::scope* top = task.current;
+  while (top != nullptr && std::find(quiet_.begin(), quiet_.end(), top) == quiet_.end()) top = top->parent;
+  if (top == nullptr) return false;
+  for (detail::scope* walk = task.current;; walk = walk->parent) {
+    walk->at_gate &= static_cast<unsigned char>(~detail::gate_watched);
+    if (walk == top) return true;
+  }
 }
 
 void stage::leave_behind() noexcept {

@@ -512,3 +512,27 @@ TEST_CASE("no_leaks, no_lost_errors: reports for tests that drive a loop themsel
   CHECK_THROWS_AS(bt::no_lost_errors(loop).require(), bt::promise_broken);
   CHECK(bt::no_lost_errors(loop).text().find("overlooked") != std::string::npos);
 }
+
+TEST_CASE("undisturbed: not numbered, also when the task that started it waits for its group") {
+  std::set<std::size_t> timers;
+  const bt::report found = bt::cancel_everywhere(
+      [](bt::stage& s) -> b::task<> {
+        co_await b::with_group([&s](b::group& g) -> b::task<> {
+          g.spawn(
+              [](bt::stage& on) -> b::task<> {
+                co_await on.undisturbed([]() -> b::task<> {
+                  co_await nap(2ms);
+                  co_await nap(2ms);
+                }());
+              },
+              std::ref(s));
+          co_await b::sleep_for(1ms);
+        });
+      },
+      {.only = [&timers](const bt::await_info& at) {
+        if (at.what == "a timer") timers.insert(at.number);
+        return true;
+      }});
+  CHECK(found.ok());
+  CHECK(timers.size() == 1);
+}

@@ -72,6 +72,7 @@ class stage {
   template <class T>
   [[nodiscard]] task<T> undisturbed(task<T> op) {
     detail::scope quiet;
+    const quiet_entry listed(*this, quiet);
     outcome<T> how = co_await detail::intercept_in(quiet, unnumbered(quiet, std::move(op)));
     if (!how.succeeded()) {
       detail::refresh_cancellation(how);
@@ -99,6 +100,18 @@ class stage {
     within.at_gate &= static_cast<unsigned char>(~detail::gate_watched);
     co_return co_await std::move(op);
   }
+  // While an `undisturbed` is under way.
+  struct quiet_entry {
+    quiet_entry(stage& in, detail::scope& which) : of(&in), at(&which) { of->quiet_.push_back(at); }
+    quiet_entry(const quiet_entry&) = delete;
+    quiet_entry& operator=(const quiet_entry&) = delete;
+    ~quiet_entry() { std::erase(of->quiet_, at); }
+    stage* of;
+    detail::scope* at;
+  };
+  // Whether it is within an `undisturbed`. A group whose body has ended is attached anew, and marks all below it as watched, these
+  // scopes too: that is taken back here, from the task up to the scope.
+  [[nodiscard]] bool is_undisturbed(const detail::node& task) const noexcept;
   // Frames that never end still refer to what is here.
   void leave_behind() noexcept;
 
@@ -121,6 +134,7 @@ class stage {
   std::uint64_t seed_;
   std::optional<std::mt19937_64> random_;
   std::shared_ptr<obligations> owed_;
+  std::vector<detail::scope*> quiet_;
   std::vector<rule> rules_;
   std::function<void()> disturbance_;
   task_function<task<>()> afterwards_;
