@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The client: a line for each host, connections kept between requests, one exchange at a time on each.
 
+#include <belay/core/detail/place.hpp>
+#include <belay/core/failure.hpp>
 #include <belay/core/semaphore.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
@@ -48,10 +50,25 @@ struct host {
   std::size_t users = 0;             // requests under way, or in line
 };
 
+// What a Host field may hold (RFC 3986 section 3.2, without user information).
+bool is_authority(char c) noexcept {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+         std::string_view("-._~%!$&'()*+,;=:[]").find(c) != std::string_view::npos;
+}
+
+// A URL may have been put together by hand.
+void check_host(const url& to) {
+  if (to.host.empty()) throw message_error("invalid_host", "the host of the URL is empty");
+  if (!std::all_of(to.host.begin(), to.host.end(), is_authority))
+    throw message_error("invalid_host", "the host of the URL holds a byte that cannot be in one");
+  if (to.at.port == 0) throw message_error("invalid_host", "the port of the URL is 0");
+}
+
 // Without its end, because the time that is left is told when it is sent.
 std::string to_head(const client_request& what) {
   if (what.method == method::connect || what.method == method::other)
     throw message_error("invalid_method", "this method cannot be sent");
+  check_host(what.url);
   if (const auto wrong = request::check_target(what.url.target))
     throw message_error("invalid_target", *wrong);
   std::string out(to_string(what.method));
@@ -71,9 +88,19 @@ std::string to_head(const client_request& what) {
 
 std::string deadline_field(time_point limit) {
   if (limit == time_point::max()) return {};
-  const auto left = std::chrono::floor<std::chrono::milliseconds>(limit - now()).count();
+  // A cancelled task's limit is the earliest point in time: too far away to subtract from.
+  const time_point at = std::max(limit, now());
+  const auto left = std::chrono::floor<std::chrono::milliseconds>(at - now()).count();
   return std::string(deadline_header) + ": " + std::to_string(std::clamp<std::int64_t>(left, 1, 3'600'000)) +
          "\r\n";
+}
+
+// What an error says of a request.
+std::string message_of(const client_request& what, std::string_view why, carried_out by_first_try) {
+  std::string text(to_string(what.method));
+  text.append(" ").append(what.url.describe()).append(": ").append(why);
+  if (by_first_try == carried_out::possibly) text += " (second try: the connection in use was lost)";
+  return text;
 }
 
 // One request on its way.
@@ -82,6 +109,8 @@ struct sending {
   std::string head;
   bool tells_deadline;
   std::source_location where;
+  carried_out by_first_try = carried_out::no;  // `possibly` if there was one, and it was lost
+  failure unwritten{};                         // what cut off the request, while its answer is looked for
 
   /// `limit`: that of the task, not the client's own.
   [[nodiscard]] std::string bytes(time_point limit) const {
@@ -90,13 +119,16 @@ struct sending {
 
   [[nodiscard]] request_error failed(error_kind kind, std::string_view code, std::string_view why,
                                      carried_out fate) const {
-    return {kind,
-            std::string(code),
-            std::string(to_string(what.method)) + " " + what.url.describe() + ": " + std::string(why),
-            what.method,
-            fate,
-            where};
+    request_error made(kind, std::string(code), message_of(what, why, by_first_try), what.method,
+                       std::max(fate, by_first_try), where);
+    if (unwritten) belay::detail::error_access::set_cause(made, unwritten);
+    return made;
   }
+};
+
+struct answered {
+  response answer;
+  carried_out by_first_try;
 };
 
 task<permit> take(semaphore& from) { co_return co_await from.acquire(); }
@@ -111,14 +143,15 @@ task<bool> has_news(connection& c) {
 }
 
 // Nothing: the connection had ended, before a byte of the response, and there may be another try on a fresh one.
-task<std::optional<response>> exchange_on(connection& c, const sending& of, std::string bytes,
+task<std::optional<response>> exchange_on(connection& c, sending& of, std::string bytes,
                                           response_parser& parser, bool was_used) {
-  bool cut_off = false;
   try {
     co_await c.stream.write(bytes);
-  } catch (const io::network_error&) {
-    cut_off =
-        true;  // a server that refuses what it is sent may have answered before it closed: see what there is to read
+  } catch (const io::disconnected_error&) {
+    // A server that refuses what it is sent may have answered before it closed: see what there is to read.
+    of.unwritten = current_failure();
+  } catch (const io::network_error& e) {
+    throw of.failed(error_kind::unavailable, "connection_lost", e.what(), carried_out::possibly);
   }
   while (parser.current() == parsing::reading_head || parser.current() == parsing::reading_body) {
     try {
@@ -135,7 +168,7 @@ task<std::optional<response>> exchange_on(connection& c, const sending& of, std:
   }
   if (parser.current() == parsing::complete) {
     // Part of the request may still be on its way, into the next one.
-    if (cut_off) c.stream.close();
+    if (of.unwritten) c.stream.close();
     co_return parser.take();
   }
   const response_fault& fault = parser.fault();
@@ -164,9 +197,13 @@ struct client::state {
    public:
     visit(state& owner, const io::endpoint& to)
         : owner_(owner), name_(to.to_string()), active_(owner.totals.active) {
-      std::unique_ptr<host>& found = owner_.hosts[name_];
-      if (!found) found = std::make_unique<host>(owner_.options.connections_per_host);
-      at_ = found.get();
+      auto found = owner_.hosts.find(name_);
+      if (found == owner_.hosts.end()) {
+        auto made =
+            std::make_unique<host>(owner_.options.connections_per_host);  // may throw: no name without it
+        found = owner_.hosts.emplace(name_, std::move(made)).first;
+      }
+      at_ = found->second.get();
       ++at_->users;
     }
     visit(const visit&) = delete;
@@ -230,20 +267,25 @@ struct client::state {
     } catch (const io::network_error& e) {
       throw of.failed(error_kind::unavailable, "connect_failed", e.what(), carried_out::no);
     }
-    if (!stream)
-      throw of.failed(error_kind::timed_out, "connect_timed_out", "connecting took too long",
+    if (!stream) {
+      throw of.failed(error_kind::timed_out, "connect_timed_out",
+                      "not connected within " + belay::detail::length_text(options.connect_timeout) +
+                          " (connect_timeout)",
                       carried_out::no);
+    }
     ++totals.connects;
     co_return std::make_unique<connection>(std::move(*stream), totals.connections);
   }
 
   // As `exchange_on`, within the limit; then the connection is kept if it is clean.
-  task<std::optional<response>> exchange(host& at, connection_ptr on, const sending& of, bool was_used) {
+  task<std::optional<response>> exchange(host& at, connection_ptr on, sending& of, bool was_used) {
     response_parser parser(of.what.method, options.limits);
     auto ended = co_await move_on_after(options.response_timeout,
                                         exchange_on(*on, of, of.bytes(current_deadline()), parser, was_used));
     if (!ended) {
-      throw of.failed(error_kind::timed_out, "response_timed_out", "the response took too long",
+      throw of.failed(error_kind::timed_out, "response_timed_out",
+                      "no response within " + belay::detail::length_text(options.response_timeout) +
+                          " (response_timeout)",
                       carried_out::possibly);
     }
     if (*ended && parser.keeps_alive() && on->stream.is_open() && !closed) {
@@ -254,29 +296,34 @@ struct client::state {
     co_return std::move(*ended);
   }
 
-  task<response> send(const client_request& what, std::source_location where) {
+  task<answered> send(const client_request& what, std::source_location where) {
     if (closed) throw misuse_error("http::client::send: the client is closed", where);
     const bool tells_deadline = options.sends_deadline && !what.headers.contains(deadline_header);
-    const sending of{what, to_head(what), tells_deadline, where};
+    sending of{what, to_head(what), tells_deadline, where};
     ++totals.requests;
     drop_old();
     visit here(*this, what.url.at);
     host& at = here.at();
     const std::optional<permit> allowed = co_await move_on_after(options.wait_timeout, take(at.permits));
     if (!allowed) {
-      throw of.failed(error_kind::overloaded, "no_connection_free", "all connections to this host are in use",
+      throw of.failed(error_kind::overloaded, "no_connection_free",
+                      "all " + std::to_string(options.connections_per_host) +
+                          " connections to this host are in use, waited " +
+                          belay::detail::length_text(options.wait_timeout) + " (wait_timeout)",
                       carried_out::no);
     }
     if (is_idempotent(what.method)) {
       if (connection_ptr used = co_await find_clean(at)) {
         ++totals.reused;
         if (std::optional<response> answer = co_await exchange(at, std::move(used), of, true))
-          co_return std::move(*answer);
-        ++totals.stale;
+          co_return answered{std::move(*answer), carried_out::no};
+        ++totals.resent;
+        of.by_first_try = carried_out::possibly;
+        of.unwritten = {};
       }
     }
     std::optional<response> answer = co_await exchange(at, co_await connect(at, of), of, false);
-    co_return std::move(*answer);
+    co_return answered{std::move(*answer), of.by_first_try};
   }
 };
 
@@ -303,18 +350,18 @@ client::client(client_options options) : state_(std::make_unique<state>(std::mov
 client::~client() = default;
 
 task<response> client::send(client_request what, std::source_location where) {
-  co_return co_await or_fail(state_->send(what, where));
+  co_return (co_await or_fail(state_->send(what, where))).answer;
 }
 
 task<response> client::fetch(client_request what, std::source_location where) {
-  response answer = co_await or_fail(state_->send(what, where));
+  auto [answer, by_first_try] = co_await or_fail(state_->send(what, where));
   if (!is_error(answer.status)) co_return answer;
   const auto clock = state_->options.wall_clock;
   const auto wait = read_retry_after(answer.headers, clock ? clock() : std::chrono::system_clock::now());
-  std::string message = std::string(to_string(what.method)) + " " + what.url.describe() + ": " +
-                        std::to_string(to_int(answer.status)) + " " +
-                        std::string(reason_phrase(answer.status));
-  co_await fail(status_error(std::move(answer), what.method, std::move(message), wait, where));
+  const std::string why =
+      std::to_string(to_int(answer.status)) + " " + std::string(reason_phrase(answer.status));
+  co_await fail(status_error(std::move(answer), what.method, message_of(what, why, by_first_try), wait,
+                             by_first_try, where));
   __builtin_unreachable();
 }
 

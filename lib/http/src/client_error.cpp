@@ -11,11 +11,11 @@
 namespace belay::http {
 namespace {
 
-// These say that somebody gave up in the middle; of the others, the server knows that it has not done it.
+// A 5xx may come from the middle of the work (RFC 9110 section 9.2.2), 503 as well: handlers whose errors are `unavailable` give it.
+// 501 and 505 are said before any work, 4xx instead of it.
 carried_out fate_by(status code) noexcept {
   switch (code) {
     case status::not_implemented:
-    case status::service_unavailable:
     case status::http_version_not_supported: return carried_out::no;
     default: return is_server_error(code) ? carried_out::possibly : carried_out::no;
   }
@@ -68,9 +68,10 @@ bool is_idempotent(method verb) noexcept {
 }
 
 status_error::status_error(response answer, method verb, std::string message,
-                           std::optional<duration> retry_after, std::source_location where)
+                           std::optional<duration> retry_after, carried_out by_first_try,
+                           std::source_location where)
     : request_error(default_kind(answer.status), "http_" + std::to_string(to_int(answer.status)),
-                    std::move(message), verb, fate_by(answer.status), where),
+                    std::move(message), verb, std::max(fate_by(answer.status), by_first_try), where),
       answer_(std::make_shared<const response>(std::move(answer))) {
   if (retry_after) set_retry_after(*retry_after);
 }

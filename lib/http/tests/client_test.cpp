@@ -8,12 +8,17 @@
 #include <belay/core/timeout.hpp>
 #include <belay/errors/classify.hpp>
 #include <belay/http/client.hpp>
+#include <belay/io/network.hpp>
 #include <belay/testing/fake_network.hpp>
 #include <belay/testing/test_loop.hpp>
 #include <doctest/doctest.h>
 
 #include <array>
+#include <functional>
+#include <memory>
+#include <span>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace bt = belay::testing;
@@ -133,6 +138,7 @@ struct seen_error {
   carried_out fate = carried_out::no;
   std::optional<belay::duration> retry_after{};
   std::string message{};
+  std::string text{};  // with its causes
 };
 
 task<seen_error> error_of(task<http::response> op) {
@@ -144,9 +150,55 @@ task<seen_error> error_of(task<http::response> op) {
                          .retryable = belay::is_retryable(belay::current_failure()),
                          .fate = e.fate(),
                          .retry_after = e.retry_after(),
-                         .message = e.what()};
+                         .message = e.what(),
+                         .text = belay::describe(belay::current_failure())};
   }
   co_return seen_error{};
+}
+
+// A network of one kind of connection, as bad as the system's can be: its writes fail if so wanted, reads wait for ever.
+struct bad_network final : io::network {
+  struct transport final : io::stream_transport {
+    explicit transport(bad_network& from) : of(from) {}
+    task<std::size_t> read_some(std::span<char> /*into*/) override {
+      co_await belay::sleep_for(1h);
+      co_return 0;
+    }
+    task<> write(std::string_view data) override {
+      of.written = data;
+      if (of.writing_fails != std::errc())
+        io::throw_network_error("write to", address, std::make_error_code(of.writing_fails));
+      co_return;
+    }
+    void end_writing() noexcept override {}
+    void close() noexcept override {}
+    [[nodiscard]] bool is_open() const noexcept override { return true; }
+    [[nodiscard]] const io::endpoint& peer() const noexcept override { return address; }
+
+    bad_network& of;
+  };
+
+  task<io::tcp_stream> connect(io::endpoint /*to*/, std::source_location /*where*/) override {
+    if (while_connecting) while_connecting();
+    co_return io::tcp_stream(std::make_unique<transport>(*this));
+  }
+  std::unique_ptr<io::listener_transport> bind(const io::endpoint& /*at*/, int /*backlog*/,
+                                               std::source_location /*where*/) override {
+    return nullptr;
+  }
+
+  std::function<void()> while_connecting{};
+  std::errc writing_fails{};
+  std::string written{};
+};
+
+task<std::string> refused_as(task<http::response> op) {
+  try {
+    static_cast<void>(co_await std::move(op));
+  } catch (const http::message_error& e) {
+    co_return std::string(e.code());
+  }
+  co_return "";
 }
 
 // What a GET is told of a server that answers so.
@@ -194,6 +246,22 @@ TEST_CASE("client: the time that is left is told to the server") {
   CHECK(at.requests[0].find("Belay-Deadline-Ms: 250\r\n") != std::string::npos);
   CHECK(at.requests[1].find("Belay-Deadline-Ms: 7\r\n") != std::string::npos);
   CHECK(at.requests[1].find("250") == std::string::npos);
+}
+
+TEST_CASE("client: a task that is cancelled while it connects has no time left to tell the server") {
+  bt::test_loop loop;
+  bad_network net;
+  const io::network_override here(net);
+  loop.run([](bad_network& on) -> task<> {
+    http::client& web = co_await belay::use(http::open_client());
+    co_await belay::with_group([&](belay::group& all) -> task<> {
+      on.while_connecting = [&all] { all.cancel(); };
+      all.spawn([](http::client& with) -> task<> { static_cast<void>(co_await with.send(get())); },
+                std::ref(web));
+      co_return;
+    });
+  }(net));
+  CHECK(net.written.find("Belay-Deadline-Ms: 1\r\n") != std::string::npos);
 }
 
 TEST_CASE("client: a connection is used again for what is idempotent, a fresh one for the rest") {
@@ -276,6 +344,86 @@ TEST_CASE(
     CHECK(!seen.retryable);
   });
   CHECK(unsafe.requests.size() == 2);
+}
+
+TEST_CASE(
+    "client: what was sent once more may have been carried out by the first try, whatever becomes of the second") {
+  client_request put = get("/x");
+  put.method = http::method::put;
+  put.body = "1";
+  const std::string says_so = "(second try: the connection in use was lost)";
+
+  // The server has the request when it closes; then nobody listens any more.
+  world refused({ok(), {.before = 1ms, .closes = true}});
+  refused.run([&](http::client& web) -> task<> {
+    static_cast<void>(co_await web.send(get()));
+    refused.net.set({.refuse = true});
+    const seen_error seen = co_await error_of(web.send(put));
+    CHECK(seen.code == "connect_failed");
+    CHECK(seen.fate == carried_out::possibly);
+    CHECK(seen.retryable);
+    CHECK(seen.message.find(says_so) != std::string::npos);
+  });
+  CHECK(refused.requests.size() == 2);
+  CHECK(refused.after.resent == 1);
+  CHECK(refused.after.stale == 0);
+
+  world missing({ok(), {.closes = true}, says("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")});
+  missing.run([&](http::client& web) -> task<> {
+    static_cast<void>(co_await web.send(get()));
+    const seen_error second = co_await error_of(web.fetch(put));
+    CHECK(second.code == "http_404");
+    CHECK(second.fate == carried_out::possibly);
+    CHECK(second.message.find(says_so) != std::string::npos);
+    const seen_error first = co_await error_of(web.fetch(put));
+    CHECK(first.fate == carried_out::no);
+    CHECK(first.message.find(says_so) == std::string::npos);
+  });
+}
+
+TEST_CASE("client: a write that fails is told; only after a loss the answer is still read") {
+  const auto failing = [](std::errc why) {
+    bt::test_loop loop;
+    bad_network net;
+    net.writing_fails = why;
+    const io::network_override here(net);
+    seen_error seen;
+    loop.run([](seen_error& into) -> task<> {
+      http::client& web = co_await belay::use(http::open_client({.response_timeout = 2s}));
+      into = co_await error_of(web.send(get()));
+    }(seen));
+    const std::string reason = std::make_error_code(why).message();
+    CHECK_MESSAGE(seen.text.find(reason) != std::string::npos, seen.text);
+    seen.retry_after = loop.elapsed();
+    return seen;
+  };
+  const seen_error local = failing(std::errc::no_buffer_space);
+  CHECK(local.code == "connection_lost");
+  CHECK(local.fate == carried_out::possibly);
+  CHECK(local.retry_after == 0s);
+  const seen_error gone = failing(std::errc::broken_pipe);
+  CHECK(gone.code == "response_timed_out");
+  CHECK(gone.retry_after == 2s);
+}
+
+TEST_CASE("client: an error of a limit names the limit and its option") {
+  world at({{.parts = {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}, .before = 60s}});
+  at.options.connections_per_host = 2;
+  at.options.connect_timeout = 750ms;
+  at.options.wait_timeout = 10s;
+  at.options.response_timeout = 20s;
+  at.run([&at](http::client& web) -> task<> {
+    const auto three =
+        co_await belay::all(error_of(web.send(get())), error_of(web.send(get())), error_of(web.send(get())));
+    CHECK(std::get<0>(three).message ==
+          "GET http://127.0.0.1:8080/: no response within 20 s (response_timeout)");
+    CHECK(
+        std::get<2>(three).message ==
+        "GET http://127.0.0.1:8080/: all 2 connections to this host are in use, waited 10 s (wait_timeout)");
+    at.net.set({.delay = 1s});
+    CHECK((co_await error_of(web.send(get()))).message ==
+          "GET http://127.0.0.1:8080/: not connected within 750 ms (connect_timeout)");
+  });
 }
 
 TEST_CASE("client: what a server sends unasked on an idle connection is never taken for a response") {
@@ -451,8 +599,8 @@ TEST_CASE("client: statuses are errors for fetch, with what the server asks for"
 }
 
 TEST_CASE("client: a gateway that gave up may have passed on what is not idempotent") {
-  for (const auto& [line, retryable] :
-       {std::pair("502 Bad Gateway", false), std::pair("504 Timeout", false), std::pair("503 Busy", true)}) {
+  for (const auto& [line, retryable] : {std::pair("502 Bad Gateway", false), std::pair("504 Timeout", false),
+                                        std::pair("503 Busy", false), std::pair("501 No", false)}) {
     world at({says("HTTP/1.1 " + std::string(line) + "\r\nContent-Length: 0\r\n\r\n")});
     at.run([expected = retryable](http::client& web) -> task<> {
       CHECK((co_await error_of(web.fetch(post()))).retryable == expected);
@@ -517,6 +665,19 @@ TEST_CASE("client: what cannot be sent, options out of range, use after close") 
     bad = get();
     bad.method = http::method::other;
     CHECK_THROWS_AS(co_await web.send(bad), http::message_error);
+    for (const char* host : {"", "a\r\nX-Evil: 1", "a b", "a\x01", "a/b", "me@a", "a?b", "a#b", "\xc3\xa4"}) {
+      INFO("host: " << host);
+      bad = get();
+      bad.url.host = host;
+      CHECK((co_await refused_as(web.send(bad))) == "invalid_host");
+    }
+    bad = get();
+    bad.url.at.port = 0;
+    CHECK((co_await refused_as(web.send(bad))) == "invalid_host");
+    CHECK((co_await refused_as(web.send(client_request{}))) == "invalid_host");
+    bad = get();
+    bad.url.host = "[::1]:8080";
+    CHECK((co_await refused_as(web.send(bad))).empty());
     CHECK(web.statistics().active == 0);
     web.close();
     web.close();

@@ -40,7 +40,8 @@ struct client_options {
   /// In that line. Then `no_connection_free`. Each of the durations is more than zero; `duration::max()`: no limit.
   duration wait_timeout = std::chrono::seconds(10);
   duration connect_timeout = std::chrono::seconds(5);
-  /// From the first byte of the request to the last one of the response; dripping does not extend it. Then `response_timed_out`.
+  /// For each try, from the first byte of the request to the last one of the response; dripping does not extend it. Then
+  /// `response_timed_out`. A request that is sent once more begins anew: bound both tries with `with_timeout`.
   duration response_timeout = std::chrono::seconds(30);
   /// A connection that was not used for so long is not used again. Shorter than the server's.
   duration idle_timeout = std::chrono::seconds(30);
@@ -57,6 +58,7 @@ struct client_statistics {
   std::uint64_t requests = 0;  ///< so far; likewise the following
   std::uint64_t connects = 0;
   std::uint64_t reused = 0;  ///< requests that were sent on a connection that was there
+  std::uint64_t resent = 0;  ///< requests that were sent once more: their connection was lost
   std::uint64_t stale =
       0;  ///< connections that the server had closed, or sent something on, while they were idle
 };
@@ -72,7 +74,7 @@ struct client_statistics {
 /// it, the length of the body was known, nothing came behind it. Before that it is looked at: when the server has closed it, or sent
 /// something that nobody asked for, it is dropped. Should it be closed in the very moment of sending, before a byte of the response, the
 /// request is sent once more on a fresh connection. So only idempotent requests go on used connections; the others
-/// get a fresh one each.
+/// get a fresh one each. If the second try fails, too, its error says so, and never that nothing was carried out.
 ///
 /// Lifetime: outlives its requests. Thread: the loop's.
 class client {
@@ -85,7 +87,8 @@ class client {
 
   /// Sends `what` and gives the response, whatever its status.
   ///
-  /// Errors:        `request_error`: see there. `message_error` for a request that cannot go over the wire; `misuse_error` after `close`.
+  /// Errors:        `request_error`: see there. `message_error` for a request that cannot go over the wire (`invalid_host`: of a URL that was
+  ///                not made by `parse`); `misuse_error` after `close`.
   /// Cancellation:  the connection is dropped; the server may have carried out the request.
   /// Time:          the limits of the options; a deadline of the task cuts it short, and is told to the server.
   [[nodiscard]] task<response> send(client_request what,

@@ -52,11 +52,12 @@ class request_error : public error, public retry_judge {
 };
 
 /// The server answered with a status of 400 or more. The kind follows from it (`default_kind`), the code is `http_503`, `retry_after()` is
-/// that of Retry-After.
+/// that of Retry-After. Its fate is `possibly` for a 5xx other than 501 and 505 (503 as well: it may come from the middle of the work),
+/// and for any status if an earlier try of the same request was lost.
 class status_error : public request_error {
  public:
   status_error(response answer, method verb, std::string message,
-               std::optional<duration> retry_after = std::nullopt,
+               std::optional<duration> retry_after = std::nullopt, carried_out by_first_try = carried_out::no,
                std::source_location where = std::source_location::current());
 
   [[nodiscard]] http::status status() const noexcept { return answer_->status; }
