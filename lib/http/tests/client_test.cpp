@@ -404,6 +404,15 @@ TEST_CASE("client: a write that fails is told; only after a loss the answer is s
   const seen_error gone = failing(std::errc::broken_pipe);
   CHECK(gone.code == "response_timed_out");
   CHECK(gone.retry_after == 2s);
+
+  world reset;
+  reset.net.set({.lose_after_to_server = 1000});
+  reset.run([](http::client& web) -> task<> {
+    const seen_error seen = co_await error_of(web.send(post(std::string(300'000, 'x'))));
+    CHECK(seen.code == "connection_lost");
+    CHECK(seen.message.find("read") != std::string::npos);
+    CHECK_MESSAGE(seen.text.find("write") != std::string::npos, seen.text);
+  });
 }
 
 TEST_CASE("client: an error of a limit names the limit and its option") {
