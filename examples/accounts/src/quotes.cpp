@@ -5,6 +5,7 @@
 
 #include <belay/core/managed.hpp>
 #include <belay/core/outcome.hpp>
+#include <belay/core/sleep.hpp>
 #include <belay/errors/classify.hpp>
 #include <belay/http/status.hpp>
 #include <belay/resilience/rejected.hpp>
@@ -15,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <utility>
 
 #include "bank.hpp"
 #include "json.hpp"
@@ -167,18 +169,19 @@ task<quote> quotes::ask(const std::string& symbol, const http::trace_context& tr
 // [end]
 
 void quotes::keep(const quote& good) {
-  const auto [at, is_new] = kept_.insert_or_assign(good.symbol, good);
-  if (!is_new) return;
-  by_age_.push_back(good.symbol);
+  std::list<kept_quote> newest{{.good = good, .since = belay::now()}};
+  const auto [at, is_new] = kept_.try_emplace(good.symbol, newest.begin());
+  if (!is_new) by_age_.erase(std::exchange(at->second, newest.begin()));
+  by_age_.splice(by_age_.end(), newest);
   if (by_age_.size() <= most_kept) return;
-  kept_.erase(by_age_.front());
+  kept_.erase(by_age_.front().good.symbol);
   by_age_.pop_front();
 }
 
 std::optional<quote> quotes::last_good(const std::string& symbol) const {
   const auto found = kept_.find(symbol);
-  if (found == kept_.end()) return std::nullopt;
-  quote old = found->second;
+  if (found == kept_.end() || belay::now() - found->second->since >= options_.stale_for) return std::nullopt;
+  quote old = found->second->good;
   old.stale = true;
   return old;
 }

@@ -59,6 +59,8 @@ struct quotes_options {
   belay::duration attempt = std::chrono::milliseconds(300);
   /// How long a breaker that has opened leaves the upstream alone.
   belay::duration open_for = std::chrono::seconds(2);
+  /// A quote of that age is too old to stand in for a fresh one. Zero: none does.
+  belay::duration stale_for = std::chrono::minutes(10);
   belay::policy_listener listener = {};
 };
 
@@ -67,9 +69,13 @@ class quotes {
  public:
   /// Lifetime: `web` outlives it.
   quotes(belay::http::client& web, quotes_options options);
+  quotes(const quotes&) = delete;
+  quotes& operator=(const quotes&) = delete;
+  ~quotes() = default;
 
-  /// Result:        a fresh quote; or the last good one of this symbol, stale, when there is none to be had. `replaced` is called with the
-  ///                failure behind a stale one.
+  /// Result:        a fresh quote; or the last good one of this symbol, stale, when there is none to be had and it is not older than
+  ///                `stale_for`. `replaced` is called with the failure behind a stale one. Kept are those of the 1000 symbols that
+  ///                were answered last.
   /// Errors:        a `quotes_error`.
   /// Cancellation:  the connection is dropped; counts as nothing for the breaker.
   [[nodiscard]] belay::task<quote> get(std::string symbol, belay::http::trace_context trace,
@@ -81,6 +87,11 @@ class quotes {
  private:
   using policies = belay::pipeline<belay::timeout, belay::retry, belay::circuit_breaker, belay::timeout>;
 
+  struct kept_quote {
+    quote good;
+    belay::time_point since;
+  };
+
   belay::task<quote> ask(const std::string& symbol, const belay::http::trace_context& trace);
   void keep(const quote& good);
   [[nodiscard]] std::optional<quote> last_good(const std::string& symbol) const;
@@ -88,8 +99,8 @@ class quotes {
   belay::http::client* web_;
   quotes_options options_;
   policies guarded_;
-  std::unordered_map<std::string, quote> kept_;
-  std::list<std::string> by_age_;  // the oldest is first; bounds kept_
+  std::list<kept_quote> by_age_;  // the oldest is first
+  std::unordered_map<std::string, std::list<kept_quote>::iterator> kept_;
 };
 
 /// 1 to 12 of A-Z, 0-9, dot and hyphen.
