@@ -84,9 +84,13 @@ void upstream::serve(int fd) {
     got.append(buffer, static_cast<std::size_t>(count));
     const std::size_t end = got.find("\r\n\r\n");
     if (end == std::string::npos) continue;
-    last_ = got.substr(0, end);
+    const std::string head = got.substr(0, end);
     got.erase(0, end + 4);
-    const std::string path = last_.substr(0, last_.find(" HTTP/"));
+    const std::string path = head.substr(0, head.find(" HTTP/"));
+    {
+      const std::lock_guard held(mutex_);
+      last_ = head;
+    }
     ++requests_;
     if (!answer(fd, path.substr(path.rfind('/') + 1))) break;
   }

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -41,8 +42,11 @@ class upstream {
   void listen();
   /// Requests so far.
   [[nodiscard]] int requests() const { return requests_; }
-  /// The head of the last one. Only while nobody asks.
-  [[nodiscard]] const std::string& last() const { return last_; }
+  /// The head of the last one.
+  [[nodiscard]] std::string last() const {
+    const std::lock_guard held(mutex_);
+    return last_;
+  }
 
  private:
   void accept_all(int listener);
@@ -52,7 +56,8 @@ class upstream {
   std::atomic<mood> mood_ = mood::good;
   std::atomic<int> requests_ = 0;
   std::atomic<bool> ending_ = false;
-  std::string last_;
+  mutable std::mutex mutex_;
+  std::string last_;  // guarded by mutex_
   std::uint16_t port_ = 0;
   int listener_ = -1;
   std::thread thread_;
