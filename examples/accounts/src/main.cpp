@@ -4,7 +4,6 @@
 
 #include <belay/db/sqlite/database.hpp>
 #include <belay/service/app.hpp>
-#include <belay/telemetry/policy_log.hpp>
 #include <belay/telemetry/sink.hpp>
 
 #include <cstdio>
@@ -26,7 +25,11 @@ int serve(const settings& told) {
   options.loop.on_lost_failure = [log](const belay::failure& what) { log.error("lost_failure", what); };
   belay::service::app app(options, log);
   add_bank(app, belay::db::sqlite::open(told.db));
-  add_quotes(app, {.upstream = told.quotes, .listener = belay::telemetry::policy_log(log)});
+  // Of what the policies do, only the states of the breaker: a request that fails has its own record, and no second one.
+  add_quotes(app, {.upstream = told.quotes, .listener = [log](const belay::policy_event& event) {
+                     if (event.action != belay::policy_action::state_changed) return;
+                     log.info("policy", {{"policy", event.policy}, {"state", event.detail}});
+                   }});
   return app.run();
 }
 
