@@ -27,13 +27,15 @@ std::vector<failure> whole_story(const failure& what) {
   return all;
 }
 
+bool arose_in_cleanup(const failure& what) noexcept {
+  // As `merge_cleanup_outcome` writes it.
+  return std::ranges::any_of(
+      what.notes(), [](const std::string& note) { return note.starts_with("during cleanup after: "); });
+}
+
 bool failed_after_cancellation(const failure& what) {
-  if (!cancel_requested()) return false;
-  // The word of `merge_cleanup_outcome`; an error that was made of this one has it as its cause, or attached.
-  return std::ranges::any_of(whole_story(what), [](const failure& one) {
-    return std::ranges::any_of(
-        one.notes(), [](const std::string& note) { return note.starts_with("during cleanup after: "); });
-  });
+  // An error that was made of this one has it as its cause, or attached.
+  return cancel_requested() && std::ranges::any_of(whole_story(what), arose_in_cleanup);
 }
 
 look_without_handling::look_without_handling(const failure& what) {

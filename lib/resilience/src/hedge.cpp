@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What decides a hedged call, when the next run begins, and the options.
 
+#include <belay/errors/detail/story.hpp>
 #include <belay/resilience/detail/options_text.hpp>
 #include <belay/resilience/hedge.hpp>
 
@@ -15,13 +16,6 @@ namespace {
 
 void set_observed(const failure& what, bool observed) noexcept {
   what.record()->observed.store(observed, std::memory_order_relaxed);
-}
-
-// The note is that of core's cleanup, when it turns a cancellation into an error.
-bool failed_in_cleanup(const failure& what) noexcept {
-  const auto notes = what.notes();
-  return std::any_of(notes.begin(), notes.end(),
-                     [](const std::string& note) { return note.starts_with("during cleanup after: "); });
 }
 
 }  // namespace
@@ -72,7 +66,7 @@ void hedged_runs::run_left(group_core& group, node& task) noexcept {
   if (decided && failed) {
     // A run that was told to stop has failed instead. (An error of its cleanup stays in its outcome, and goes to the sink with it.)
     const failure what = how.failed_with();
-    if (!failed_in_cleanup(what)) set_observed(what, true);
+    if (!arose_in_cleanup(what)) set_observed(what, true);
   } else if (!decided && how.how() != ending::cancelled) {
     bool decides = true;
     failure what;

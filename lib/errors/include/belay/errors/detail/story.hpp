@@ -10,6 +10,9 @@ namespace belay::detail {
 // `what`, everything attached, everything replaced, as one list. As `failure::flatten`, but marks nothing observed.
 [[nodiscard]] std::vector<failure> whole_story(const failure& what);
 
+// It arose in a cleanup that followed a cancellation, in whatever scope: the word of core's cleanup is on it.
+[[nodiscard]] bool arose_in_cleanup(const failure& what) noexcept;
+
 // The running task is cancelled, and this arose in a cleanup after that. Such an error is neither what the operation failed with nor the
 // end of a task that may go on: nobody may answer it with a value, or try again. (An error of another sort that comes when a cancellation was
 // requested already, may be handled: the next await will act.)
