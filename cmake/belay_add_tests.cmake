@@ -36,6 +36,11 @@ function(belay_add_tests layer)
     $<TARGET_NAME_IF_EXISTS:belay::${layer}>
     $<TARGET_NAME_IF_EXISTS:belay::testing>
     ${arg_LINK})
+  # Most of the time of a build goes into the tests, and half of that into optimising what runs for milliseconds. Those with
+  # load keep the preset's flags.
+  if(NOT "slow" IN_LIST arg_LABELS)
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Debug>:-O0>)
+  endif()
 
   # All test binaries of a layer, whatever their labels: what `./test <layer>` builds.
   if(NOT TARGET belay_${layer}_all_tests)
