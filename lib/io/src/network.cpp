@@ -43,6 +43,7 @@ tcp_stream::~tcp_stream() = default;
 
 task<std::size_t> tcp_stream::read_some(std::span<char> into) { return transport_->read_some(into); }
 task<> tcp_stream::write(std::string_view data) { return transport_->write(data); }
+std::size_t tcp_stream::try_write(std::string_view data) noexcept { return transport_->try_write(data); }
 void tcp_stream::end_writing() noexcept { transport_->end_writing(); }
 void tcp_stream::close() noexcept { transport_->close(); }
 bool tcp_stream::is_open() const noexcept { return transport_ && transport_->is_open(); }

@@ -8,6 +8,13 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
 
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <cerrno>
+#include <tuple>
+#include <utility>
+
 namespace belay::io {
 
 namespace asio = boost::asio;
@@ -20,6 +27,71 @@ endpoint to_endpoint(const tcp::endpoint& from) { return {from.address().to_stri
 [[noreturn]] void fail(std::string_view what, const endpoint& with, const boost::system::error_code& reason) {
   throw_network_error(what, with, std::error_code(reason));
 }
+
+// What the socket takes or gives at once is moved by the system call alone: through Asio it would go round its queue as well, and the
+// task would give up its turn. Now and then it does, so that a fast peer cannot keep the others waiting.
+class direct_attempt : public operation {
+ public:
+  direct_attempt(tcp::socket& on, unsigned& in_a_row) noexcept : socket_(&on), in_a_row_(&in_a_row) {}
+
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiting) {
+    if (!begin_at(waiting.promise())) return true;
+    count_ = move(socket_->native_handle());
+    error_ = count_ < 0 ? errno : 0;
+    if (++*in_a_row_ % most_in_a_row == 0) {
+      complete();
+      return true;
+    }
+    task()->state = belay::detail::node_state::running;
+    return false;
+  }
+  /// Errors that mean "not now" count as nothing moved.
+  [[nodiscard]] std::pair<boost::system::error_code, std::size_t> await_resume() const noexcept {
+    if (count_ >= 0) return {{}, static_cast<std::size_t>(count_)};
+    if (error_ == EAGAIN || error_ == EWOULDBLOCK || error_ == EINTR) return {asio::error::would_block, 0};
+    return {boost::system::error_code(error_, boost::system::system_category()), 0};
+  }
+  [[nodiscard]] awaited waits_for() const noexcept override { return {"I/O", ""}; }
+
+ protected:
+  ~direct_attempt() = default;
+  [[nodiscard]] virtual ssize_t move(int socket) noexcept = 0;
+
+ private:
+  static constexpr unsigned most_in_a_row = 32;
+  void start() final {}  // all is done in await_suspend
+  bool abort() noexcept final { return false; }
+
+  tcp::socket* socket_;
+  unsigned* in_a_row_;
+  ssize_t count_ = 0;
+  int error_ = 0;
+};
+
+class direct_send final : public direct_attempt {
+ public:
+  direct_send(tcp::socket& on, unsigned& in_a_row, std::string_view data) noexcept
+      : direct_attempt(on, in_a_row), data_(data) {}
+
+ private:
+  ssize_t move(int socket) noexcept override {
+    return ::send(socket, data_.data(), data_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+  std::string_view data_;
+};
+
+class direct_receive final : public direct_attempt {
+ public:
+  direct_receive(tcp::socket& on, unsigned& in_a_row, std::span<char> into) noexcept
+      : direct_attempt(on, in_a_row), into_(into) {}
+
+ private:
+  ssize_t move(int socket) noexcept override {
+    return ::recv(socket, into_.data(), into_.size(), MSG_DONTWAIT);
+  }
+  std::span<char> into_;
+};
 
 class asio_stream final : public stream_transport {
  public:
@@ -34,8 +106,18 @@ class asio_stream final : public stream_transport {
       co_await yield();
       co_return no_more();
     }
-    auto [reason, count] =
-        co_await socket_.async_read_some(asio::buffer(into.data(), into.size()), use_result);
+    boost::system::error_code reason = asio::error::would_block;
+    std::size_t count = 0;
+    // Where the last read filled its buffer, more is likely to be there. Otherwise the attempt would mostly be in vain.
+    if (expects_more_ && socket_.is_open()) {
+      std::tie(reason, count) = co_await direct_receive(socket_, in_a_row_, into);
+      if (!reason && count == 0 && !into.empty()) reason = asio::error::eof;
+    }
+    if (reason == asio::error::would_block) {
+      std::tie(reason, count) =
+          co_await socket_.async_read_some(asio::buffer(into.data(), into.size()), use_result);
+    }
+    expects_more_ = !reason && count == into.size();
     if (!reason) co_return count;
     if (reason == asio::error::connection_reset) was_reset_ = true;
     nothing_more_ = reason == asio::error::eof || was_reset_;
@@ -44,10 +126,28 @@ class asio_stream final : public stream_transport {
   }
 
   task<> write(std::string_view data) override {
-    auto [reason, count] =
-        co_await asio::async_write(socket_, asio::buffer(data.data(), data.size()), use_result);
+    boost::system::error_code reason;
+    if (socket_.is_open() && !data.empty()) {
+      std::size_t sent = 0;
+      std::tie(reason, sent) = co_await direct_send(socket_, in_a_row_, data);
+      data.remove_prefix(sent);
+      if (!reason && data.empty()) co_return;
+    }
+    if (!reason || reason == asio::error::would_block) {
+      std::size_t sent = 0;
+      std::tie(reason, sent) =
+          co_await asio::async_write(socket_, asio::buffer(data.data(), data.size()), use_result);
+    }
     if (reason == asio::error::connection_reset) was_reset_ = true;
     if (reason) fail("write to", peer_, reason);
+  }
+
+  std::size_t try_write(std::string_view data) noexcept override {
+    if (!socket_.is_open() || data.empty()) return 0;
+    const ssize_t sent =
+        ::send(socket_.native_handle(), data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno == ECONNRESET) was_reset_ = nothing_more_ = true;
+    return sent < 0 ? 0 : static_cast<std::size_t>(sent);
   }
 
   void end_writing() noexcept override {
@@ -74,6 +174,8 @@ class asio_stream final : public stream_transport {
   endpoint peer_;
   bool nothing_more_ = false;  // the end was read, or the reset
   bool was_reset_ = false;
+  bool expects_more_ = false;
+  unsigned in_a_row_ = 0;  // attempts that did not give up the turn
 };
 
 tcp_stream opened(tcp::socket socket, endpoint peer) {

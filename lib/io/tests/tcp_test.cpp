@@ -401,3 +401,42 @@ TEST_CASE("network_override: nests, restores, and leaves what is open where it w
   }(outer, inner));
   CHECK(&io::current_network() == &before);
 }
+
+TCP_TEST(
+    "tcp: try_write sends what there is room for, never waits, and says 0 when the connection has gone") {
+  Network net;
+  net.run([]() -> b::task<> {
+    auto [server, client] = co_await make_pair();
+    const std::string much(64u << 20, 'x');
+    std::size_t sent = 0;
+    while (const std::size_t now = client.try_write(std::string_view(much).substr(sent))) sent += now;
+    CHECK(sent > 0);
+    CHECK(sent < much.size());
+    CHECK(client.try_write("") == 0);
+    const std::string got = co_await read_exactly(server, sent);
+    CHECK(got == much.substr(0, sent));
+    client.close();
+    CHECK(client.try_write("x") == 0);
+    CHECK(co_await read_all(server) == "");
+  }());
+}
+
+TCP_TEST("tcp: a task that always finds something to read and room to write lets others run") {
+  Network net;
+  net.run([]() -> b::task<> {
+    auto [server, client] = co_await make_pair();
+    bool over = false;
+    auto ping_pong = [](io::tcp_stream& there, io::tcp_stream& here, bool& until) -> b::task<> {
+      while (!until) {
+        co_await there.write("xx");
+        std::array<char, 1> part{};  // filled: the next read tries at once
+        co_await here.read_some(part);
+        co_await here.read_some(part);
+      }
+    };
+    co_await b::all(ping_pong(client, server, over), [](bool& until) -> b::task<> {
+      for (int turn = 0; turn != 10; ++turn) co_await b::yield();
+      until = true;
+    }(over));
+  }());
+}

@@ -80,7 +80,26 @@ class read_operation final : public stream_operation {
   std::span<char> into_;
 };
 
-// Sends what there is room for, at least one byte.
+// Sends what there is room for. Nothing: there is none.
+std::optional<stream_operation::result> send_now(fake_connection& c, unsigned side, std::string_view data) {
+  fake_end& here = c.ends[side];
+  if (here.reset_here) {
+    // As the system does, which tells of a reset once.
+    const bool told = std::exchange(here.reset_told, true);
+    return stream_operation::result{.failed = told || here.end_here ? EPIPE : ECONNRESET};
+  }
+  if (here.ended_writing) return stream_operation::result{.failed = EPIPE};
+  const network_conditions& under = c.conditions();
+  const std::size_t unread = c.ends[1 - side].unread;
+  if (unread >= under.buffer) return std::nullopt;
+  const std::size_t count = c.net->size_of_one(std::min(under.buffer - unread, data.size()),
+                                               under.write_at_most, under.random_sizes);
+  c.send(side, data.substr(0, count));
+  c.waiting.changed();
+  return stream_operation::result{.count = count};
+}
+
+// Sends at least one byte.
 class write_operation final : public stream_operation {
  public:
   write_operation(fake_connection& on, unsigned side, std::string_view data) noexcept
@@ -94,20 +113,8 @@ class write_operation final : public stream_operation {
     if (data_.empty()) return done({});
     c.settle();
     if (!here.open) return done_on_closed();
-    if (here.reset_here) {
-      // As the system does, which tells of a reset once.
-      const bool told = std::exchange(here.reset_told, true);
-      return done({.failed = told || here.end_here ? EPIPE : ECONNRESET});
-    }
-    if (here.ended_writing) return done({.failed = EPIPE});
-    const network_conditions& under = c.conditions();
-    const std::size_t unread = c.ends[1 - side_].unread;
-    if (unread >= under.buffer) return c.next_event(side_);
-    const std::size_t count = c.net->size_of_one(std::min(under.buffer - unread, data_.size()),
-                                                 under.write_at_most, under.random_sizes);
-    c.send(side_, data_.substr(0, count));
-    c.waiting.changed();
-    return done({.count = count});
+    const std::optional<result> sent = send_now(c, side_, data_);
+    return sent ? done(*sent) : c.next_event(side_);
   }
 
   std::string_view data_;
@@ -139,6 +146,13 @@ class fake_stream final : public io::stream_transport {
   }
   BELAY_CORO_WRAPPER task<> write(std::string_view data) override {
     return write_to(connection_, side_, data);
+  }
+  std::size_t try_write(std::string_view data) noexcept override {
+    fake_connection& c = *connection_;
+    c.settle();
+    if (!c.ends[side_].open || c.ends[side_].reset_here || data.empty()) return 0;
+    const auto sent = send_now(c, side_, data);
+    return sent ? sent->count : 0;
   }
   void end_writing() noexcept override { connection_->end_writing(side_); }
   void close() noexcept override { connection_->close(side_); }

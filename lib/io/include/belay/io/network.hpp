@@ -30,6 +30,8 @@ class stream_transport {
 
   [[nodiscard]] virtual task<std::size_t> read_some(std::span<char> into) = 0;
   [[nodiscard]] virtual task<> write(std::string_view data) = 0;
+  /// A transport that cannot tell may always say 0.
+  [[nodiscard]] virtual std::size_t try_write(std::string_view) noexcept { return 0; }
   virtual void end_writing() noexcept = 0;
   virtual void close() noexcept = 0;
   [[nodiscard]] virtual bool is_open() const noexcept = 0;

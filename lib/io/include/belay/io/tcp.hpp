@@ -34,6 +34,10 @@ class tcp_stream {
   /// Cancellation:  likewise: close the connection then.
   [[nodiscard]] BELAY_CORO_WRAPPER task<> write(std::string_view data);
 
+  /// Sends what can be sent without waiting, and says how much that was; 0 also when the connection is lost or closed, which the next
+  /// `write` tells. Not while a write is under way.
+  [[nodiscard]] std::size_t try_write(std::string_view data) noexcept;
+
   /// Ends our side; the peer reads the end after what was written. Idempotent, never fails.
   void end_writing() noexcept;
   /// Closes now. Operations under way end with `network_error`. Idempotent.
