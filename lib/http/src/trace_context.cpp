@@ -3,8 +3,14 @@
 
 #include <belay/http/trace_context.hpp>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <span>
+#include <system_error>
+#include <utility>
 
 namespace belay::http {
 namespace {
@@ -30,9 +36,11 @@ bool read_hex(std::string_view text, std::span<std::uint8_t> out) noexcept {
 
 void append_hex(std::string& out, std::span<const std::uint8_t> bytes) {
   constexpr std::string_view digits = "0123456789abcdef";
+  std::size_t at = out.size();
+  out.resize(at + 2 * bytes.size());
   for (const std::uint8_t byte : bytes) {
-    out += digits[byte >> 4];
-    out += digits[byte & 0xf];
+    out[at++] = digits[byte >> 4];
+    out[at++] = digits[byte & 0xf];
   }
 }
 
@@ -80,6 +88,20 @@ std::string to_string(const span_id& id) {
   std::string out;
   append_hex(out, id.bytes);
   return out;
+}
+
+std::uint64_t system_random() {
+  struct block {
+    std::array<std::uint64_t, 32> bits{};  // 256 bytes: as much as the system gives at once
+    std::size_t left = 0;
+  };
+  static thread_local block here;
+  if (here.left == 0) {
+    if (::getentropy(here.bits.data(), sizeof here.bits) != 0)
+      throw std::system_error(errno, std::system_category(), "random numbers of the system");
+    here.left = here.bits.size();
+  }
+  return std::exchange(here.bits[--here.left], 0);  // used once, and not kept
 }
 
 trace_id make_trace_id(const random_source& random) { return make_id<trace_id>(random); }

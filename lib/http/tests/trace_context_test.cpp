@@ -4,7 +4,9 @@
 #include <belay/http/trace_context.hpp>
 #include <doctest/doctest.h>
 
+#include <set>
 #include <string>
+#include <thread>
 
 namespace http = belay::http;
 using namespace std::string_literals;
@@ -241,4 +243,15 @@ TEST_CASE(
   CHECK_THROWS_AS(state.put("Belay", "x"), http::message_error);
   CHECK_THROWS_AS(state.put("belay", "a,b"), http::message_error);
   CHECK_THROWS_AS(state.put("belay", "x "), http::message_error);
+}
+
+TEST_CASE(
+    "trace context: numbers of the system do not repeat, neither over several blocks nor in another thread") {
+  std::set<std::uint64_t> seen;
+  const auto take = [&seen] {
+    for (int i = 0; i != 100; ++i) CHECK(seen.insert(http::system_random()).second);
+  };
+  take();
+  std::thread(take).join();
+  CHECK(seen.size() == 200);
 }

@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <random>
 
 #include "app_state.hpp"
 
@@ -38,11 +37,7 @@ app::state::state(app_options given, telemetry::logger target)
       random(options.random),
       background(options.most_background_tasks) {
   rules.on<http::problem_error>({.as_it_says = true});
-  if (!random) {
-    random = [device = std::make_shared<std::random_device>()] {
-      return (std::uint64_t{(*device)()} << 32) | (*device)();
-    };
-  }
+  if (!random) random = http::system_random;
 }
 
 app::app(app_options options, telemetry::logger log)

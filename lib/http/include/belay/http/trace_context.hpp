@@ -36,6 +36,11 @@ struct span_id {
 /// 64 random bits a call. Injected, so that a test or a replay knows the ids.
 using random_source = std::function<std::uint64_t()>;
 
+/// 64 bits of the system's secure generator, fetched from it in blocks: a few nanoseconds a call, where `std::random_device` may take
+/// microseconds. A child of `fork` goes on with its parent's block: do not make ids there.
+/// Errors: `std::system_error` when the system has none. Thread: any.
+[[nodiscard]] std::uint64_t system_random();
+
 /// Fresh ids; a source that gives zero is asked again, and after 8 times a fixed valid id is taken.
 [[nodiscard]] trace_id make_trace_id(const random_source& random);
 [[nodiscard]] span_id make_span_id(const random_source& random);

@@ -35,7 +35,7 @@ struct app_options {
   /// How many background tasks may be reserved by requests under way, queued or running.
   std::size_t most_background_tasks = 10'000;
   http::server_options http{};
-  /// For trace ids; empty: the machine's random device.
+  /// For trace ids; empty: `http::system_random`.
   http::random_source random{};
   /// What `classify` and `is_retryable` ask about exceptions that are no `belay::error`, in handlers, steps, workers and background tasks.
   error_classifier errors = known_errors();
