@@ -55,7 +55,7 @@ def peers(directory: Path) -> tuple[list[Peer], list[str]]:
     ):
         path = BUILT / f"belay_http_{program}"
         if not path.exists():
-            raise Broken(f"{path} is not built: cmake --preset bench && cmake --build --preset bench --target belay_http")
+            raise Broken(f"{path} is not built: cmake --preset bench && cmake --build --preset bench --target belay_http_peers")
         counted = BUILT / f"belay_http_{program}_counted"
         found.append(Peer(name, [str(path), "PORT"], directory, ours, counted=counted if ours else None, holds_idle=program != "beast"))
     if go := shutil.which("go"):
