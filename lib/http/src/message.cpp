@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
+#include <charconv>
 
 namespace belay::http {
 namespace {
@@ -46,6 +46,72 @@ struct target_view {
   std::string_view path;
   std::string_view query;
 };
+
+// As much as is sent in one piece with its head.
+constexpr std::size_t small_body = 64 * 1024;
+
+void append_number(std::string& out, std::uint64_t number) {
+  std::array<char, 20> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number);
+  out.append(digits.data(), end.ptr);
+}
+
+// Whether the server says this by itself.
+bool is_of_the_connection(std::string_view name) noexcept {
+  switch (name.size()) {
+    case 4: return equal_ignoring_case(name, "Date");
+    case 10: return equal_ignoring_case(name, "Connection");
+    case 14: return equal_ignoring_case(name, "Content-Length");
+    case 17: return equal_ignoring_case(name, "Transfer-Encoding");
+    default: return false;
+  }
+}
+
+// The date of this second: a busy server writes the same one thousands of times.
+void append_date(std::string& out, std::chrono::system_clock::time_point when) {
+  struct last_one {
+    std::chrono::sys_seconds second{std::chrono::sys_seconds::min()};
+    std::string text{};
+  };
+  thread_local last_one last;
+  const auto second = std::chrono::floor<std::chrono::seconds>(when);
+  if (last.second != second) {
+    last.text = to_http_date(when);
+    last.second = second;
+  }
+  out += last.text;
+}
+
+void append_head(std::string& out, const response& from, const wire_options& options) {
+  out += "HTTP/1.1 ";
+  append_number(out, static_cast<std::uint64_t>(to_int(from.status)));
+  out.append(" ").append(reason_phrase(from.status)).append("\r\n");
+  for (const header& field : from.headers) {
+    if (is_of_the_connection(field.name)) continue;
+    out.append(field.name).append(": ").append(field.value).append("\r\n");
+  }
+  if (options.date) {
+    out += "Date: ";
+    append_date(out, *options.date);
+    out += "\r\n";
+  }
+  if (options.connection == wire_options::connection::close) {
+    out += "Connection: close\r\n";
+  } else if (options.request_version == version::http_1_0) {
+    out += "Connection: keep-alive\r\n";
+  }
+  switch (framing_of(from, options)) {
+    case framing::length:
+      out += "Content-Length: ";
+      append_number(out, from.stream ? *from.stream.options().length : from.body.size());
+      out += "\r\n";
+      break;
+    case framing::chunked: out += "Transfer-Encoding: chunked\r\n"; break;
+    case framing::none:
+    case framing::until_close: break;
+  }
+  out += "\r\n";
+}
 
 // Splits a target that `check_target` accepted.
 target_view split(std::string_view target) {
@@ -165,7 +231,26 @@ response response::text(http::status code, std::string plain_text) {
   return out;
 }
 
-response response::empty(http::status code) { return response{code, {}, {}}; }
+response response::empty(http::status code) {
+  response out;
+  out.status = code;
+  return out;
+}
+
+response response::streamed(http::status code, std::string_view content_type,
+                            belay::stream<std::string> pieces, stream_options options) {
+  response out;
+  out.status = code;
+  out.headers.add("Content-Type", content_type);
+  out.stream = streamed_body(std::move(pieces), std::move(options));
+  return out;
+}
+
+framing framing_of(const response& from, const wire_options& options) noexcept {
+  if (!may_have_body(from.status)) return framing::none;
+  if (!from.stream || from.stream.options().length) return framing::length;
+  return options.request_version == version::http_1_1 ? framing::chunked : framing::until_close;
+}
 
 bool sends_body(const response& from, const wire_options& options) noexcept {
   return options.request_method != method::head && may_have_body(from.status);
@@ -173,27 +258,8 @@ bool sends_body(const response& from, const wire_options& options) noexcept {
 
 std::string serialise_head(const response& from, const wire_options& options) {
   std::string out;
-  out.reserve(256);
-  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", to_int(from.status),
-                 reason_phrase(from.status));
-  for (const header& field : from.headers) {
-    if (equal_ignoring_case(field.name, "Content-Length") ||
-        equal_ignoring_case(field.name, "Transfer-Encoding") ||
-        equal_ignoring_case(field.name, "Connection") || equal_ignoring_case(field.name, "Date")) {
-      continue;
-    }
-    out.append(field.name).append(": ").append(field.value).append("\r\n");
-  }
-  if (options.date) out.append("Date: ").append(to_http_date(*options.date)).append("\r\n");
-  if (options.connection == wire_options::connection::close) {
-    out += "Connection: close\r\n";
-  } else if (options.request_version == version::http_1_0) {
-    out += "Connection: keep-alive\r\n";
-  }
-  if (may_have_body(from.status)) {
-    fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", from.body.size());
-  }
-  out += "\r\n";
+  out.reserve(256 + (from.body.size() <= small_body ? from.body.size() : 0));
+  append_head(out, from, options);
   return out;
 }
 

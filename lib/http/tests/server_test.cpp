@@ -323,7 +323,7 @@ TEST_CASE(
 TEST_CASE("server: a status that is none is a 500, reported [row 419]") {
   const auto result = test::serve(
       [](http::exchange&) -> belay::task<http::response> {
-        co_return http::response{static_cast<http::status>(0), {}, {}};
+        co_return http::response{.status = static_cast<http::status>(0)};
       },
       [](std::uint16_t port) {
         client c(port);

@@ -4,6 +4,7 @@
 
 #include <belay/http/headers.hpp>
 #include <belay/http/status.hpp>
+#include <belay/http/streamed_body.hpp>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -72,12 +73,22 @@ struct response {
   http::status status = http::status::ok;
   http::headers headers{};
   std::string body{};
+  /// Instead of `body`: made while it is sent.
+  streamed_body stream{};
 
   /// `json_text` must be JSON already.
   [[nodiscard]] static response json(http::status code, std::string json_text);
   /// text/plain in UTF-8.
   [[nodiscard]] static response text(http::status code, std::string plain_text);
   [[nodiscard]] static response empty(http::status code = http::status::no_content);
+  /// A body that is made while it is sent: the head goes first, then piece after piece, each before the next is asked for
+  /// but one. For HEAD, 204 and 304 the stream does not run.
+  ///
+  ///     co_return http::response::streamed(http::status::ok, "text/csv", rows_as_csv(e.request));
+  ///
+  /// Errors: `misuse_error` for options out of range. For those of the stream: `server_hooks::body_failed`.
+  [[nodiscard]] static response streamed(http::status code, std::string_view content_type,
+                                         belay::stream<std::string> pieces, stream_options options = {});
 };
 
 /// What a response needs to know of its request and connection to be written.
@@ -93,10 +104,14 @@ struct wire_options {
 
 /// Whether the body of `from` goes over the wire: not for HEAD, 1xx, 204, 304.
 [[nodiscard]] bool sends_body(const response& from, const wire_options& options) noexcept;
+/// How the end of a body is found (RFC 9112 section 6.3).
+enum class framing : unsigned char { none, length, chunked, until_close };
+[[nodiscard]] framing framing_of(const response& from, const wire_options& options) noexcept;
 /// Status line and fields up to the empty line. Content-Length is always that of the body (none for 1xx, 204,
-/// 304); Date, Connection, Content-Length and Transfer-Encoding set by the handler are not used.
+/// 304), or what is said of its stream; without that, Transfer-Encoding is "chunked" for HTTP/1.1. Date, Connection, Content-Length
+/// and Transfer-Encoding set by the handler are not used.
 [[nodiscard]] std::string serialise_head(const response& from, const wire_options& options);
-/// Head and, where the rules allow it, body.
+/// Head and, where the rules allow it, body; of one that is streamed, the head.
 [[nodiscard]] std::string serialise(const response& from, const wire_options& options);
 
 /// "HTTP/1.1 100 Continue" with its empty line.

@@ -3,6 +3,7 @@
 // Serves HTTP/1.1 on a listening socket: connections, timeouts, disconnects, and an end at which nothing is
 // lost.
 
+#include <belay/core/event.hpp>
 #include <belay/core/failure.hpp>
 #include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
@@ -17,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace belay::http {
 
@@ -26,6 +28,9 @@ struct exchange {
   io::endpoint peer{};
   /// When its last byte had come in; deadlines count from here.
   time_point arrived{};
+  /// Set when the server begins to drain: a handler that waits for news (a long poll) answers then. Null only in an
+  /// exchange that no server made.
+  event* drain = nullptr;
 };
 
 /// Answers one request. It may be cancelled at any await: client gone, server stopped.
@@ -37,12 +42,13 @@ enum class delivery : unsigned char {
   lost,          ///< there was an answer, but the client was gone or too slow to take it
   disconnected,  ///< the client went away first: the handler was cancelled, there was no answer
   stopped,       ///< the server was cancelled
+  broken,        ///< its streamed body failed after the head was sent: the client got a part, and can tell
 };
 
 /// What the server asks and tells its owner. All are called on the loop's thread and must not block; an empty
 /// one has the default given here. A `problem_error` out of `judge_head`, `refused` or `failed` is answered
-/// with its problem; anything else out of them with the default 500, and goes to the failure sink. The other
-/// two must not throw.
+/// with its problem; anything else out of them with the default 500, and goes to the failure sink. The others
+/// must not throw.
 struct server_hooks {
   /// Judges a request by its head, before the body is read and before "100 Continue": an answer ends it.
   /// Default: none.
@@ -54,6 +60,10 @@ struct server_hooks {
   /// with no internals, and the failure goes to the failure sink. So does one that this hook does not look at
   /// (`observe`, `describe`).
   std::function<response(const exchange& of, const failure& why)> failed{};
+  /// The streamed body of a response failed when the head was gone already: by an error of the stream, or a length that is not
+  /// the announced one. The connection is closed, without the end that would make the body look complete. Default: to the
+  /// failure sink. So does a failure that this hook does not look at.
+  std::function<void(const exchange& of, const failure& why)> body_failed{};
   /// Called once for each request that reached the handler, after the response was sent (or was not). The
   /// place to start what comes after the response. `what` is null when there was no answer.
   std::function<void(exchange& of, const response* what, delivery how)> ended{};
@@ -67,7 +77,7 @@ struct server_options {
   duration head_timeout = std::chrono::seconds(10);
   /// From the end of the head to the last byte of the body. Then 408.
   duration body_timeout = std::chrono::seconds(30);
-  /// For a client to take one response. Then the connection is closed.
+  /// For a client to take one response; of a streamed one, each piece (of 64 KiB at most). Then the connection is closed.
   duration write_timeout = std::chrono::seconds(30);
   /// Without a request, at the start and between two. Then the connection is closed without a word.
   duration idle_timeout = std::chrono::seconds(60);
@@ -102,9 +112,10 @@ struct server_statistics {
   std::uint64_t disconnects = 0;     ///< clients that left before they had their answer
   std::uint64_t rejected = 0;        ///< connections over `max_connections`
   std::uint64_t accept_failures = 0;
+  std::uint64_t body_failures = 0;  ///< streamed bodies that failed, see `body_failed`
 };
 
-/// An HTTP/1.1 server for one listener.
+/// An HTTP/1.1 server.
 ///
 ///     http::server web(handle, hooks, options);
 ///     co_await web.serve(io::tcp_listener::bind({"127.0.0.1", 8080}));   // until web.drain()
@@ -125,10 +136,13 @@ class server {
   /// Errors:        what `accept` fails with, if waiting does not help; it cancels the connections under way.
   /// Cancellation:  handlers are cancelled and waited for, connections closed; requests under way get no
   ///                answer.
-  [[nodiscard]] task<> serve(io::tcp_listener listener);
+  [[nodiscard]] BELAY_CORO_WRAPPER task<> serve(io::tcp_listener listener);
+  /// The same on several listeners, at least one. What `accept` fails with on one of them ends all.
+  [[nodiscard]] task<> serve(std::vector<io::tcp_listener> listeners);
 
   /// Stops accepting and closes idle connections, both at once; requests that were read are answered, with
-  /// `Connection: close`, and then `serve` ends. Idempotent; before `serve`: it ends at once.
+  /// `Connection: close`, and then `serve` ends. Streamed responses are finished, or end now: `stream_options::drain`. Idempotent;
+  /// before `serve`: it ends at once.
   void drain() noexcept;
   [[nodiscard]] bool draining() const noexcept;
 

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// The handler of a request, its answer, and the client that leaves meanwhile.
+
+#include <belay/core/sleep.hpp>
+#include <belay/core/timeout.hpp>
+
+#include "server_state.hpp"
+
+namespace belay::http {
+
+using detail::phase;
+
+namespace {
+
+// The end of a request, told once whatever happens to the connection's task.
+class ending {
+ public:
+  ending(const server_hooks& hooks, server_statistics& totals, exchange& of) noexcept
+      : hooks_(hooks), totals_(totals), of_(of) {}
+  ending(const ending&) = delete;
+  ending& operator=(const ending&) = delete;
+  ~ending() {
+    if (!told_) tell(nullptr, delivery::stopped);
+  }
+  void tell(const response* what, delivery how) noexcept {
+    told_ = true;
+    if (how == delivery::disconnected || how == delivery::lost) ++totals_.disconnects;
+    if (hooks_.ended) hooks_.ended(of_, what, how);
+  }
+
+ private:
+  const server_hooks& hooks_;
+  server_statistics& totals_;
+  exchange& of_;
+  bool told_ = false;
+};
+
+response default_failure(const exchange& of, const failure& why) {
+  const auto* known = belay::detail::exception_as<problem_error>(why.exception());
+  if (known == nullptr) {
+    belay::detail::report_lost(why);
+    return detail::internal_error(of.request.path);
+  }
+  why.observe();
+  return detail::problem_response(*known, of.request.path);
+}
+
+}  // namespace
+
+wire_options server::state::wire(const request& of, bool keep) const {
+  wire_options out;
+  out.request_method = of.method;
+  out.request_version = of.version;
+  out.connection = keep ? wire_options::connection::keep_alive : wire_options::connection::close;
+  out.date = options.wall_clock ? options.wall_clock() : std::chrono::system_clock::now();
+  return out;
+}
+
+task<bool> server::state::write(connection& c, std::string_view bytes) {
+  co_return (co_await move_on_after(options.write_timeout, c.stream.write(bytes))).has_value();
+}
+
+task<bool> server::state::write(connection& c, const response& what, wire_options how) {
+  std::string bytes = serialise_head(what, how);
+  if (!sends_body(what, how)) co_return co_await write(c, bytes);
+  if (what.body.size() <= 64 * 1024) {  // one packet rather than two
+    bytes += what.body;
+    co_return co_await write(c, bytes);
+  }
+  co_return co_await write(c, bytes) && co_await write(c, what.body);
+}
+
+bool server::state::keeps_alive(const connection& c, const response& answer) const noexcept {
+  return !draining && !c.peer_ended && c.parser.keep_alive() &&
+         !answer.headers.has_token("Connection", "close");
+}
+
+task<> server::state::watch(connection& c, group& work) {
+  while (c.parser.buffered() < options.read_ahead_limit) {
+    std::size_t count = 0;
+    try {
+      count = co_await c.stream.read_some(c.buffer);
+    } catch (const io::network_error&) {
+      count = 0;  // reset or ended: gone either way
+    }
+    if (count == 0) {
+      c.peer_ended = true;
+      if (options.disconnect == server_options::on_disconnect::cancel) work.cancel(cancel_reason::disconnect);
+      co_return;
+    }
+    c.parser.feed({c.buffer.data(), count});
+  }
+}
+
+task<response> server::state::call_handler(exchange& work) { co_return co_await or_fail(handle(work)); }
+
+auto server::state::serve_request(connection& c) -> task<step> {
+  const detail::counted busy(active);
+  ++totals.requests;
+  c.now = phase::answering;
+  exchange work{c.parser.take(), c.stream.peer(), belay::now(), &drain_began};
+  ending end(hooks, totals, work);
+  std::optional<response> answer;
+  std::optional<delivery> streamed;
+  bool keep = false;
+  const outcome<void> both = co_await as_outcome(with_group([&](group& tasks_of_request) -> task<> {
+    auto watcher = tasks_of_request.spawn(&state::watch, this, std::ref(c), std::ref(tasks_of_request));
+    outcome<response> how = co_await as_outcome(call_handler(work));
+    if (how.failed()) {
+      const failure why = how.failed_with();
+      answer = state::guarded(work.request.path, [&]() -> response {
+        return hooks.failed ? hooks.failed(work, why) : default_failure(work, why);
+      });
+    } else {
+      answer = how.take();
+    }
+    if (to_int(answer->status) < 200 || to_int(answer->status) > 599) {
+      belay::detail::report_lost(failure::of(std::make_exception_ptr(
+          misuse_error("http: the handler for " + work.request.path + " gave the status " +
+                       std::to_string(to_int(answer->status))))));
+      answer = detail::internal_error(work.request.path);
+    }
+    keep = keeps_alive(c, *answer);
+    if (answer->stream) {  // its client may leave, too
+      wire_options options_of_answer = wire(work.request, keep);
+      if (framing_of(*answer, options_of_answer) == framing::until_close) {
+        keep = false;
+        options_of_answer.connection = wire_options::connection::close;
+      }
+      streamed = delivery::lost;  // unless it comes to an end
+      streamed = co_await send_stream(c, work, *answer, options_of_answer);
+    }
+    watcher.cancel();
+  }));
+  if (both.failed())
+    belay::detail::report_lost(both.failed_with());  // of a cleanup, after the client had left
+  if (!answer) {                                     // cut short by the watcher
+    end.tell(nullptr, c.peer_ended ? delivery::disconnected : delivery::stopped);
+    co_return step::over;
+  }
+  delivery how = streamed.value_or(delivery::lost);
+  if (!streamed) {
+    try {
+      if (co_await write(c, *answer, wire(work.request, keep))) how = delivery::sent;
+    } catch (const io::network_error&) {
+      how = delivery::lost;  // the client's affair: told below
+    }
+  }
+  end.tell(&*answer, how);
+  if (how != delivery::sent) {
+    c.stream.close();
+    co_return step::over;
+  }
+  if (keep) co_return step::go_on;
+  // Nothing is known to be unread when the client awaited its answer; otherwise wait, as after a refusal.
+  if (c.parser.buffered() != 0) {
+    co_await leave(c);
+  } else {
+    c.stream.end_writing();
+  }
+  co_return step::over;
+}
+
+}  // namespace belay::http

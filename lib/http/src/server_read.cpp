@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// From bytes to a request, within every limit; or to a refusal that the client can read.
+
+#include <belay/core/sleep.hpp>
+#include <belay/core/timeout.hpp>
+
+#include "server_state.hpp"
+
+namespace belay::http {
+
+using detail::phase;
+using parsing = request_parser::state;
+
+namespace {
+
+response default_refusal(const protocol_error& why, const request& head) {
+  return to_response({.status = why.status, .code = why.code, .detail = why.detail, .instance = head.path});
+}
+
+}  // namespace
+
+task<std::optional<bool>> server::state::read(connection& c, duration limit) {
+  const std::optional<std::size_t> count = co_await move_on_after(limit, c.stream.read_some(c.buffer));
+  if (!count) co_return std::nullopt;
+  if (*count == 0 || c.dismissed) co_return false;
+  c.parser.feed({c.buffer.data(), *count});
+  co_return true;
+}
+
+task<> server::state::leave(connection& c) {
+  c.now = phase::leaving;
+  c.stream.end_writing();
+  static_cast<void>(co_await move_on_after(options.linger_timeout, drop_input(c)));
+  c.stream.close();
+}
+
+task<> server::state::drop_input(connection& c) {
+  try {
+    while (co_await c.stream.read_some(c.buffer) != 0) {
+    }
+  } catch (const io::network_error&) {
+    co_return;  // it has gone without reading the rest
+  }
+}
+
+task<> server::state::refuse(connection& c, protocol_error why) {
+  ++totals.refusals;
+  c.now = phase::answering;
+  const request& head = c.parser.head();
+  const response answer = guarded(head.path, [&] {
+    return hooks.refused ? hooks.refused(why, head, c.stream.peer()) : default_refusal(why, head);
+  });
+  if (co_await write(c, answer, wire(head, false))) co_await leave(c);
+}
+
+task<> server::state::tell_overloaded(connection& c) {
+  const protocol_error why{status::service_unavailable, "overloaded", "there are too many connections"};
+  const request unread;
+  response answer = guarded("/", [&] {
+    return hooks.refused ? hooks.refused(why, unread, c.stream.peer()) : default_refusal(why, unread);
+  });
+  answer.headers.set("Retry-After", "1");
+  if (co_await write(c, answer, wire(unread, false))) co_await leave(c);
+}
+
+auto server::state::read_head(connection& c) -> task<step> {
+  std::optional<time_point> deadline;
+  while (c.parser.current() == parsing::reading_head) {
+    const bool started = c.parser.started();
+    c.now = started ? phase::reading : phase::idle;
+    if (draining && (!started || too_late)) co_return step::over;
+    if (started && !deadline) deadline = saturating_add(belay::now(), options.head_timeout);
+    const duration limit = started ? *deadline - belay::now() : options.idle_timeout;
+    const std::optional<bool> more = co_await read(c, limit);
+    if (!more && started) {
+      co_await refuse(c,
+                      {status::request_timeout, "request_timeout", "the head of the request took too long"});
+      co_return step::over;
+    }
+    if (!more || !*more) {
+      if (started && !c.dismissed) ++totals.disconnects;
+      co_return step::over;
+    }
+  }
+  c.now = phase::reading;
+  if (c.parser.current() == parsing::failed) {
+    co_await refuse(c, c.parser.error());
+    co_return step::over;
+  }
+  co_return step::go_on;
+}
+
+auto server::state::read_body(connection& c, bool& answered) -> task<step> {
+  request_parser& parser = c.parser;
+  if (hooks.judge_head) {
+    std::optional<response> early = guarded(parser.head().path, [&]() -> std::optional<response> {
+      return hooks.judge_head(parser.head(), c.stream.peer());
+    });
+    if (early) {
+      answered = true;
+      co_return co_await answer_early(c, std::move(*early));
+    }
+  }
+  if (parser.accept_body() == parsing::reading_body && parser.expects_continue() && parser.buffered() == 0) {
+    if (!co_await write(c, continue_response)) co_return step::over;
+  }
+  co_return co_await finish_body(c);
+}
+
+auto server::state::finish_body(connection& c) -> task<step> {
+  const time_point deadline = saturating_add(belay::now(), options.body_timeout);
+  while (c.parser.current() == parsing::reading_body) {
+    const std::optional<bool> more = co_await read(c, deadline - belay::now());
+    if (!more) {
+      co_await refuse(c,
+                      {status::request_timeout, "request_timeout", "the body of the request took too long"});
+      co_return step::over;
+    }
+    if (!*more) {
+      if (!c.dismissed) ++totals.disconnects;
+      co_return step::over;
+    }
+  }
+  if (c.parser.current() == parsing::failed) {
+    co_await refuse(c, c.parser.error());
+    co_return step::over;
+  }
+  co_return step::go_on;
+}
+
+auto server::state::answer_early(connection& c, response answer) -> task<step> {
+  ++totals.early_answers;
+  c.now = phase::answering;
+  request_parser& parser = c.parser;
+  // A client that waits for "100 Continue" may send the body or not: what comes next could not be told.
+  const bool can_skip =
+      !parser.has_body() || (!parser.expects_continue() && parser.announced_length() &&
+                             *parser.announced_length() <= options.early_answer_drain_limit);
+  const bool keep = can_skip && keeps_alive(c, answer);
+  if (!co_await write(c, answer, wire(parser.head(), keep))) co_return step::over;
+  if (!keep) {
+    co_await leave(c);
+    co_return step::over;
+  }
+  c.now = phase::reading;
+  if (parser.accept_body(request_parser::body_mode::discard) == parsing::failed) {
+    co_await leave(c);
+    co_return step::over;
+  }
+  const time_point deadline = saturating_add(belay::now(), options.body_timeout);
+  while (parser.current() == parsing::reading_body) {
+    const std::optional<bool> more = co_await read(c, deadline - belay::now());
+    if (!more || !*more) co_return step::over;
+  }
+  if (parser.current() == parsing::failed) {
+    co_await leave(c);  // the request is answered already
+    co_return step::over;
+  }
+  co_return step::go_on;
+}
+
+}  // namespace belay::http
