@@ -6,6 +6,7 @@
 #include <source_location>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace belay::io {
 
@@ -17,6 +18,11 @@ class network_error : public error {
       : error(error_kind::unavailable, "network", std::move(message), where), reason_(reason) {}
 
   [[nodiscard]] std::error_code reason() const noexcept { return reason_; }
+
+ protected:
+  network_error(error_kind kind, std::string code, std::string message, std::error_code reason,
+                std::source_location where)
+      : error(kind, std::move(code), std::move(message), where), reason_(reason) {}
 
  private:
   std::error_code reason_;

@@ -47,6 +47,7 @@ class tcp_stream {
 
   // For networks (network.hpp): a stream on a transport, which is not null.
   explicit tcp_stream(std::unique_ptr<stream_transport> opened) noexcept;
+  [[nodiscard]] const stream_transport* transport() const noexcept { return transport_.get(); }
 
  private:
   std::unique_ptr<stream_transport> transport_;
