@@ -81,6 +81,15 @@ std::string to_json_string(std::string_view bytes) {
   return out;
 }
 
+bool is_valid_utf8(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const sequence next = first_sequence(text);
+    if (!next.valid) return false;
+    text.remove_prefix(next.length);
+  }
+  return true;
+}
+
 std::size_t count_code_points(std::string_view text) noexcept {
   std::size_t count = 0;
   for (; !text.empty(); ++count) {

@@ -14,6 +14,9 @@ void append_json_string(std::string& out, std::string_view bytes);
 
 [[nodiscard]] std::string to_json_string(std::string_view bytes);
 
+/// Whether all of it is UTF-8.
+[[nodiscard]] bool is_valid_utf8(std::string_view text) noexcept;
+
 /// How many code points `text` has; a byte that belongs to no valid sequence counts as one.
 [[nodiscard]] std::size_t count_code_points(std::string_view text) noexcept;
 
