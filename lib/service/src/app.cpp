@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 
 #include "app_state.hpp"
 
@@ -19,9 +20,17 @@ namespace belay::service {
 
 namespace {
 
-managed<io::tcp_listener> listen(io::endpoint at) { co_yield io::tcp_listener::bind(at); }
-
 task<> end_of(child<void>& what) { co_await what; }
+
+// That it was cancelled is no news; what else it fails with is an error of its group.
+task<> wait_ended(child<void>& what) {
+  const outcome<void> ended = co_await as_outcome(end_of(what));
+  if (ended.failed()) ended.failure().observe();
+}
+
+std::string counted(std::size_t number, std::string_view what) {
+  return std::to_string(number) + " " + std::string(what) + (number == 1 ? "" : "s");
+}
 
 }  // namespace
 
@@ -49,9 +58,12 @@ app::~app() = default;
 
 lifespan& app::steps() noexcept { return state_->steps; }
 
-void app::step(std::string name, task_function<task<>()> what) {
-  steps().step(std::move(name), std::move(what));
+void app::step(std::string name, task_function<task<>()> what, step_options limits,
+               std::source_location where) {
+  steps().step(std::move(name), std::move(what), limits, where);
 }
+
+concurrent_steps app::together() { return steps().together(); }
 
 void app::worker(std::string name, task_function<task<>()> work, worker_limits limits) {
   state_->add_worker({std::move(name), std::move(work), limits, nullptr});
@@ -77,6 +89,12 @@ int app::run() {
     options.on_diagnostic = [log = state_->log](const diagnostic& what) { state::note(log, what); };
   }
   if (!options.blocked_limit) options.blocked_limit = default_blocked_limit;
+  if (!state_->options.on_shutdown_report && state_->log.format() == telemetry::log_format::pretty) {
+    state_->options.on_shutdown_report = [log = state_->log](const shutdown_report& report) {
+      log.flush(std::chrono::milliseconds(200));
+      std::fputs(report.text().c_str(), stderr);
+    };
+  }
   loop own(std::move(options));
   return own.run(state_->run(state::signals::watched));
 }
@@ -90,6 +108,11 @@ task<io::endpoint> app::wait_serving() {
   co_return state_->listening_on;
 }
 
+task<io::endpoint> app::wait_listening() {
+  co_await state_->listening.wait();
+  co_return state_->listening_on;
+}
+
 void app::state::stop(std::string reason) {
   if (!report.reason.empty()) return;
   if (now == phase::starting && program != nullptr) program->cancel(cancel_reason::shutdown);
@@ -98,8 +121,9 @@ void app::state::stop(std::string reason) {
 
 void app::state::begin_shutdown(std::string reason) {
   report.reason = std::move(reason);
+  report.begin(belay::now());
   log.info("shutting_down", {{"reason", report.reason}});
-  shutdown.set();
+  over.set();
 }
 
 task<int> app::state::run(signals which) {
@@ -113,7 +137,7 @@ task<int> app::state::run(signals which) {
     if (which == signals::watched) watchers.spawn(&state::watch_signals, this, std::ref(watchers));
     living = watchers.spawn(&state::live, this);
     program = &living;
-    if (shutdown.is_set()) living.cancel(cancel_reason::shutdown);  // stopped before it ran
+    if (over.is_set()) living.cancel(cancel_reason::shutdown);  // stopped before it ran
     int code = exit_clean;
     try {
       code = co_await living;
@@ -122,7 +146,7 @@ task<int> app::state::run(signals which) {
         log.fatal("service_failed", gave_up);
         code = exit_start_failed;
       }
-      report.write_to(log);
+      tell_report();
       if (!report.clean()) code = exit_unclean_shutdown;
     }
     if (report.forced) code = exit_forced;
@@ -182,7 +206,7 @@ task<> app::state::end_process_after(duration limit, exit_code code) {
   report.give_up();
   log.error("forced_exit", {{"message", "what was cancelled did not end in time; leaving at once"},
                             {"tasks", describe(live_tasks())}});
-  report.write_to(log);
+  tell_report();
   log.flush(std::chrono::milliseconds(200));
   ::_exit(code);
 }
@@ -190,21 +214,37 @@ task<> app::state::end_process_after(duration limit, exit_code code) {
 // How long everything takes that is bounded by itself: the grace, what is cancelled after it, each step.
 duration app::state::longest_shutdown() const noexcept {
   const duration each = belay::detail::cleanup_limit();
-  time_point end = saturating_add(time_point(), options.grace);
-  for (std::size_t i = 0; i != steps.size() + workers.size() + 2; ++i) end = saturating_add(end, each);
+  time_point end = saturating_add(saturating_add(time_point(), options.lame_duck), options.grace);
+  for (std::size_t i = 0; i != workers.size() + 2; ++i) end = saturating_add(end, each);
+  end = saturating_add(end, steps.longest_close(each));
   return end.time_since_epoch();
 }
 
 void app::state::note_what_is_cut_short() {
-  if (server != nullptr && server->statistics().active_requests != 0) report.overran.push_back("requests");
-  if (background.size() != 0) report.overran.push_back("background tasks");
+  if (const std::size_t left = server == nullptr ? 0 : server->statistics().active_requests; left != 0) {
+    report.overran.push_back("requests");
+    report.cancelled.push_back(counted(left, "request"));
+  }
+  if (background.size() != 0) {
+    report.overran.push_back("background tasks");
+    for (const std::string& name : background.unfinished())
+      report.cancelled.push_back("background task " + name);
+  }
+}
+
+// The report is complete: to the log, and to whoever wants it.
+void app::state::tell_report() {
+  const loop_statistics so_far = loop::current()->statistics();
+  report.program = options.name;
+  report.abandoned_calls = so_far.abandoned_jobs;
+  report.lost_failures = so_far.lost_failures;
+  report.write_to(log);
+  if (options.on_shutdown_report) options.on_shutdown_report(report);
 }
 
 task<int> app::state::live() {
-  resource<io::tcp_listener> listening = steps.manage("listen", listen(options.listen));
   std::string failed_step;
-  const outcome<void> how = co_await as_outcome(
-      steps.run([this, listening]() -> task<> { co_await or_fail(serve(listening)); }, report, failed_step));
+  const outcome<void> how = co_await as_outcome(listen_and_live(failed_step));
   co_return conclude(how, failed_step);
 }
 
@@ -221,29 +261,71 @@ int app::state::conclude(const outcome<void>& how, const std::string& failed_ste
     log.write(telemetry::level::debug, "start_failure", what);
     for (const failure& one : what.flatten()) one.observe();  // told above, and those of closing below
     if (report.reason.empty()) report.reason = "failed start";
-    if (!report.clean()) report.write_to(log);
+    if (!report.clean()) tell_report();
     return exit_start_failed;
   }
   const bool served_to_the_end = !report.reason.empty() && !gave_up;
   if (report.reason.empty()) report.reason = "failure";
   if (what) log.fatal(served_to_the_end ? "shutdown_failed" : "service_failed", what);
-  report.write_to(log);
+  tell_report();
   if (!served_to_the_end) return exit_start_failed;
   return report.clean() && !what ? exit_clean : exit_unclean_shutdown;
 }
 
-task<> app::state::serve(resource<io::tcp_listener> listening) {
+// It listens before it opens its steps, so that whoever asks for its health is told how far it is.
+task<> app::state::listen_and_live(std::string& failed_step) {
+  http::server_hooks hooks = make_hooks();
+  hooks.judge_head = [this, then = std::move(hooks.judge_head)](const http::request& head,
+                                                                const io::endpoint& peer) {
+    std::optional<http::response> answer = refuse_while_starting(head);
+    return answer || !then ? std::move(answer) : then(head, peer);
+  };
   http::server web(
       [this](http::exchange& from) -> task<http::response> { co_return co_await or_fail(dispatch(from)); },
-      make_hooks(), options.http);
+      std::move(hooks), options.http);
+  std::optional<io::tcp_listener> socket;
+  try {
+    socket.emplace(io::tcp_listener::bind(options.listen));
+  } catch (...) {
+    failed_step = "listen";
+    throw;
+  }
+  listening_on = socket->local();
   server = &web;
   struct not_serving {
     state& self;
     ~not_serving() { self.server = nullptr; }
   } const at_end{*this};
-  co_await or_fail(within_workers([this, listening]() -> task<> {
-    co_await background.serve_within([this, listening]() -> task<> {
-      const outcome<void> how = co_await as_outcome(serve_connections(listening));
+  co_await or_fail(with_group({.name = "server"}, [this, &socket, &failed_step](group& tasks) -> task<> {
+    child<void> connections = tasks.spawn(&state::accept_all, this, std::move(*socket));
+    listening.set();
+    const outcome<void> how = co_await as_outcome(steps.run(
+        [this, &connections]() -> task<> { co_await or_fail(serve(connections)); }, report, failed_step));
+    connections.cancel(cancel_reason::shutdown);  // only probes are left
+    if (how.failed()) co_await fail(how.failure());
+  }));
+}
+
+task<> app::state::accept_all(io::tcp_listener on) {
+  const outcome<void> how = co_await as_outcome(server->serve(std::move(on)));
+  if (!how.failed()) co_return;
+  if (now == phase::starting) co_await fail(how.failure());
+  cannot_serve = how.failure();
+  over.set();
+}
+
+std::optional<http::response> app::state::refuse_while_starting(const http::request& head) {
+  if (now != phase::starting || head.path.starts_with("/health/")) return std::nullopt;
+  return refuse({.status = http::status::service_unavailable,
+                 .code = "starting",
+                 .detail = "the service is starting; try again soon"},
+                {}, head, http::continue_trace(head.headers, random), nullptr);
+}
+
+task<> app::state::serve(child<void>& connections) {
+  co_await or_fail(within_workers([this, &connections]() -> task<> {
+    co_await background.serve_within([this, &connections]() -> task<> {
+      const outcome<void> how = co_await as_outcome(serve_connections(connections));
       now = phase::draining;
       // Also when it could not go on serving: what was answered is done in full.
       co_await drain_background();
@@ -252,54 +334,84 @@ task<> app::state::serve(resource<io::tcp_listener> listening) {
   }));
 }
 
-task<> app::state::serve_connections(resource<io::tcp_listener> listening) {
-  listening_on = listening->local();
+// Ends, also by cancellation, only after every handler has: they use what is closed next.
+task<> app::state::serve_connections(child<void>& connections) {
+  outcome<void> how = co_await belay::detail::intercept(serve_until_told(connections));
+  connections.cancel(cancel_reason::shutdown);
+  outcome<void> ended = co_await belay::detail::intercept(shielded(duration::max(), wait_ended(connections)));
+  if (ended.failed()) ended.failure().observe();
+  if (how.succeeded()) co_return;
+  belay::detail::refresh_cancellation(how);
+  co_await belay::detail::end_with(how);
+}
+
+task<> app::state::serve_until_told(child<void>& connections) {
   const std::string url = "http://" + listening_on.to_string();
-  co_await with_group([this, &listening, &url](group& tasks) -> task<> {
-    child<void> connections = tasks.spawn(
-        [this](io::tcp_listener& on) -> task<> { co_await or_fail(server->serve(std::move(on))); },
-        std::move(*listening));
-    now = phase::serving;
-    log.info("listening", {{"message", options.name + ": listening on " + url}, {"url", url}});
-    serving.set();
-    co_await shutdown.wait();
-    co_await drain_connections(connections);
-  });
+  now = phase::serving;
+  log.info("listening", {{"message", options.name + ": listening on " + url}, {"url", url}});
+  serving.set();
+  co_await over.wait();
+  now = phase::draining;
+  report.begin(belay::now());
+  if (cannot_serve) co_await fail(cannot_serve);
+  if (options.lame_duck > duration::zero()) {
+    const time_point begin = belay::now();
+    co_await sleep_for(options.lame_duck);
+    const time_point end = belay::now();
+    report.add({.name = "lame duck", .took = end - begin, .phase = "requests", .limit = options.lame_duck},
+               end);
+  }
+  co_await drain_connections(connections);
 }
 
 task<> app::state::drain_connections(child<void>& connections) {
-  now = phase::draining;
   const time_point begin = belay::now();
   drain_until = saturating_add(begin, options.grace);
   server->drain();
+  report.add({.name = "listen", .phase = "requests"}, begin);
   std::string trouble;
   if (!co_await move_on_after(options.grace, end_of(connections))) {
     // Connections without a request are just closed.
     if (const std::size_t left = server->statistics().active_requests; left != 0) {
       trouble = std::to_string(left) + (left == 1 ? " was" : " were") + " cancelled after the grace";
       report.overran.push_back("requests");
+      report.cancelled.push_back(counted(left, "request"));
       log.warn("requests_cancelled", {{"reason", trouble}});
     }
     connections.cancel(cancel_reason::shutdown);
-    const outcome<void> ended = co_await as_outcome(end_of(connections));
-    // That it was cancelled is no news; what else it fails with is an error of its group.
-    if (ended.failed()) ended.failure().observe();
+    co_await wait_ended(connections);
   }
-  report.add("requests", belay::now() - begin, std::move(trouble));
+  const time_point end = belay::now();
+  report.add({.name = "requests",
+              .took = end - begin,
+              .trouble = std::move(trouble),
+              .phase = "requests",
+              .limit = options.grace},
+             end);
 }
 
 task<> app::state::drain_background() {
   const time_point begin = belay::now();
   if (!drain_until) drain_until = saturating_add(begin, options.grace);
+  const duration limit = std::max(duration::zero(), *drain_until - begin);
   std::string trouble;
-  if (background.size() != 0 && !co_await move_on_after(*drain_until - begin, background.wait_idle())) {
+  if (background.size() != 0 && !co_await move_on_after(limit, background.wait_idle())) {
     trouble = "cancelled after the grace:";
-    for (const std::string& name : background.unfinished()) trouble += " " + name;
+    for (const std::string& name : background.unfinished()) {
+      trouble += " " + name;
+      report.cancelled.push_back("background task " + name);
+    }
     report.overran.push_back("background tasks");
     background.cancel();
     co_await background.wait_idle();
   }
-  report.add("background tasks", belay::now() - begin, std::move(trouble));
+  const time_point end = belay::now();
+  report.add({.name = "background tasks",
+              .took = end - begin,
+              .trouble = std::move(trouble),
+              .phase = "background",
+              .limit = limit},
+             end);
 }
 
 }  // namespace belay::service

@@ -49,10 +49,12 @@ struct app::state {
   shutdown_report report;
   std::optional<time_point> drain_until;  // once it drains
   phase now = phase::starting;
-  http::server* server = nullptr;  // while it serves
-  io::endpoint listening_on;       // once it serves
+  http::server* server = nullptr;  // while it listens
+  io::endpoint listening_on;       // once it listens
+  event listening;
   event serving;
-  event shutdown;
+  event over;                     // told to stop, or it cannot go on serving
+  failure cannot_serve;           // why, then
   child<int>* program = nullptr;  // while it runs
   bool used = false;
 
@@ -84,10 +86,15 @@ struct app::state {
   [[nodiscard]] duration longest_shutdown() const noexcept;
   static void note(const telemetry::logger& log, const diagnostic& what);
   void note_what_is_cut_short();
+  void tell_report();
   [[nodiscard]] task<int> live();
   [[nodiscard]] int conclude(const outcome<void>& how, const std::string& failed_step);
-  [[nodiscard]] task<> serve(resource<io::tcp_listener> listening);
-  [[nodiscard]] task<> serve_connections(resource<io::tcp_listener> listening);
+  [[nodiscard]] task<> listen_and_live(std::string& failed_step);
+  [[nodiscard]] task<> accept_all(io::tcp_listener on);
+  [[nodiscard]] std::optional<http::response> refuse_while_starting(const http::request& head);
+  [[nodiscard]] task<> serve(child<void>& connections);
+  [[nodiscard]] task<> serve_connections(child<void>& connections);
+  [[nodiscard]] task<> serve_until_told(child<void>& connections);
   [[nodiscard]] task<> drain_connections(child<void>& connections);
   [[nodiscard]] task<> drain_background();
 };

@@ -123,7 +123,16 @@ task<> app::state::stop_workers(child<void>& running) {
   const outcome<void>& ended = co_await as_outcome(running);
   std::string trouble;
   if (ended.failed()) trouble = ended.failed_with().message();
-  report.add("workers", belay::now() - begin, std::move(trouble));
+  const time_point end = belay::now();
+  duration limit{};
+  for (std::size_t i = 0; i != workers.size(); ++i)
+    limit = saturating_add(time_point(limit), belay::detail::cleanup_limit()).time_since_epoch();
+  report.add({.name = "workers",
+              .took = end - begin,
+              .trouble = std::move(trouble),
+              .phase = "workers",
+              .limit = limit},
+             end);
 }
 
 }  // namespace belay::service

@@ -151,20 +151,20 @@ TEST_CASE(
   CHECK(loop.statistics().lost_failures == 0);
 }
 
-TEST_CASE("app: a port in use fails the step listen, and closes the others [row 296]") {
+TEST_CASE("app: a port in use fails the step listen, before any other is opened [row 296]") {
   record_keeper records;
   app first(support::options(), records.log);
   CHECK(support::serve(first, [&](app& of) -> task<> {
           auto options = support::options();
           options.listen = co_await of.wait_serving();
           app second(options, records.log);
-          bool closed = false;
+          bool opened = false;
           second.manage("database", [](bool& tell) -> managed<int> {
-            co_yield 0;
             tell = true;
-          }(closed));
+            co_yield 0;
+          }(opened));
           CHECK(co_await second.run_within() == service::exit_start_failed);
-          CHECK(closed);
+          CHECK_FALSE(opened);
           const words failed = records.events("start_failed");
           REQUIRE(failed.size() == 1);
           CHECK(contains(failed[0], "\"step\":\"listen\""));
@@ -273,19 +273,19 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("app: when it cannot serve, it says so, closes its steps, and exits with 1") {
+TEST_CASE("app: when it cannot serve, it says so, opens nothing, and exits with 1") {
   record_keeper records;
-  bool closed = false;
+  bool opened = false;
   auto options = support::options();
   options.http.max_connections = 0;
   app a(options, records.log);
   a.manage("first", [](bool& tell) -> managed<int> {
-    co_yield 0;
     tell = true;
-  }(closed));
+    co_yield 0;
+  }(opened));
   belay::loop loop;
   CHECK(loop.run(a.run_within()) == service::exit_start_failed);
-  CHECK(closed);
+  CHECK_FALSE(opened);
   CHECK(records.events("service_failed").size() == 1);
   CHECK(contains(records.events("shutdown_report").at(0), "\"reason\":\"failure\""));
 }

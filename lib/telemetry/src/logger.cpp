@@ -129,6 +129,8 @@ bool logger::flush(duration limit) const noexcept {
   }
 }
 
+log_format logger::format() const noexcept { return shared_->format; }
+
 logger_statistics logger::statistics() const noexcept {
   return {.written = shared_->written.load(std::memory_order_relaxed),
           .sink_failures = shared_->sink_failures.load(std::memory_order_relaxed),

@@ -16,6 +16,7 @@
 #include <belay/telemetry/logger.hpp>
 #include <functional>
 #include <memory>
+#include <source_location>
 #include <string>
 #include <string_view>
 
@@ -30,6 +31,9 @@ struct app_options {
   io::endpoint listen{"127.0.0.1", 8080};
   /// How long requests and background tasks may take to finish after SIGTERM or SIGINT, before they are cancelled.
   duration grace = std::chrono::seconds(10);
+  /// After SIGTERM or SIGINT: how long to go on serving, with `/health/ready` at 503 already, so that whoever sends requests here learns of it
+  /// before connections are refused. Zero: not at all.
+  duration lame_duck{};
   /// After a second SIGINT: how long until the process ends with 130, whatever hangs.
   duration force_after = std::chrono::seconds(2);
   /// How many background tasks may be reserved by requests under way, queued or running.
@@ -43,6 +47,8 @@ struct app_options {
   /// closing of each lifespan step. Diagnostics (`belay/core/diagnostic.hpp`) become records named after their kind, `loop_blocked` and so
   /// on, unless `on_diagnostic` says otherwise.
   loop_options loop{};
+  /// Gets the shutdown report at the end, after its record was written. Empty: `run` prints its text to stderr where the log is `pretty`.
+  std::function<void(const shutdown_report&)> on_shutdown_report{};
 };
 
 /// Exit codes of `app::run`.
@@ -78,7 +84,8 @@ struct worker_limits {
 ///     return accounts.run();
 ///
 /// Health: `GET /health/live`, and `GET /health/ready`, which is 503 unless it is serving, and says what is in use, and how often each worker
-/// was restarted.
+/// was restarted. It listens from the start on: until all steps are open, `/health/ready` names those under way, and every
+/// other request is refused with 503 `starting`.
 /// Client deadlines: `Belay-Deadline-Ms` bounds the handler; 504 when it passes.
 class app {
  public:
@@ -87,13 +94,17 @@ class app {
   app& operator=(const app&) = delete;
   ~app();
 
-  /// Adds a resource to the lifespan: opened in the order of the calls, closed in reverse.
+  /// Adds a resource to the lifespan: opened in the order of the calls, closed in reverse, each within its own limits.
   template <class T>
-  resource<T> manage(std::string name, managed<T> what) {
-    return steps().manage(std::move(name), std::move(what));
+  resource<T> manage(std::string name, managed<T> what, step_options limits = {},
+                     std::source_location where = std::source_location::current()) {
+    return steps().manage(std::move(name), std::move(what), limits, where);
   }
   /// Adds a step to the start.
-  void step(std::string name, task_function<task<>()> what);
+  void step(std::string name, task_function<task<>()> what, step_options limits = {},
+            std::source_location where = std::source_location::current());
+  /// One place in the order for steps that do not need each other: opened and closed at the same time. See `lifespan::together`.
+  [[nodiscard]] concurrent_steps together();
 
   /// Adds work that goes on as long as the program serves: started when all steps are open, stopped after requests and background tasks,
   /// the last one first; each is cancelled and waited for, and overruns after one `cleanup_limit`.
@@ -133,8 +144,8 @@ class app {
 
   /// Opens, serves until SIGTERM or SIGINT, drains, closes; see `exit_code`. A failing start is one readable record. A signal during
   /// the start cancels it. A second SIGINT cancels everything and bounds the rest by `force_after`; a third ends the process at once; a
-  /// repeated SIGTERM does nothing; SIGUSR1 prints the live tasks to stderr. Whatever hangs, the process ends: `grace`, then one
-  /// `cleanup_limit` for what was cancelled and one for each worker and each step, are the longest that a shutdown takes; then it is left
+  /// repeated SIGTERM does nothing; SIGUSR1 prints the live tasks to stderr. Whatever hangs, the process ends: `lame_duck` and
+  /// `grace`, one `cleanup_limit` for what was cancelled and for each worker, and the limits of the steps are the longest that a shutdown takes; then it is left
   /// with `exit_unclean_shutdown`, and the record `forced_exit` holds the tasks that are left.
   /// Errors: `misuse_error` the second time.
   [[nodiscard]] int run();
@@ -146,6 +157,8 @@ class app {
   void stop(std::string reason = "stop");
   /// Waits until it serves, and gives the address, with the port that the system chose.
   [[nodiscard]] task<io::endpoint> wait_serving();
+  /// Waits until it listens, which is before it opens its steps.
+  [[nodiscard]] task<io::endpoint> wait_listening();
 
   struct state;
 

@@ -134,6 +134,8 @@ class logger {
     write(level::info, event, std::forward<F>(make_fields));
   }
 
+  [[nodiscard]] log_format format() const noexcept;
+
   /// Pushes out what the sink holds, waiting `limit` at most. False: not all of it is out.
   bool flush(duration limit = std::chrono::seconds(2)) const noexcept;
 
