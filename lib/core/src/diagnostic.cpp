@@ -18,6 +18,7 @@ std::string_view to_string(diagnostic_kind kind) noexcept {
     case diagnostic_kind::task_dropped: return "task_dropped";
     case diagnostic_kind::cleanup_slow: return "cleanup_slow";
     case diagnostic_kind::cancel_ignored: return "cancel_ignored";
+    case diagnostic_kind::lease_held: return "lease_held";
   }
   return "unknown";
 }

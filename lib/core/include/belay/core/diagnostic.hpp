@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What the runtime noticed that is no error of the program's result: a blocked loop, a dropped task, a slow cleanup, an ignored
-// cancellation.
+// cancellation, a connection that is not given back.
 
 #include <belay/core/time.hpp>
 #include <functional>
@@ -17,6 +17,7 @@ enum class diagnostic_kind : unsigned char {
   task_dropped,    ///< a task was destroyed that was never awaited or spawned: its body did not run
   cleanup_slow,    ///< a cleanup has used up half of its limit, and is not done
   cancel_ignored,  ///< what was asked to stop has not ended
+  lease_held,      ///< somebody has a connection of a pool for very long
 };
 /// "loop_blocked", ...
 [[nodiscard]] std::string_view to_string(diagnostic_kind kind) noexcept;
