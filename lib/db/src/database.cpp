@@ -8,7 +8,7 @@
 #include <belay/db/error.hpp>
 #include <belay/db/sqlite/database.hpp>
 
-#include "pool.hpp"
+#include "sqlite_pool.hpp"
 
 namespace belay::db::sqlite {
 

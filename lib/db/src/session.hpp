@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "pool.hpp"
+#include "sqlite_pool.hpp"
 
 namespace belay::db::sqlite::detail {
 

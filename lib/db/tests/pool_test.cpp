@@ -1,326 +1,407 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sharing connections: order, limits, cancellation in line, closing while in use, money that must not vanish.
+// Connections by turns: order, limits, cancellation in line, checks, resets, lifetimes, leaks.
 
-#include <belay/core/event.hpp>
-#include <belay/core/group.hpp>
-#include <belay/core/sleep.hpp>
-#include <belay/core/thread.hpp>
-#include <belay/core/timeout.hpp>
-#include <optional>
-#include <random>
-#include <stop_token>
+#include "fake_connections.hpp"
 
-#include "pool.hpp"
-#include "support.hpp"
+using namespace pool_tests;
 
-using namespace belay;
-using namespace belay::db;
-using namespace db_test;
-using namespace std::chrono_literals;
-using sqlite::connection;
-using sqlite::database;
-using sqlite::transaction;
+namespace {
+b::task<> hold_for(pool from, b::duration length) { co_await hold(from, length); }
+}  // namespace
 
-TEST_CASE("pool: fifty concurrent transfers, a third of them cancelled, conserve the sum") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    database& db =
-        co_await use(sqlite::open(dir.file(), {.busy_timeout = 60s, .durable = sqlite::durability::normal}));
-    co_await db.execute(
-        "CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL CHECK (balance >= 0)) "
-        "STRICT");
-    for (int i = 0; i < 10; ++i) co_await db.execute("INSERT INTO accounts VALUES (?, 100)", i);
-    int done = 0;
-    const auto transfer = [&](int from, int to, int amount) -> task<> {
-      co_await with(transaction(db), [&](connection& c) -> task<> {
-        const int balance =
-            (co_await c.query_one("SELECT balance FROM accounts WHERE id = ?", from))->get<int>(0);
-        if (balance < amount) co_return;
-        co_await c.execute("UPDATE accounts SET balance = balance - ? WHERE id = ?", amount, from);
-        co_await yield();
-        co_await c.execute("UPDATE accounts SET balance = balance + ? WHERE id = ?", amount, to);
-      });
-      ++done;
-    };
-    co_await with_group([&](group& g) -> task<> {
-      std::mt19937 random(1);  // NOLINT: the same every time
-      std::vector<child<void>> doomed;
-      for (int i = 0; i < 50; ++i) {
-        auto one = g.spawn(transfer, static_cast<int>(random() % 10), static_cast<int>(random() % 10),
-                           static_cast<int>(random() % 60));
-        if (i % 3 == 0) doomed.push_back(std::move(one));
-      }
-      for (auto& one : doomed) {
-        co_await sleep_for(1ms);
-        one.cancel();
-        const auto total = co_await db.query_one("SELECT sum(balance) FROM accounts");
-        CHECK(total->get<int>(0) == 1000);
-      }
+TEST_CASE("acquire: opens a connection when it is needed, and hands the same one out again") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({}, s.functions()));
+    CHECK(s.attempts == 0);
+    {
+      const lease c = co_await p.acquire();
+      CHECK(c->number == 1);
+      CHECK(p.statistics().in_use == 1);
+    }
+    CHECK(p.statistics().idle == 1);
+    const lease again = co_await p.acquire();
+    CHECK((*again).number == 1);
+    CHECK(s.attempts == 1);
+    CHECK(p.statistics().acquired == 2);
+  });
+  CHECK(s.open == 0);
+  CHECK(s.closings == 1);
+}
+
+TEST_CASE(
+    "acquire: one connection is opened for each who waits, not more than max, first come first served [row 220]") {
+  clean_loop on;
+  server s;
+  std::vector<int> order;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 3}, s.functions()));
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      for (int i = 0; i < 9; ++i) g.spawn(hold, p, 100ms, &order, i);
+      co_await b::sleep_for(5ms);
+      CHECK(p.statistics().opening == 3);
+      CHECK(p.statistics().waiting == 9);
+      co_await b::sleep_for(10ms);
+      CHECK(p.statistics().in_use == 3);
+      CHECK(p.statistics().waiting == 6);
     });
-    CHECK(done >= 33);
-    CHECK((co_await db.query_one("SELECT sum(balance) FROM accounts"))->get<int>(0) == 1000);
-    CHECK(db.statistics().in_use == 0);
-    CHECK(db.statistics().transactions == 0);
-    CHECK(db.statistics().waiting == 0);
-    CHECK(db.statistics().replaced == 0);
+    CHECK(order == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8});
+    CHECK(p.statistics().longest_wait == 210ms);
+  });
+  CHECK(s.opened == 3);
+  CHECK(s.most_open == 3);
+}
+
+TEST_CASE("acquire: nobody overtakes those who wait, not even try_acquire") {
+  clean_loop on;
+  server s;
+  std::vector<int> order;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 1}, s.functions()));
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn([&]() -> b::task<> {
+        {
+          const lease c = co_await p.acquire();
+          co_await b::sleep_for(10ms);
+        }
+        // Given back just now, and it is somebody else's already.
+        CHECK_FALSE(p.try_acquire());
+        co_await hold(p, 1ms, &order, 9);
+      });
+      co_await b::yield();
+      g.spawn(hold, p, 1ms, &order, 1);
+      g.spawn(hold, p, 1ms, &order, 2);
+    });
+    CHECK(order == std::vector<int>{1, 2, 9});
+    CHECK(p.try_acquire());
   });
 }
 
-TEST_CASE("pool: those who wait for the writing connection, get it in order") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    database& db = co_await use(sqlite::open(dir.file()));
-    std::vector<int> order;
-    event go;
-    co_await with_group([&](group& g) -> task<> {
-      g.spawn([&]() -> task<> {
-        co_await with(transaction(db), [&](connection&) -> task<> { co_await go.wait(); });
-      });
-      while (db.statistics().transactions == 0) co_await sleep_for(1ms);
-      for (int i = 0; i < 5; ++i) {
-        g.spawn(
-            [&](int mine) -> task<> {
-              co_await with(transaction(db), [&](connection&) -> task<> {
-                order.push_back(mine);
-                co_return;
-              });
-            },
-            i);
-      }
-      while (db.statistics().waiting < 5) co_await sleep_for(1ms);
-      CHECK(db.statistics().in_use == 1);
-      go.set();
-    });
-    CHECK(order == std::vector<int>{0, 1, 2, 3, 4});
-  });
-}
-
-TEST_CASE("pool: cancelled while waiting for a connection, leaves the line; those behind move up") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    database& db = co_await use(sqlite::open(dir.file()));
-    event go;
-    bool first = false;
-    bool second = false;
-    co_await with_group([&](group& g) -> task<> {
-      g.spawn([&]() -> task<> {
-        co_await with(transaction(db), [&](connection&) -> task<> { co_await go.wait(); });
-      });
-      while (db.statistics().transactions == 0) co_await sleep_for(1ms);
-      const auto take = [&](bool* flag) -> task<> {
-        co_await with(transaction(db), [&](connection&) -> task<> {
-          *flag = true;
-          co_return;
-        });
-      };
-      child<void> leaves = g.spawn(take, &first);
-      g.spawn(take, &second);
-      while (db.statistics().waiting < 2) co_await sleep_for(1ms);
+TEST_CASE("acquire: cancelled in line leaves it, those behind move up [rows 220, 222]") {
+  clean_loop on;
+  server s;
+  std::vector<int> order;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 1}, s.functions()));
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(hold, p, 50ms, &order, 0);
+      co_await b::sleep_for(20ms);
+      b::child<void> leaves = g.spawn(hold, p, 1ms, &order, 1);
+      g.spawn(hold, p, 1ms, &order, 2);
+      co_await b::yield();
       leaves.cancel();
-      while (db.statistics().waiting > 1) co_await sleep_for(1ms);
-      go.set();
+      co_await b::yield();
+      CHECK(p.statistics().waiting == 1);
     });
-    CHECK_FALSE(first);
-    CHECK(second);
-    CHECK(db.statistics().in_use == 0);
-    CHECK(db.statistics().waiting == 0);
-  });
-}
-
-TEST_CASE("pool: no connection comes free within the limit, is busy and says who has them") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    database& db = co_await use(sqlite::open(dir.file(), {.busy_timeout = 30ms}));
-    co_await with(transaction(db), [&](connection&) -> task<> {
-      const auto how = co_await as_outcome(db.execute("CREATE TABLE t (a)"));
-      REQUIRE(how.failed());
-      const auto* e = how.failure().find<busy_error>();
-      REQUIRE(e);
-      CHECK(e->code() == "no_connection_free");
-      CHECK(e->kind() == error_kind::unavailable);
-      CHECK(contains(e->what(), "wait for a connection to write: none came free within 30ms: 1 in use"));
-    });
-    co_await db.execute("CREATE TABLE t (a)");
-  });
-}
-
-TEST_CASE("pool: the wait in line and the wait for the lock, share one limit") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    database& db = co_await use(sqlite::open(dir.file(), {.busy_timeout = 200ms}));
-    co_await db.execute("CREATE TABLE t (a)");
-    stranger other(dir.file());
-    other.run("BEGIN IMMEDIATE");
-    const auto begun = std::chrono::steady_clock::now();
-    const auto attempt = [&]() -> task<> {
-      const auto how = co_await as_outcome(db.execute("INSERT INTO t VALUES (1)"));
-      CHECK(how.failure().find<busy_error>() != nullptr);
-    };
-    co_await with_group([&](group& g) -> task<> {
-      for (int i = 0; i < 5; ++i) g.spawn(attempt);
-      co_return;
-    });
-    CHECK(std::chrono::steady_clock::now() - begun < 800ms);  // not five times 200 ms
-    other.run("COMMIT");
-  });
-}
-
-TEST_CASE("pool: readers, read side by side up to their number, also while somebody writes") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    database& db = co_await use(sqlite::open(dir.file(), {.readers = 2}));
-    co_await db.execute("CREATE TABLE t (a)");
-    event go;
-    const auto read = [&]() -> task<> {
-      co_await with(transaction(db, sqlite::transaction_mode::read), [&](connection& c) -> task<> {
-        (void)co_await c.query("SELECT a FROM t");
-        co_await go.wait();
-      });
-    };
-    co_await with_group([&](group& g) -> task<> {
-      g.spawn([&]() -> task<> {
-        co_await with(transaction(db), [&](connection& c) -> task<> {
-          co_await c.execute("INSERT INTO t VALUES (1)");
-          co_await go.wait();
-        });
-      });
-      for (int i = 0; i < 3; ++i) g.spawn(read);
-      while (db.statistics().transactions < 3) co_await sleep_for(1ms);
-      const auto now = db.statistics();
-      CHECK(now.in_use == 3);
-      CHECK(now.waiting == 1);
-      go.set();
-    });
-    CHECK(db.statistics().idle == 3);
-  });
-}
-
-TEST_CASE("pool: closed while in use, waits for those who have connections and refuses those who come") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    bool committed = false;
-    bool refused = false;
-    bool told_in_line = false;
-    event in_transaction;
-    co_await with_group([&](group& g) -> task<> {
-      co_await with(sqlite::open(dir.file()), [&](database& db) -> task<> {
-        co_await db.execute("CREATE TABLE t (a)");
-        g.spawn([&, mine = db]() -> task<> {
-          co_await with(transaction(mine), [&](connection& c) -> task<> {
-            in_transaction.set();
-            co_await sleep_for(30ms);  // closing has begun
-            const auto late = co_await as_outcome(mine.query("SELECT 1"));
-            refused = late.failure().find<closed_error>() != nullptr;
-            co_await c.execute("INSERT INTO t VALUES (1)");
-            committed = true;
-          });
-        });
-        co_await in_transaction.wait();
-        g.spawn([&, mine = db]() -> task<> {
-          const auto how = co_await as_outcome(mine.execute("INSERT INTO t VALUES (2)"));
-          told_in_line = how.failure().find<closed_error>() != nullptr;
-        });
-        while (db.statistics().waiting == 0) co_await sleep_for(1ms);
-      });
-      CHECK(committed);
-    });
-    CHECK(refused);
-    CHECK(told_in_line);
-  });
-  CHECK(stranger(dir.file()).ask("SELECT count(*) FROM t") == "1");
-}
-
-TEST_CASE("pool: a query cancelled in the middle, stops soon and the connection is used again") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    database& db = co_await use(sqlite::open(dir.file(), {.readers = 1}));
-    const auto begun = std::chrono::steady_clock::now();
-    CHECK_FALSE(co_await move_on_after(20ms, db.query(endless_query)));
-    CHECK(std::chrono::steady_clock::now() - begun < 2s);
-    CHECK((co_await db.query_one("SELECT 7"))->get<int>(0) == 7);
-    CHECK(db.statistics().replaced == 0);
-    CHECK(db.statistics().idle == 2);
+    CHECK(order == std::vector<int>{0, 2});
   });
 }
 
 TEST_CASE(
-    "pool: closing overruns its limit, the error says so and those who have connections still finish [row "
-    "285]") {
-  const temporary_directory dir;
-  belay::loop loop({.on_lost_failure = {}, .cleanup_limit = 60ms});
-  bool committed = false;
-  std::optional<database> kept;  // must not keep the file open
-  loop.run([&]() -> task<> {
-    co_await with_group([&](group& g) -> task<> {
-      const auto how = co_await as_outcome(with(sqlite::open(dir.file()), [&](database& db) -> task<> {
-        kept = db;
-        co_await db.execute("CREATE TABLE t (a)");
-        g.spawn([&, mine = db]() -> task<> {
-          co_await with(transaction(mine), [&](connection& c) -> task<> {
-            co_await sleep_for(150ms);
-            co_await c.execute("INSERT INTO t VALUES (1)");
-          });
-          committed = true;
-        });
-        while (db.statistics().transactions == 0) co_await sleep_for(1ms);
-      }));
-      REQUIRE(how.failed());
-      CHECK(how.failure().find<timeout_error>() != nullptr);
-      CHECK_FALSE(committed);
+    "acquire: cancelled in the turn in which it gets the connection, the value is delivered or the next has it") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 1}, s.functions()));
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      lease first = co_await p.acquire();
+      b::child<void> second = g.spawn(hold, p, 1ms, nullptr, 0);
+      std::vector<int> order;
+      co_await b::yield();
+      g.spawn(hold, p, 1ms, nullptr, 0);
+      co_await b::yield();
+      first.release();
+      second.cancel();
     });
-  }());
-  CHECK(committed);
-  CHECK(kept->statistics().idle == 0);
-  CHECK_FALSE(std::filesystem::exists(dir.file() + "-wal"));
-  CHECK(stranger(dir.file()).ask("SELECT count(*) FROM t") == "1");
+    CHECK(p.statistics().in_use == 0);
+    CHECK(p.statistics().idle == 1);
+  });
 }
 
-TEST_CASE("pool: a write that gives rows, gives all of them and is kept") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    database& db = co_await use(sqlite::open(dir.file()));
-    co_await db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a)");
-    const auto ids = co_await with(transaction(db), [&](connection& c) -> task<std::size_t> {
-      const rows given = co_await c.query("INSERT INTO t (a) VALUES (?), (?) RETURNING id", 1, "x");
-      co_return given.size();
+TEST_CASE("acquire: cancelled while its connection is opened, the connection is kept for the next") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({}, s.functions()));
+    CHECK_FALSE(co_await b::move_on_after(5ms, hold(p, 1ms)));
+    CHECK(p.statistics().opening == 1);
+    co_await b::sleep_for(10ms);
+    CHECK(p.statistics().idle == 1);
+    co_await hold(p, 1ms);
+    CHECK(s.attempts == 1);
+  });
+}
+
+TEST_CASE("acquire: no connection in time is busy, and says how many wait and who has one longest") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(
+        db::open_pool<connection>({.name = "accounts", .max = 1, .acquire_timeout = 200ms}, s.functions()));
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(hold, p, 1s, nullptr, 0).named("purge");
+      co_await b::sleep_for(20ms);
+      g.spawn([&]() -> b::task<> { static_cast<void>((co_await b::as_outcome(hold(p, 1ms))).failure()); });
+      co_await b::sleep_for(1ms);
+      const auto how = co_await b::as_outcome(p.acquire());
+      const b::failure why = how.failure();
+      const auto* busy = why.find<db::busy_error>();
+      REQUIRE(busy != nullptr);
+      CHECK(busy->code() == "no_connection_free");
+      CHECK(busy->kind() == b::error_kind::unavailable);
+      CHECK(contains(busy->what(),
+                     "pool 'accounts': acquire a connection: none came free within 200 ms: 1 of 1 in use"));
+      CHECK(
+          contains(busy->what(), "held longest by task 'purge' for 211 ms, taken at fake_connections.hpp:"));
+      CHECK(contains(busy->where().file_name(), "pool_test.cpp"));
+      CHECK(p.statistics().timeouts == 2);
     });
-    CHECK(ids == 2);
-    CHECK((co_await db.query_one("SELECT count(*) FROM t"))->get<int>(0) == 2);
+    CHECK(p.statistics().in_use == 0);
   });
 }
 
-TEST_CASE("cancelled while its statement is still parsed: stopped, not an error") {
-  static sqlite3* opened = nullptr;
-  const auto remember = reinterpret_cast<void (*)()>(+[](sqlite3* db, const char**, const void*) -> int {
-    opened = db;
-    return SQLITE_OK;
+TEST_CASE("acquire: with a timeout of zero takes what is there, or is busy at once") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.min = 1, .acquire_timeout = 0ms}, s.functions()));
+    const lease c = co_await p.acquire();
+    const auto how = co_await b::as_outcome(p.acquire());
+    CHECK(how.failure().find<db::busy_error>() != nullptr);
   });
-  REQUIRE(sqlite3_auto_extension(remember) == SQLITE_OK);
-  sqlite::detail::handle one(":memory:", sqlite::detail::handle::role::writer, {});
-  sqlite3_cancel_auto_extension(remember);
-  REQUIRE(opened != nullptr);
-  // SQLite asks when it has read the name of the table: the rest is still to come.
-  std::stop_source stop;
-  const auto cancel = [](void* source, int, const char*, const char*, const char*, const char*) {
-    static_cast<std::stop_source*>(source)->request_stop();
-    return SQLITE_OK;
-  };
-  sqlite3_set_authorizer(opened, cancel, &stop);
-  const auto make = [&](std::stop_token until) {
-    return one.run("CREATE TABLE t (a, b, c)", {}, std::move(until), std::chrono::steady_clock::now() + 1s);
-  };
-  CHECK_THROWS_AS(make(stop.get_token()), stopped);
-  CHECK(stop.stop_requested());
-  sqlite3_set_authorizer(opened, nullptr, nullptr);
-  CHECK_NOTHROW(make({}));
 }
 
-TEST_CASE("close: an interrupt that came too late for its statement, does not disturb the checkpoint") {
-  const temporary_directory dir;
-  run([&]() -> task<> {
-    database& db = co_await use(sqlite::open(dir.file()));
-    co_await db.execute("CREATE TABLE t (a)");
-    db.pool()->writing_connection_for_tests().interrupt_for_tests();
+TEST_CASE("acquire: refused at once when very many wait already") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 1, .max_waiting = 1}, s.functions()));
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(hold, p, 1ms, nullptr, 0);
+      co_await b::yield();
+      const auto how = co_await b::as_outcome(p.acquire());
+      const b::failure why = how.failure();
+      const auto* busy = why.find<db::busy_error>();
+      REQUIRE(busy != nullptr);
+      CHECK(busy->code() == "too_many_waiting");
+      CHECK(busy->kind() == b::error_kind::overloaded);
+    });
   });
-  CHECK_FALSE(std::filesystem::exists(dir.file() + "-wal"));
+}
+
+TEST_CASE("a lease: given back broken, its connection is closed and replaced") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 1}, s.functions()));
+    {
+      lease c = co_await p.acquire();
+      c.mark_broken();
+      c.mark_broken();
+    }
+    lease d = co_await p.acquire();
+    CHECK(d->number == 2);
+    d->alive = false;  // seen when it comes back
+    d.release();
+    d.release();
+    CHECK_FALSE(d);
+    const lease e = co_await p.acquire();
+    CHECK(e->number == 3);
+    CHECK(p.statistics().replaced == 2);
+  });
+  CHECK(s.most_open == 1);
+  CHECK(s.closings == 3);
+}
+
+TEST_CASE("a lease: moved, is given back once") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({}, s.functions()));
+    lease a = co_await p.acquire();
+    lease c = co_await p.acquire();
+    a = std::move(c);
+    CHECK(p.statistics().in_use == 1);
+    CHECK(a->number == 2);
+    lease& same = a;
+    a = std::move(same);
+    CHECK(p.statistics().in_use == 1);
+    lease none;
+    none.mark_broken();
+    CHECK(none.get() == nullptr);
+  });
+}
+
+TEST_CASE("reset: runs after a lease that used the connection, before the next one has it") {
+  clean_loop on;
+  server s;
+  s.reset_takes = 5ms;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 1}, s.resetting()));
+    {
+      const lease c = co_await p.acquire();
+      c->dirty = true;
+    }
+    CHECK(p.statistics().tending == 1);
+    {
+      const lease c = co_await p.acquire();
+      CHECK_FALSE(c->dirty);
+      CHECK(s.resets == 1);
+    }
+    // It was clean: no reset.
+    CHECK(p.statistics().idle == 1);
+    s.fails_resets = true;
+    {
+      const lease c = co_await p.acquire();
+      c->dirty = true;
+    }
+    const lease c = co_await p.acquire();
+    CHECK(c->number == 2);
+    CHECK(p.statistics().replaced == 1);
+  });
+}
+
+TEST_CASE("reset: one that hangs is cut short, and the connection replaced") {
+  clean_loop on;
+  server s;
+  s.reset_takes = 1h;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(
+        db::open_pool<connection>({.max = 1, .acquire_timeout = 1min, .reset_limit = 100ms}, s.resetting()));
+    {
+      const lease c = co_await p.acquire();
+      c->dirty = true;
+    }
+    const lease c = co_await p.acquire();
+    CHECK(c->number == 2);
+  });
+}
+
+TEST_CASE(
+    "check: asked when the connection was idle for long; a dead one is replaced before anybody has it") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.check_after = 1s}, s.functions()));
+    connection* kept = nullptr;
+    {
+      const lease c = co_await p.acquire();
+      kept = c.get();
+    }
+    co_await hold(p, 1ms);
+    CHECK(s.checks == 0);
+    co_await b::sleep_for(2s);
+    CHECK_FALSE(p.try_acquire());  // it would have to wait
+    co_await hold(p, 1ms);
+    CHECK(s.checks == 1);
+    co_await b::sleep_for(2s);
+    kept->alive = false;
+    const lease c = co_await p.acquire();
+    CHECK(c->number == 2);
+    CHECK(s.checks == 2);
+    CHECK(p.statistics().replaced == 1);
+  });
+}
+
+TEST_CASE("check: one that fails, or hangs, is a no") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p =
+        co_await b::use(db::open_pool<connection>({.check_after = 0ms, .check_limit = 50ms}, s.functions()));
+    co_await hold(p, 1ms);
+    s.fails_checks = true;
+    co_await hold(p, 1ms);
+    CHECK(s.opened == 2);
+    s.fails_checks = false;
+    s.check_takes = 1h;
+    co_await hold(p, 1ms);
+    CHECK(s.opened == 3);
+  });
+}
+
+TEST_CASE(
+    "lifetimes: connections that are old are replaced, each at another time; idle ones go, but min stay") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>(
+        {.min = 1, .max = 4, .max_lifetime = 10min, .idle_timeout = 1min}, s.functions()));
+    CHECK(s.opened == 1);
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      for (int i = 0; i < 4; ++i) g.spawn(hold, p, 100ms, nullptr, 0);
+      co_return;
+    });
+    CHECK(p.statistics().idle == 4);
+    co_await b::sleep_for(2min);
+    CHECK(p.statistics().idle == 1);
+    CHECK(s.open == 1);
+    co_await b::sleep_for(9min);
+    CHECK(p.statistics().idle == 1);
+    CHECK(s.opened == 5);  // the one that stayed was replaced
+  });
+}
+
+TEST_CASE("lifetimes: a connection that gets old while it is used, is closed when it comes back") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 1, .max_lifetime = 1min}, s.functions()));
+    co_await hold(p, 2min);
+    const lease c = co_await p.acquire();
+    CHECK(c->number == 2);
+    CHECK(p.statistics().replaced == 0);
+  });
+}
+
+TEST_CASE(
+    "leaks: a connection that is held for long is told of once, with the task and the place, and when it comes back") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p =
+        co_await b::use(db::open_pool<connection>({.name = "accounts", .leak_after = 10s}, s.functions()));
+    CHECK(p.holders().empty());
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(hold_for, p, 30s).named("worker", 3);
+      co_await b::sleep_for(10s);
+      CHECK(on.loop.diagnostics().empty());
+      co_await b::sleep_for(15s);
+      REQUIRE(on.loop.diagnostics().size() == 1);
+      const b::diagnostic& told = on.loop.diagnostics()[0];
+      CHECK(told.kind == b::diagnostic_kind::lease_held);
+      CHECK_FALSE(told.over);
+      CHECK(told.lasted == 10s);
+      CHECK(contains(
+          told.message,
+          "pool 'accounts': a connection is held by task 'worker 3' for 10 s, taken at fake_connections.hpp:"));
+      const auto who = p.holders();
+      REQUIRE(who.size() == 1);
+      CHECK(who[0].task == "task 'worker 3'");
+      CHECK(contains(who[0].spawned_at.file_name(), "pool_test.cpp"));
+    });
+    REQUIRE(on.loop.diagnostics().size() == 2);
+    CHECK(on.loop.diagnostics()[1].over);
+    CHECK(on.loop.diagnostics()[1].lasted == 30s);
+    CHECK(p.statistics().leaks == 1);
+  });
+}
+
+TEST_CASE("holders: a task without a name is told by where it was spawned, the main task as that") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({}, s.functions()));
+    const lease mine = co_await p.acquire();
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn(hold_for, p, 50ms);
+      co_await b::sleep_for(20ms);
+      const auto who = p.holders();
+      REQUIRE(who.size() == 2);
+      CHECK(who[0].task == "the main task");
+      CHECK(contains(describe(who[0]), "the main task for 20 ms, taken at pool_test.cpp:"));
+      CHECK(contains(who[1].task, "the task spawned at pool_test.cpp:"));
+    });
+  });
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Handing out connections in order, replacing those that cannot be cleaned, closing when all are back.
 
-#include "pool.hpp"
+#include "sqlite_pool.hpp"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
