@@ -40,13 +40,15 @@ void open_below_main(belay::detail::group_core& tasks, std::source_location wher
 
 }  // namespace
 
-// Has a slot while a task works at it; what nobody took further is destroyed, so that no room is lost whatever becomes of the task.
+// Has a slot while a task works at it; what nobody took further is destroyed, so that no room is lost whatever becomes of the task, also
+// when it is cancelled before it begins.
 class pool_core::at_work {
  public:
   at_work(pool_core& of, slot_list& in, slot_list::iterator which) noexcept
       : of_(&of), in_(&in), which_(which) {}
-  at_work(const at_work&) = delete;
-  at_work& operator=(const at_work&) = delete;
+  at_work(at_work&& other) noexcept
+      : of_(other.of_), in_(std::exchange(other.in_, nullptr)), which_(other.which_) {}
+  at_work& operator=(at_work&&) = delete;
   ~at_work() {
     if (in_ == nullptr) return;
     if (which_->needs == tending::check || which_->needs == tending::reset) --of_->becoming_free_;
@@ -55,7 +57,12 @@ class pool_core::at_work {
     of_->fill_changed_.set();
     of_->wake_.set();
   }
-  void done() noexcept { in_ = nullptr; }
+  [[nodiscard]] pool_slot& slot() const noexcept { return *which_; }
+  // It is taken further.
+  slot_list::iterator done() noexcept {
+    in_ = nullptr;
+    return which_;
+  }
 
  private:
   pool_core* of_;
@@ -243,19 +250,15 @@ void pool_core::attend() {
       destroy(returned_, one);
       continue;
     }
-    belay::detail::adopt_task(tasks_, tend(one), std::source_location::current());
     tended_.splice(tended_.end(), returned_, one);
+    belay::detail::adopt_task(tasks_, tend(at_work(*this, tended_, one)), std::source_location::current());
   }
   if (at >= pause_until_) {
     for (std::size_t wanted = openings_wanted(); wanted > 0; --wanted) {
       opening_.emplace_back();
-      const auto one = std::prev(opening_.end());
-      try {
-        belay::detail::adopt_task(openers_, open_one(one, next_ticket_), std::source_location::current());
-      } catch (...) {
-        opening_.erase(one);
-        throw;
-      }
+      at_work one(*this, opening_, std::prev(opening_.end()));
+      belay::detail::adopt_task(openers_, open_one(std::move(one), next_ticket_),
+                                std::source_location::current());
     }
   }
   tell_leaks(at);
@@ -313,16 +316,15 @@ task<bool> pool_core::ask_check(pool_member& one) { co_return co_await or_fail(f
 task<> pool_core::ask_reset(pool_member& one) { co_await or_fail(functions_->reset(one)); }
 task<> pool_core::ask_close(pool_member& one) { co_await or_fail(functions_->close(one)); }
 
-task<> pool_core::open_one(slot_list::iterator into, std::uint64_t line_begun_at) {
-  at_work mine(*this, opening_, into);
+task<> pool_core::open_one(at_work mine, std::uint64_t line_begun_at) {
   outcome<std::unique_ptr<pool_member>> how =
       co_await as_outcome(with_timeout({options_.open_limit, "opening a connection"}, ask_open()));
   if (!how.succeeded()) {
     opening_failed(how.failure(), line_begun_at);
     co_return;
   }
-  mine.done();
-  opened(into, std::move(how).value());
+  std::unique_ptr<pool_member> member = std::move(how).value();
+  opened(mine.done(), std::move(member));
 }
 
 void pool_core::opened(slot_list::iterator which, std::unique_ptr<pool_member> member) noexcept {
@@ -373,36 +375,35 @@ void pool_core::opening_failed(const failure& why, std::uint64_t line_begun_at) 
 
 // ---- checking, resetting, closing
 
-task<> pool_core::tend(slot_list::iterator which) {
-  at_work mine(*this, tended_, which);
-  pool_member& member = *which->member;
+task<> pool_core::tend(at_work mine) {
+  pool_slot& slot = mine.slot();
+  pool_member& member = *slot.member;
   bool good = false;
-  if (which->needs == tending::check) {
+  if (slot.needs == tending::check) {
     outcome<bool> how =
         co_await as_outcome(with_timeout({options_.check_limit, "checking a connection"}, ask_check(member)));
     if (how.failed()) observe_all(how.failure());
     good = how.succeeded() && how.value();
-  } else if (which->needs == tending::reset) {
+  } else if (slot.needs == tending::reset) {
     const outcome<void> how = co_await as_outcome(
         with_timeout({options_.reset_limit, "resetting a connection"}, ask_reset(member)));
     if (how.failed()) observe_all(how.failure());
     good = how.succeeded();
   }
   const time_point at = now();
-  if (good && !closing_ && !has_expired(*which, at)) {
-    mine.done();
+  if (good && !closing_ && !has_expired(slot, at)) {
     --becoming_free_;
-    which->idle_since = at;
-    if (which->needs == tending::check) which->proven_at = at;
-    set_idle(tended_, which);
+    slot.idle_since = at;
+    if (slot.needs == tending::check) slot.proven_at = at;
+    set_idle(tended_, mine.done());
     co_return;
   }
-  if (which->needs == tending::check || which->needs == tending::reset) {
+  if (slot.needs == tending::check || slot.needs == tending::reset) {
     --becoming_free_;
-    which->needs = good ? tending::close : tending::replace;
+    slot.needs = good ? tending::close : tending::replace;
     wake_.set();  // somebody may have counted on it
   }
-  if (which->needs == tending::replace) ++counted_.replaced;
+  if (slot.needs == tending::replace) ++counted_.replaced;
   if (!functions_->closes()) co_return;
   const outcome<void> how =
       co_await as_outcome(with_timeout({options_.close_limit, "closing a connection"}, ask_close(member)));

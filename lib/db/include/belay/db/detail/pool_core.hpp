@@ -198,8 +198,8 @@ class pool_core : public std::enable_shared_from_this<pool_core> {
   [[nodiscard]] time_point next_look(time_point at) const noexcept;
   void tell_leaks(time_point at) noexcept;
   void tell_leak(const pool_slot& one, time_point at, bool over) const noexcept;
-  task<> open_one(slot_list::iterator into, std::uint64_t line_begun_at);
-  task<> tend(slot_list::iterator which);
+  task<> open_one(at_work mine, std::uint64_t line_begun_at);
+  task<> tend(at_work mine);
   task<std::unique_ptr<pool_member>> ask_open();
   task<bool> ask_check(pool_member& one);
   task<> ask_reset(pool_member& one);
