@@ -10,7 +10,6 @@
 #include "support/proof.hpp"
 
 namespace bt = belay::testing;
-namespace sqlite = belay::db::sqlite;
 using belay::task;
 
 namespace {
@@ -18,7 +17,7 @@ namespace {
 unsigned credit_line = 0;
 
 // Debits and credits with nothing around both.
-task<belay::http::response> careless_transfer(const sqlite::database& db) {
+task<belay::http::response> careless_transfer(const accounts::store& db) {
   co_await db.execute("INSERT INTO transfers (from_id, to_id, amount) VALUES (1, 2, 30)");
   co_await db.execute("UPDATE accounts SET balance = balance - 30 WHERE id = 1");
   credit_line = __LINE__ + 1;
@@ -26,7 +25,7 @@ task<belay::http::response> careless_transfer(const sqlite::database& db) {
   co_return belay::http::response::json(belay::http::status::created, "{}");
 }
 
-void careless_bank(belay::service::app& app, belay::managed<sqlite::database> storage) {
+void careless_bank(belay::service::app& app, belay::managed<accounts::store> storage) {
   const auto db = app.manage("database", std::move(storage));
   app.post("/transfers", [db](belay::service::request&) -> task<belay::http::response> {
     co_return co_await careless_transfer(*db);

@@ -273,7 +273,7 @@ task<> wait_for_the_probe(market& at) {
 }
 
 // The bank with quotes, as the program puts it together.
-void bank_with_quotes(belay::service::app& app, belay::managed<belay::db::sqlite::database> storage) {
+void bank_with_quotes(belay::service::app& app, belay::managed<accounts::store> storage) {
   accounts::add_bank(app, std::move(storage));
   accounts::add_quotes(app, {.upstream = http::url::parse("http://127.0.0.1:9090/v1/quotes")});
 }

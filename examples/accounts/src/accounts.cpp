@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Accounts and what is paid into them.
 
-#include <belay/db/sqlite/transaction.hpp>
 #include <boost/json/object.hpp>
 
 #include "json.hpp"
@@ -13,7 +12,6 @@ namespace accounts {
 namespace {
 
 namespace http = belay::http;
-namespace sqlite = belay::db::sqlite;
 using belay::task;
 
 task<http::response> create_account(belay::service::request& asked, const database& db) {
@@ -21,13 +19,12 @@ task<http::response> create_account(belay::service::request& asked, const databa
   http::json_reader body(asked.http(), check);
   const std::int64_t user_id = body.required_integer("user_id", id_rule);
   check.finish();
-  const belay::db::row created =
-      co_await belay::with(sqlite::transaction(*db), [&](sqlite::connection& c) -> task<belay::db::row> {
-        if (!co_await c.query_one("SELECT 1 FROM users WHERE id = ?", user_id)) throw user_not_found(user_id);
-        auto row = co_await c.query_one(
-            "INSERT INTO accounts (user_id) VALUES (?) RETURNING " + std::string(account_columns), user_id);
-        co_return std::move(row).value();
-      });
+  const belay::db::row created = co_await db->transact([&](const statements& c) -> task<belay::db::row> {
+    if (!co_await c.query_one("SELECT 1 FROM users WHERE id = ?", user_id)) throw user_not_found(user_id);
+    auto row = co_await c.query_one(
+        "INSERT INTO accounts (user_id) VALUES (?) RETURNING " + std::string(account_columns), user_id);
+    co_return std::move(row).value();
+  });
   http::response response = answer(http::status::created, to_json(created));
   response.headers.add("Location", "/accounts/" + std::to_string(created.get<std::int64_t>("id")));
   co_return response;
@@ -39,17 +36,17 @@ task<http::response> deposit(belay::service::request& asked, const database& db)
   http::json_reader body(asked.http(), check);
   const std::int64_t amount = body.required_integer("amount", amount_rule);
   check.finish();
-  const belay::db::row after =
-      co_await belay::with(sqlite::transaction(*db), [&](sqlite::connection& c) -> task<belay::db::row> {
-        const auto before = co_await c.query_one("SELECT balance FROM accounts WHERE id = ?", id);
-        if (!before) throw account_not_found(id);
-        if (before->get<std::int64_t>("balance") > largest_balance - amount) throw balance_overflow(id);
-        co_await c.execute("INSERT INTO deposits (account_id, amount) VALUES (?, ?)", id, amount);
-        auto row = co_await c.query_one("UPDATE accounts SET balance = balance + ? WHERE id = ? RETURNING " +
-                                            std::string(account_columns),
-                                        amount, id);
-        co_return std::move(row).value();
-      });
+  const belay::db::row after = co_await db->transact([&](const statements& c) -> task<belay::db::row> {
+    const auto before =
+        co_await c.query_one("SELECT balance FROM accounts WHERE id = ?" + std::string(c.for_update()), id);
+    if (!before) throw account_not_found(id);
+    if (before->get<std::int64_t>("balance") > largest_balance - amount) throw balance_overflow(id);
+    co_await c.execute("INSERT INTO deposits (account_id, amount) VALUES (?, ?)", id, amount);
+    auto row = co_await c.query_one(
+        "UPDATE accounts SET balance = balance + ? WHERE id = ? RETURNING " + std::string(account_columns),
+        amount, id);
+    co_return std::move(row).value();
+  });
   co_return answer(http::status::created, to_json(after));
 }
 

@@ -3,31 +3,31 @@
 
 #include "bank.hpp"
 
-#include <belay/db/sqlite/migrate.hpp>
 #include <belay/http/status.hpp>
 
 #include "routes.hpp"
 #include "rules.hpp"
-#include "schema.hpp"
 
 namespace accounts {
 
 namespace http = belay::http;
 
-void add_bank(belay::service::app& app, belay::managed<belay::db::sqlite::database> storage) {
+void add_bank(belay::service::app& app, belay::managed<store> storage, bank_options options) {
   const database db = app.manage("database", std::move(storage));
-  app.step("migrate", [db]() -> belay::task<> { co_await belay::db::sqlite::migrate(*db, schema()); });
+  app.step("migrate", [db]() -> belay::task<> { co_await db->migrate(); });
   app.gauge("connections", [db] { return db->statistics().in_use; });
   app.gauge("transactions", [db] { return db->statistics().transactions; });
 
   app.on_error<user_not_found>(http::status::not_found, "user_not_found");
+  app.on_error<post_not_found>(http::status::not_found, "post_not_found");
   app.on_error<account_not_found>(http::status::not_found, "account_not_found");
   app.on_error<email_taken>(http::status::conflict, "email_taken");
   app.on_error<insufficient_funds>(http::status::conflict, "insufficient_funds");
   app.on_error<balance_overflow>(http::status::unprocessable_content, "balance_overflow");
   app.on_error<idempotency_mismatch>(http::status::unprocessable_content, "idempotency_mismatch");
 
-  add_user_routes(app, db);
+  add_user_routes(app, db, add_mailer(app, db, std::move(options.mail)));
+  add_post_routes(app, db);
   add_account_routes(app, db);
   add_transfer_routes(app, db);
   add_dashboard_route(app, db);

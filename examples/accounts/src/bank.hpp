@@ -2,16 +2,21 @@
 #pragma once
 // The bank, for any app: the program puts it on sockets and a file, its proofs on a network and a database in memory.
 
-#include <belay/db/sqlite/database.hpp>
 #include <belay/service/app.hpp>
 
+#include "mail.hpp"
 #include "quotes.hpp"
+#include "store.hpp"
 
 namespace accounts {
 
+struct bank_options {
+  mail_options mail{};
+};
+
 /// Adds what the bank needs to `app`: `storage` and its migration as steps of the lifespan, the errors and how they are answered,
 /// what is in use, and the routes.
-void add_bank(belay::service::app& app, belay::managed<belay::db::sqlite::database> storage);
+void add_bank(belay::service::app& app, belay::managed<store> storage, bank_options options = {});
 
 /// Adds `GET /quotes/{symbol}`, with a client for the upstream as a step of the lifespan.
 void add_quotes(belay::service::app& app, quotes_options options);

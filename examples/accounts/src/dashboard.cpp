@@ -2,7 +2,7 @@
 // Everything about one user, fetched at the same time.
 
 #include <belay/core/all.hpp>
-#include <belay/core/outcome.hpp>
+#include <belay/core/settle.hpp>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
@@ -17,6 +17,9 @@ namespace {
 namespace http = belay::http;
 using belay::task;
 
+// Of each list, the newest come first.
+constexpr std::int64_t most_of_a_list = 100;
+
 task<boost::json::value> user_part(const database& db, std::int64_t id) {
   const auto found =
       co_await db->query_one("SELECT " + std::string(user_columns) + " FROM users WHERE id = ?", id);
@@ -24,19 +27,40 @@ task<boost::json::value> user_part(const database& db, std::int64_t id) {
   co_return to_json(*found);
 }
 
+task<boost::json::value> posts_part(const database& db, std::int64_t user_id) {
+  co_return to_json(co_await db->query(
+      "SELECT " + std::string(post_columns) + " FROM posts WHERE user_id = ? ORDER BY id DESC LIMIT ?",
+      user_id, most_of_a_list));
+}
+
+// Those that the user wrote.
+task<boost::json::value> comments_part(const database& db, std::int64_t user_id) {
+  co_return to_json(co_await db->query(
+      "SELECT " + std::string(comment_columns) + " FROM comments WHERE user_id = ? ORDER BY id DESC LIMIT ?",
+      user_id, most_of_a_list));
+}
+
+// All of them: money is not left out.
 task<boost::json::value> accounts_part(const database& db, std::int64_t user_id) {
   co_return to_json(co_await db->query(
       "SELECT " + std::string(account_columns) + " FROM accounts WHERE user_id = ? ORDER BY id", user_id));
 }
 
-// A part as it ended, so that one that fails does not cancel the others.
-task<belay::outcome<boost::json::value>> settled(task<boost::json::value> part) {
-  co_return co_await belay::as_outcome(std::move(part));
+// The first part that fails cancels the others.
+task<boost::json::object> whole(const database& db, std::int64_t id) {
+  auto [user, posts, comments, accounts] = co_await belay::all(user_part(db, id), posts_part(db, id),
+                                                               comments_part(db, id), accounts_part(db, id));
+  co_return boost::json::object{{"user", std::move(user)},
+                                {"posts", std::move(posts)},
+                                {"comments", std::move(comments)},
+                                {"accounts", std::move(accounts)}};
 }
 
 // What is there; what is not is named in "missing".
 task<boost::json::object> partial(const belay::service::request& asked, const database& db, std::int64_t id) {
-  auto [user, accounts] = co_await belay::all(settled(user_part(db, id)), settled(accounts_part(db, id)));
+  auto [user, posts, comments, accounts] = co_await belay::settle(
+      user_part(db, id), posts_part(db, id), comments_part(db, id), accounts_part(db, id));
+  // Nothing is missing of somebody who is not there.
   if (user.failed() && user.failure().find<user_not_found>() != nullptr) user.failure().rethrow();
   boost::json::object page;
   boost::json::array missing;
@@ -47,11 +71,11 @@ task<boost::json::object> partial(const belay::service::request& asked, const da
     }
     page[name] = nullptr;
     missing.emplace_back(name);
-    asked.log().warn("dashboard_part_missing", part.failure(), {{"part", name}});
+    if (part.failed()) asked.log().warn("dashboard_part_missing", part.failure(), {{"part", name}});
   };
   add("user", user);
-  page["posts"] = boost::json::array();
-  page["comments"] = boost::json::array();
+  add("posts", posts);
+  add("comments", comments);
   add("accounts", accounts);
   page["missing"] = std::move(missing);
   co_return page;
@@ -63,11 +87,7 @@ task<http::response> get_dashboard(belay::service::request& asked, const databas
   const bool wants_partial = check.optional_boolean("/query/partial", asked.query("partial")).value_or(false);
   check.finish();
   if (wants_partial) co_return answer(http::status::ok, co_await partial(asked, db, id));
-  auto [user, accounts] = co_await belay::all(user_part(db, id), accounts_part(db, id));
-  co_return answer(http::status::ok, boost::json::object{{"user", std::move(user)},
-                                                         {"posts", boost::json::array()},
-                                                         {"comments", boost::json::array()},
-                                                         {"accounts", std::move(accounts)}});
+  co_return answer(http::status::ok, co_await whole(db, id));
 }
 
 }  // namespace

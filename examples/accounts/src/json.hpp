@@ -11,6 +11,8 @@ namespace accounts {
 
 /// The columns of each resource, in the order of its members.
 inline constexpr std::string_view user_columns = "id, email, name, created_at";
+inline constexpr std::string_view post_columns = "id, user_id, title, body, created_at";
+inline constexpr std::string_view comment_columns = "id, post_id, user_id, body, created_at";
 inline constexpr std::string_view account_columns = "id, user_id, balance, created_at";
 inline constexpr std::string_view transfer_columns =
     "id, from_id AS \"from\", to_id AS \"to\", amount, created_at";

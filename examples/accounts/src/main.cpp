@@ -2,7 +2,6 @@
 // A small bank over HTTP: the reference service of Belay.
 //   accounts --help     exit: 0 clean, 1 start failed, 2 usage, 3 unclean shutdown, 130 forced
 
-#include <belay/db/sqlite/database.hpp>
 #include <belay/service/app.hpp>
 #include <belay/telemetry/sink.hpp>
 
@@ -24,7 +23,7 @@ int serve(const settings& told) {
   options.grace = told.grace;
   options.loop.on_lost_failure = [log](const belay::failure& what) { log.error("lost_failure", what); };
   belay::service::app app(options, log);
-  add_bank(app, belay::db::sqlite::open(told.db));
+  add_bank(app, open_store(told.db), {.mail = {.url = told.mail}});
   // Of what the policies do, only the states of the breaker: a request that fails has its own record, and no second one.
   add_quotes(app, {.upstream = told.quotes, .listener = [log](const belay::policy_event& event) {
                      if (event.action != belay::policy_action::state_changed) return;

@@ -35,6 +35,8 @@ void check_idempotency_key(const std::string& key, belay::http::validation& chec
 
 user_not_found::user_not_found(std::int64_t id, std::source_location where)
     : error(error_kind::not_found, "user_not_found", "there is no user " + std::to_string(id), where) {}
+post_not_found::post_not_found(std::int64_t id, std::source_location where)
+    : error(error_kind::not_found, "post_not_found", "there is no post " + std::to_string(id), where) {}
 account_not_found::account_not_found(std::int64_t id, std::source_location where)
     : error(error_kind::not_found, "account_not_found", "there is no account " + std::to_string(id), where) {}
 email_taken::email_taken(std::source_location where)

@@ -16,6 +16,9 @@ inline constexpr belay::http::string_rule name_rule{.min_length = 1,
                                                     .max_length = 200,
                                                     .blank = belay::http::string_rule::blank::refused,
                                                     .control = belay::http::string_rule::control::refused};
+inline constexpr belay::http::string_rule title_rule = name_rule;
+inline constexpr belay::http::string_rule text_rule{
+    .min_length = 1, .max_length = 10'000, .blank = belay::http::string_rule::blank::refused};
 inline constexpr std::int64_t largest_balance = std::numeric_limits<std::int64_t>::max();
 
 /// One `@`, a local part of 1 to 64 bytes, a domain without empty labels, no white space or control characters.
@@ -25,6 +28,9 @@ void check_idempotency_key(const std::string& key, belay::http::validation& chec
 
 struct user_not_found : belay::error {
   explicit user_not_found(std::int64_t id, std::source_location where = std::source_location::current());
+};
+struct post_not_found : belay::error {
+  explicit post_not_found(std::int64_t id, std::source_location where = std::source_location::current());
 };
 struct account_not_found : belay::error {
   explicit account_not_found(std::int64_t id, std::source_location where = std::source_location::current());

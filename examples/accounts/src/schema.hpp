@@ -7,6 +7,6 @@
 
 namespace accounts {
 
-std::vector<belay::db::sqlite::migration> schema();
+std::vector<belay::db::sqlite::migration> sqlite_schema();
 
 }  // namespace accounts

@@ -51,6 +51,7 @@ struct texts {
   std::string listen = default_listen;
   std::string db = default_db;
   std::string quotes;
+  std::string mail;
   std::string log = default_log;
   std::string grace = default_grace;
   std::string config;
@@ -91,13 +92,17 @@ settings check(const texts& said, int argc, char** argv) {
     refuse(name("--db", "ACCOUNTS_DB"), said.db, "expected sqlite:PATH");
   }
   checked.db = said.db;
-  if (!said.quotes.empty()) {
+  const auto to_url = [&](const std::string& text, const char* option,
+                          const char* variable) -> std::optional<belay::http::url> {
+    if (text.empty()) return std::nullopt;
     try {
-      checked.quotes = belay::http::url::parse(said.quotes);
+      return belay::http::url::parse(text);
     } catch (const belay::error& e) {
-      refuse(name("--quotes-url", "ACCOUNTS_QUOTES_URL"), said.quotes, e.what());
+      refuse(name(option, variable), text, e.what());
     }
-  }
+  };
+  checked.quotes = to_url(said.quotes, "--quotes-url", "ACCOUNTS_QUOTES_URL");
+  checked.mail = to_url(said.mail, "--mail-url", "ACCOUNTS_MAIL_URL");
   const auto format = belay::telemetry::log_format_from(said.log);
   if (!format) refuse(name("--log", "ACCOUNTS_LOG"), said.log, "expected json or pretty");
   checked.log = *format;
@@ -129,6 +134,12 @@ settings read_settings(int argc, char** argv) {
           "http://ADDRESS:PORT/PATH of the service that is asked for quotes, the symbol is added; empty: no quotes",
           "ACCOUNTS_QUOTES_URL"),
       &said.quotes};
+  known["mail-url"] = {
+      add("--mail-url", said.mail,
+          "http://ADDRESS:PORT/PATH of the service that mails are POSTed to; empty: a row in the "
+          "table outbox for each",
+          "ACCOUNTS_MAIL_URL"),
+      &said.mail};
   known["log"] = {add("--log", said.log, "form of the log on stderr: json or pretty", "ACCOUNTS_LOG"),
                   &said.log};
   known["grace"] = {add("--grace", said.grace,

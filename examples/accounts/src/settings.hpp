@@ -16,6 +16,7 @@ struct settings {
   belay::io::endpoint listen{"127.0.0.1", 8080};
   std::string db = "sqlite:var/accounts.db";
   std::optional<belay::http::url> quotes{};
+  std::optional<belay::http::url> mail{};
   belay::telemetry::log_format log = belay::telemetry::log_format::pretty;
   belay::duration grace = std::chrono::seconds(10);
 };

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transfers: one transaction each, and once per idempotency key.
 
-#include <belay/db/sqlite/transaction.hpp>
+#include <belay/core/outcome.hpp>
+#include <belay/db/error.hpp>
 #include <boost/json/object.hpp>
+
+#include <algorithm>
 
 #include "json.hpp"
 #include "routes.hpp"
@@ -13,7 +16,6 @@ namespace accounts {
 namespace {
 
 namespace http = belay::http;
-namespace sqlite = belay::db::sqlite;
 using belay::task;
 
 struct order {
@@ -27,15 +29,19 @@ struct order {
   }
 };
 
-task<std::int64_t> balance_of(const sqlite::connection& c, std::int64_t account) {
-  const auto found = co_await c.query_one("SELECT balance FROM accounts WHERE id = ?", account);
+task<std::int64_t> balance_of(const statements& c, std::int64_t account) {
+  const auto found = co_await c.query_one(
+      "SELECT balance FROM accounts WHERE id = ?" + std::string(c.for_update()), account);
   if (!found) throw account_not_found(account);
   co_return found->get<std::int64_t>("balance");
 }
 
-task<belay::db::row> move_money(const sqlite::connection& c, const order& what) {
-  const std::int64_t from_balance = co_await balance_of(c, what.from);
-  const std::int64_t to_balance = co_await balance_of(c, what.to);
+task<belay::db::row> move_money(const statements& c, const order& what) {
+  // The rows are locked in the order of their ids, so that two transfers cannot wait for each other.
+  const std::int64_t lower = co_await balance_of(c, std::min(what.from, what.to));
+  const std::int64_t upper = co_await balance_of(c, std::max(what.from, what.to));
+  const auto [from_balance, to_balance] =
+      what.from < what.to ? std::pair(lower, upper) : std::pair(upper, lower);
   if (from_balance < what.amount) throw insufficient_funds(what.from);
   if (to_balance > largest_balance - what.amount) throw balance_overflow(what.to);
   co_await c.execute("UPDATE accounts SET balance = balance - ? WHERE id = ?", what.amount, what.from);
@@ -48,7 +54,7 @@ task<belay::db::row> move_money(const sqlite::connection& c, const order& what) 
 }
 
 // The transfer that was made under this key, if there was one.
-task<std::optional<belay::db::row>> made_before(const sqlite::connection& c, const std::string& key,
+task<std::optional<belay::db::row>> made_before(const statements& c, const std::string& key,
                                                 const order& what) {
   const auto known =
       co_await c.query_one("SELECT body, transfer_id FROM idempotency_keys WHERE key = ?", key);
@@ -58,9 +64,8 @@ task<std::optional<belay::db::row>> made_before(const sqlite::connection& c, con
                                  known->get<std::int64_t>("transfer_id"));
 }
 
-task<belay::db::row> transfer(const sqlite::database& db, const order& what,
-                              const std::optional<std::string>& key) {
-  co_return co_await belay::with(sqlite::transaction(db), [&](sqlite::connection& c) -> task<belay::db::row> {
+task<belay::db::row> transfer(const store& db, const order& what, const std::optional<std::string>& key) {
+  co_return co_await db.transact([&](const statements& c) -> task<belay::db::row> {
     if (key) {
       if (auto before = co_await made_before(c, *key, what)) co_return std::move(*before);
     }
@@ -72,6 +77,21 @@ task<belay::db::row> transfer(const sqlite::database& db, const order& what,
     }
     co_return made;
   });
+}
+
+bool is_taken(const belay::failure& why) {
+  const auto* broken = why.find<belay::db::constraint_error>();
+  return broken != nullptr && broken->names("idempotency_keys.key");
+}
+
+// Where transactions run side by side, the same key may have been used between the look and the insert. Nothing was done then, and the
+// second look finds it.
+task<belay::db::row> transfer_once(const store& db, const order& what,
+                                   const std::optional<std::string>& key) {
+  belay::outcome<belay::db::row> made = co_await belay::as_outcome(transfer(db, what, key));
+  if (!made.failed() || !is_taken(made.failure())) co_return std::move(made).value();
+  made.failure().observe();
+  co_return co_await transfer(db, what, key);
 }
 
 task<http::response> create_transfer(belay::service::request& asked, const database& db) {
@@ -89,7 +109,7 @@ task<http::response> create_transfer(belay::service::request& asked, const datab
     check_idempotency_key(*key, check);
   }
   check.finish();
-  co_return answer(http::status::created, to_json(co_await transfer(*db, what, key)));
+  co_return answer(http::status::created, to_json(co_await transfer_once(*db, what, key)));
 }
 
 }  // namespace

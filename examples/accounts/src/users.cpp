@@ -2,7 +2,6 @@
 // Users, and the mail that welcomes them.
 
 #include <belay/db/error.hpp>
-#include <belay/db/sqlite/transaction.hpp>
 #include <boost/json/object.hpp>
 
 #include "json.hpp"
@@ -14,19 +13,16 @@ namespace accounts {
 namespace {
 
 namespace http = belay::http;
-namespace sqlite = belay::db::sqlite;
 using belay::task;
 
-task<belay::db::row> insert_user(const sqlite::database& db, const std::string& email,
-                                 const std::string& name) {
+task<belay::db::row> insert_user(const store& db, const std::string& email, const std::string& name) {
   try {
-    co_return co_await belay::with(
-        sqlite::transaction(db), [&](sqlite::connection& c) -> task<belay::db::row> {
-          auto row = co_await c.query_one(
-              "INSERT INTO users (email, name) VALUES (?, ?) RETURNING " + std::string(user_columns), email,
-              name);
-          co_return std::move(row).value();
-        });
+    co_return co_await db.transact([&](const statements& c) -> task<belay::db::row> {
+      auto row = co_await c.query_one(
+          "INSERT INTO users (email, name) VALUES (?, ?) RETURNING " + std::string(user_columns), email,
+          name);
+      co_return std::move(row).value();
+    });
   } catch (const belay::db::constraint_error& broken) {
     // Here, so that what it replaces, with a rollback that failed besides, stays its cause.
     if (broken.type() == belay::db::constraint_type::unique) throw email_taken();
@@ -34,13 +30,15 @@ task<belay::db::row> insert_user(const sqlite::database& db, const std::string& 
   }
 }
 
-// Stands in for sending: the outbox is emptied by whoever sends mail.
-task<> welcome(const sqlite::database& db, const std::string& email, const std::string& name) {
-  co_await db.execute("INSERT INTO outbox (recipient, subject, body) VALUES (?, ?, ?)", email, "Welcome",
-                      "Hello " + name + ", your account is ready.");
+mail welcome(const belay::db::row& user) {
+  return {.to = user.get<std::string>("email"),
+          .subject = "Welcome",
+          .body = "Hello " + user.get<std::string>("name") + ", your account is ready.",
+          .key = "welcome-" + std::to_string(user.get<std::int64_t>("id"))};
 }
 
-task<http::response> create_user(belay::service::request& asked, const database& db) {
+task<http::response> create_user(belay::service::request& asked, const database& db,
+                                 const std::shared_ptr<mailer>& mails) {
   http::validation check;
   http::json_reader body(asked.http(), check);
   const std::string email = body.required_string("email");
@@ -49,7 +47,9 @@ task<http::response> create_user(belay::service::request& asked, const database&
   check.finish();
   const belay::db::row created = co_await insert_user(*db, email, name);
   asked.run_after_response("welcome_mail",
-                           [db, email, name]() -> task<> { co_await welcome(*db, email, name); });
+                           [mails, what = welcome(created), trace = asked.trace()]() -> task<> {
+                             co_await mails->send(what, trace);
+                           });
   http::response response = answer(http::status::created, to_json(created));
   response.headers.add("Location", "/users/" + std::to_string(created.get<std::int64_t>("id")));
   co_return response;
@@ -93,9 +93,9 @@ task<http::response> list_users(belay::service::request& asked, const database& 
 
 }  // namespace
 
-void add_user_routes(belay::service::app& app, database db) {
-  app.post("/users", [db](belay::service::request& r) -> task<http::response> {
-    co_return co_await create_user(r, db);
+void add_user_routes(belay::service::app& app, database db, std::shared_ptr<mailer> mails) {
+  app.post("/users", [db, mails = std::move(mails)](belay::service::request& r) -> task<http::response> {
+    co_return co_await create_user(r, db, mails);
   });
   app.get("/users",
           [db](belay::service::request& r) -> task<http::response> { co_return co_await list_users(r, db); });

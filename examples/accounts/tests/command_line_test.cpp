@@ -67,7 +67,8 @@ TEST_CASE("--help: explains each option with its default, exit 0") {
   for (const std::string word :
        {"--listen", "--db", "--log", "--grace", "--config", "--help", "127.0.0.1:8080",
         "sqlite:var/accounts.db", "pretty", "10s", "ACCOUNTS_LISTEN", "ACCOUNTS_DB", "ACCOUNTS_LOG",
-        "ACCOUNTS_GRACE", "ACCOUNTS_CONFIG", "--quotes-url", "ACCOUNTS_QUOTES_URL"}) {
+        "ACCOUNTS_GRACE", "ACCOUNTS_CONFIG", "--quotes-url", "ACCOUNTS_QUOTES_URL", "--mail-url",
+        "ACCOUNTS_MAIL_URL"}) {
     CHECK_MESSAGE(run.out.find(word) != std::string::npos, word);
   }
   CHECK(!exists(directory, "var"));
@@ -85,6 +86,9 @@ TEST_CASE("usage: each mistake exits with 2 and is named") {
   for (const std::string bad : {"mysql://x/y", "accounts.db", "sqlite:"})
     check_usage(directory, {"--db", bad}, bad);
   check_usage(directory, {"--log", "xml"}, "xml");
+  for (const char* option : {"--quotes-url", "--mail-url"}) {
+    for (const std::string bad : {"nowhere", "ftp://127.0.0.1/"}) check_usage(directory, {option, bad}, bad);
+  }
   for (const std::string bad : {"soon", "-1s", "10", "10 parsecs"})
     check_usage(directory, {"--grace", bad}, bad);
   check_usage(directory, {"--db="}, "--db");

@@ -12,16 +12,19 @@ std::int64_t open_account(bank& app, std::int64_t user) {
   return id_of(require(app.post("/accounts", R"({"user_id":)" + std::to_string(user) + "}"), 201));
 }
 
-/// Takes the table of the accounts away for a while: the part of the dashboard that needs it fails.
-class accounts_gone {
+/// Takes a table away for a while: the part of the dashboard that needs it fails.
+class table_gone {
  public:
-  explicit accounts_gone(bank& app) : database_(app.database_file()) {
-    database_.execute("ALTER TABLE accounts RENAME TO accounts_away");
+  table_gone(bank& app, std::string name) : database_(app.database_file()), name_(std::move(name)) {
+    database_.execute("ALTER TABLE " + name_ + " RENAME TO " + name_ + "_away");
   }
-  ~accounts_gone() { database_.execute("ALTER TABLE accounts_away RENAME TO accounts"); }
+  table_gone(const table_gone&) = delete;
+  table_gone& operator=(const table_gone&) = delete;
+  ~table_gone() { database_.execute("ALTER TABLE " + name_ + "_away RENAME TO " + name_); }
 
  private:
   database database_;
+  const std::string name_;
 };
 
 }  // namespace
@@ -53,7 +56,49 @@ TEST_CASE("dashboard: a new user has empty parts") {
   bank app;
   const auto user = app.add_user();
   const auto body = app.get("/users/" + std::to_string(user) + "/dashboard").json();
-  CHECK(body.at("accounts").as_array().empty());
+  for (const char* part : {"posts", "comments", "accounts"}) CHECK(body.at(part).as_array().empty());
+}
+
+TEST_CASE("dashboard: the user's own posts and comments, the newest first") {
+  bank app;
+  const auto user = app.add_user();
+  const auto other = app.add_user();
+  const auto write = [&app](std::int64_t by, std::string_view title) {
+    const std::string body = R"({"title":")" + std::string(title) + R"(","body":"text"})";
+    return require(app.post("/users/" + std::to_string(by) + "/posts", body), 201).json();
+  };
+  const auto comment = [&app](const boost::json::value& on, std::int64_t by) {
+    const std::string body = R"({"body":"text","user_id":)" + std::to_string(by) + "}";
+    const std::string target = "/posts/" + std::to_string(on.at("id").as_int64()) + "/comments";
+    return require(app.post(target, body), 201).json();
+  };
+  const auto first = write(user, "first");
+  const auto foreign = write(other, "foreign");
+  const auto second = write(user, "second");
+  comment(first, other);
+  const auto older = comment(foreign, user);
+  const auto newer = comment(first, user);
+
+  const auto body = require(app.get("/users/" + std::to_string(user) + "/dashboard"), 200).json();
+  CHECK(body.at("posts") == boost::json::value(boost::json::array{second, first}));
+  CHECK(body.at("comments") == boost::json::value(boost::json::array{newer, older}));
+}
+
+TEST_CASE("dashboard: lists show the newest hundred") {
+  bank app;
+  const auto user = app.add_user();
+  {
+    database direct(app.database_file());
+    direct.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 105) "
+        "INSERT INTO posts (user_id, title, body) SELECT " +
+        std::to_string(user) + ", 'title ' || i, 'text' FROM n");
+  }
+  const auto posts =
+      require(app.get("/users/" + std::to_string(user) + "/dashboard"), 200).json().at("posts").as_array();
+  REQUIRE(posts.size() == 100);
+  CHECK(posts.front().at("title") == "title 105");
+  CHECK(posts.back().at("title") == "title 6");
 }
 
 TEST_CASE("dashboard: 404 for a user that is not there, in both modes") {
@@ -90,7 +135,7 @@ TEST_CASE("dashboard?partial=true: what failed is named, the rest is there, the 
   const auto whole = app.get(target).json();
   response partial;
   {
-    const accounts_gone fault(app);
+    const table_gone fault(app, "accounts");
     partial = app.get(target + "?partial=true");
   }
   check_json(partial, 200);
@@ -121,12 +166,29 @@ TEST_CASE("dashboard?partial=true: what failed is named, the rest is there, the 
   CHECK(healed.json() == whole);
 }
 
+TEST_CASE("dashboard?partial=true: all that failed is named") {
+  bank app;
+  const std::string target = "/users/" + std::to_string(app.add_user()) + "/dashboard?partial=true";
+  response partial;
+  {
+    const table_gone no_posts(app, "posts");
+    const table_gone no_comments(app, "comments");
+    partial = app.get(target);
+  }
+  check_json(partial, 200);
+  CHECK(partial.json().at("missing") == boost::json::value(boost::json::array{"posts", "comments"}));
+  CHECK(partial.json().at("posts").is_null());
+  CHECK(partial.json().at("accounts").is_array());
+  app.expect_record("dashboard_part_missing");
+  app.expect_record("dashboard_part_missing");
+}
+
 TEST_CASE("dashboard: when a part fails the whole fails, once, without internals") {
   bank app;
   const std::string target = "/users/" + std::to_string(app.add_user()) + "/dashboard";
   response failed;
   {
-    const accounts_gone fault(app);
+    const table_gone fault(app, "accounts");
     failed = app.get(target);
   }
   check_problem(failed, 500, "internal", target);

@@ -30,14 +30,15 @@ namespace {
 
 const belay::io::endpoint address{"127.0.0.1", 8080};
 
-// The app has its end, the database goes on.
-belay::managed<sqlite::database> lent(sqlite::database db) { co_yield db; }
-
 }  // namespace
 
 world::world(bt::stage& on, std::string storage, bt::network_conditions network, assembly put_together)
     : stage_(&on),
-      put_together_(put_together ? std::move(put_together) : accounts::add_bank),
+      put_together_(
+          put_together
+              ? std::move(put_together)
+              : [](service::app& app,
+                   belay::managed<accounts::store> storage) { accounts::add_bank(app, std::move(storage)); }),
       log_(std::make_shared<belay::telemetry::memory_sink>()),
       net_({.conditions = network}),
       onto_net_(net_),
@@ -51,7 +52,7 @@ world::~world() = default;
 
 task<> world::open() {
   db_ = co_await opening_.open();
-  co_await sqlite::migrate(*db_, accounts::schema());
+  co_await sqlite::migrate(*db_, accounts::sqlite_schema());
   co_await belay::with(sqlite::transaction(*db_), [](sqlite::connection& c) -> task<> {
     co_await c.execute_script(R"sql(
       INSERT INTO users (email, name) VALUES ('ada@example.org', 'Ada');
@@ -68,7 +69,7 @@ std::unique_ptr<service::app> world::make_app() {
   options.listen = address;
   options.random = [seed = std::uint64_t{1}]() mutable { return seed++ * 0x9e3779b97f4a7c15ULL; };
   auto made = std::make_unique<service::app>(std::move(options), belay::telemetry::logger(log_));
-  put_together_(*made, lent(*db_));
+  put_together_(*made, accounts::lend_store(*db_));  // the app has its end, the database goes on
   return made;
 }
 

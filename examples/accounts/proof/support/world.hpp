@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "store.hpp"
 #include "support/client.hpp"
 
 namespace proof {
@@ -43,7 +44,7 @@ inline constexpr books books_at_start{.users = 1, .accounts = 2, .deposits = 2, 
 class world {
  public:
   /// How an app becomes this bank.
-  using assembly = std::function<void(belay::service::app&, belay::managed<belay::db::sqlite::database>)>;
+  using assembly = std::function<void(belay::service::app&, belay::managed<accounts::store>)>;
 
   /// `storage`: as for `sqlite::open`. `put_together`: the bank, or a variant of it.
   world(belay::testing::stage& on, std::string storage, belay::testing::network_conditions network,

@@ -30,6 +30,12 @@ bool say(int fd, std::string_view bytes) {
   return true;
 }
 
+std::size_t length_of(const std::string& head) {
+  const std::string_view name = "\r\nContent-Length: ";
+  const std::size_t at = head.find(name);
+  return at == std::string::npos ? 0 : std::stoul(head.substr(at + name.size()));
+}
+
 std::string with_length(std::string_view line, std::string_view body, std::string_view fields = "") {
   return "HTTP/1.1 " + std::string(line) + "\r\nContent-Type: application/json\r\n" + std::string(fields) +
          "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
@@ -85,11 +91,15 @@ void upstream::serve(int fd) {
     const std::size_t end = got.find("\r\n\r\n");
     if (end == std::string::npos) continue;
     const std::string head = got.substr(0, end);
-    got.erase(0, end + 4);
+    const std::size_t body = length_of(head);
+    if (got.size() < end + 4 + body) continue;
+    const std::string text = got.substr(end + 4, body);
+    got.erase(0, end + 4 + body);
     const std::string path = head.substr(0, head.find(" HTTP/"));
     {
       const std::lock_guard held(mutex_);
       last_ = head;
+      if (!text.empty()) bodies_.push_back(text);
     }
     ++requests_;
     if (!answer(fd, path.substr(path.rfind('/') + 1))) break;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The other service that the bank asks for quotes, on a real socket, as bad as a test wants it.
+// The other service that the bank asks for quotes and hands its mail to, on a real socket, as bad as a test wants it.
 
 #include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace accounts_test {
 
@@ -42,6 +43,11 @@ class upstream {
   void listen();
   /// Requests so far.
   [[nodiscard]] int requests() const { return requests_; }
+  /// The bodies of the requests that had one, in order.
+  [[nodiscard]] std::vector<std::string> bodies() const {
+    const std::lock_guard held(mutex_);
+    return bodies_;
+  }
   /// The head of the last one.
   [[nodiscard]] std::string last() const {
     const std::lock_guard held(mutex_);
@@ -57,7 +63,8 @@ class upstream {
   std::atomic<int> requests_ = 0;
   std::atomic<bool> ending_ = false;
   mutable std::mutex mutex_;
-  std::string last_;  // guarded by mutex_
+  std::string last_;                 // guarded by mutex_
+  std::vector<std::string> bodies_;  // guarded by mutex_
   std::uint16_t port_ = 0;
   int listener_ = -1;
   std::thread thread_;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tables, step by step. A step that has been released is never changed; changes are new steps.
+// The tables in SQLite, step by step. A step that has been released is never changed; changes are new steps.
 
 #include "schema.hpp"
 
 namespace accounts {
 
-std::vector<belay::db::sqlite::migration> schema() {
+std::vector<belay::db::sqlite::migration> sqlite_schema() {
   return {
       {1, "create users, accounts, deposits, transfers", R"sql(
         CREATE TABLE users (
@@ -44,6 +44,23 @@ std::vector<belay::db::sqlite::migration> schema() {
           subject TEXT NOT NULL,
           body TEXT NOT NULL,
           created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+      )sql"},
+      {4, "create posts, comments", R"sql(
+        CREATE TABLE posts (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          user_id INTEGER NOT NULL REFERENCES users (id),
+          title TEXT NOT NULL,
+          body TEXT NOT NULL,
+          created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+        CREATE INDEX posts_by_user ON posts (user_id);
+        CREATE TABLE comments (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          post_id INTEGER NOT NULL REFERENCES posts (id),
+          user_id INTEGER NOT NULL REFERENCES users (id),
+          body TEXT NOT NULL,
+          created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+        CREATE INDEX comments_by_post ON comments (post_id);
+        CREATE INDEX comments_by_user ON comments (user_id);
       )sql"},
   };
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Where the bank keeps its data, whatever database that is.
+
+#include <belay/core/managed.hpp>
+#include <belay/core/task.hpp>
+#include <belay/core/task_function.hpp>
+#include <belay/db/row.hpp>
+#include <belay/db/sqlite/database.hpp>
+#include <belay/db/value.hpp>
+#include <belay/service/lifespan.hpp>
+#include <concepts>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace accounts {
+
+/// Takes SQL, in what all databases here have in common, with a `?` for each parameter. Where they differ, the text asks `for_update`, or
+/// the store has a function for it.
+///
+/// Errors:        those of <belay/db/error.hpp>.
+/// Cancellation:  the statement is stopped in the database, and waited for.
+class statements {
+ public:
+  statements() = default;
+  statements(const statements&) = delete;
+  statements& operator=(const statements&) = delete;
+  virtual ~statements() = default;
+
+  template <class... P>
+  BELAY_CORO_WRAPPER [[nodiscard]] belay::task<belay::db::change> execute(std::string_view sql,
+                                                                          P&&... bound) const {
+    return run_execute(std::string(sql), belay::db::make_parameters(std::forward<P>(bound)...));
+  }
+  template <class... P>
+  BELAY_CORO_WRAPPER [[nodiscard]] belay::task<belay::db::rows> query(std::string_view sql,
+                                                                      P&&... bound) const {
+    return run_query(std::string(sql), belay::db::make_parameters(std::forward<P>(bound)...));
+  }
+  /// One row at most.
+  template <class... P>
+  BELAY_CORO_WRAPPER [[nodiscard]] belay::task<std::optional<belay::db::row>> query_one(std::string_view sql,
+                                                                                        P&&... bound) const {
+    return run_query_one(std::string(sql), belay::db::make_parameters(std::forward<P>(bound)...));
+  }
+
+  /// The end of a SELECT in a transaction whose rows nobody else shall change until it ends.
+  [[nodiscard]] virtual std::string_view for_update() const noexcept = 0;
+
+ private:
+  virtual belay::task<belay::db::change> run_execute(std::string sql, belay::db::parameters bound) const = 0;
+  virtual belay::task<belay::db::rows> run_query(std::string sql, belay::db::parameters bound) const = 0;
+  virtual belay::task<std::optional<belay::db::row>> run_query_one(std::string sql,
+                                                                   belay::db::parameters bound) const = 0;
+};
+
+struct store_statistics {
+  std::size_t in_use = 0;        ///< connections that somebody has
+  std::size_t idle = 0;          ///< connections that are open and free
+  std::size_t waiting = 0;       ///< tasks in line for a connection
+  std::size_t transactions = 0;  ///< transactions that are open
+};
+
+/// A database. Statements outside of `transact` are each a transaction of their own.
+class store : public statements {
+ public:
+  /// All or nothing: gives what `body` gives and commits, or rolls back when it fails or is cancelled.
+  ///
+  ///     const row made = co_await db->transact([&](const statements& in) -> task<row> { ... });
+  template <class F>
+    requires std::invocable<F&, const statements&>
+  [[nodiscard]] auto transact(F body) const
+      -> belay::task<typename std::invoke_result_t<F&, const statements&>::value_type> {
+    using result = typename std::invoke_result_t<F&, const statements&>::value_type;
+    if constexpr (std::is_void_v<result>) {
+      co_await run_transaction([&body](const statements& in) -> belay::task<> { co_await body(in); });
+    } else {
+      std::optional<result> made;
+      co_await run_transaction(
+          [&body, &made](const statements& in) -> belay::task<> { made.emplace(co_await body(in)); });
+      co_return std::move(*made);
+    }
+  }
+
+  /// Makes the tables, or brings them up to what this program needs.
+  [[nodiscard]] virtual belay::task<> migrate() const = 0;
+  [[nodiscard]] virtual store_statistics statistics() const noexcept = 0;
+
+ private:
+  virtual belay::task<> run_transaction(
+      belay::task_function<belay::task<>(const statements&)> body) const = 0;
+};
+
+/// The store of an app, open between its steps.
+using database = belay::service::resource<store>;
+
+/// Opens what `name` says: `sqlite:PATH`.
+[[nodiscard]] belay::managed<store> open_store(std::string name);
+/// The bank's data in an open SQLite database, which goes on after it.
+[[nodiscard]] belay::managed<store> lend_store(belay::db::sqlite::database open);
+
+}  // namespace accounts
