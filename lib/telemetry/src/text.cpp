@@ -132,6 +132,17 @@ void append_double(std::string& out, double number) {
   }
 }
 
+std::string valid_utf8(std::string_view text) {
+  std::string made;
+  made.reserve(text.size());
+  while (!text.empty()) {
+    const decoded next = decode(text);
+    made += next.valid ? text.substr(0, next.length) : std::string_view("\xEF\xBF\xBD");
+    text.remove_prefix(next.length);
+  }
+  return made;
+}
+
 std::string shortened(std::string_view text, std::size_t limit) {
   if (limit == 0 || text.size() <= limit) return std::string(text);
   std::size_t cut = limit;

@@ -26,6 +26,9 @@ void append_time(std::string& out, std::chrono::system_clock::time_point when);
 // Shortest text that reads back as the same number; JSON has no NaN and no infinity: they are quoted words.
 void append_double(std::string& out, double number);
 
+// `text` with U+FFFD in the place of each maximal part that is no UTF-8.
+std::string valid_utf8(std::string_view text);
+
 // `text` cut to about `limit` bytes between two characters, with a note of what is missing. 0: no limit.
 std::string shortened(std::string_view text, std::size_t limit);
 
