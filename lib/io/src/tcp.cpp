@@ -234,6 +234,11 @@ class asio_network final : public network {
     if (reason) fail("connect to", to, reason);
     co_return opened(std::move(socket), std::move(to));
   }
+
+  BELAY_CORO_WRAPPER task<std::vector<std::string>> look_up(std::string host,
+                                                            std::source_location where) override {
+    return look_up_by_system(std::move(host), where);
+  }
 };
 
 }  // namespace

@@ -229,6 +229,22 @@ task<io::tcp_stream> fake_network::connect(io::endpoint to, std::source_location
   return detail::connect_on(state_, std::move(to), where);
 }
 
+void fake_network::set_name(std::string host, std::vector<std::string> addresses) {
+  if (addresses.empty()) {
+    state_->names.erase(host);
+  } else {
+    state_->names.insert_or_assign(std::move(host), std::move(addresses));
+  }
+}
+
+task<std::vector<std::string>> fake_network::look_up(std::string host, std::source_location where) {
+  const std::shared_ptr<state> net = state_;
+  co_await sleep_for(net->delay_of_one(net->for_all));
+  const auto found = net->names.find(host);
+  if (found == net->names.end()) co_return co_await network::look_up(std::move(host), where);
+  co_return found->second;
+}
+
 std::unique_ptr<io::listener_transport> fake_network::bind(const io::endpoint& at, int backlog,
                                                            std::source_location where) {
   state& s = *state_;

@@ -11,7 +11,10 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <functional>
 #include <list>
+#include <map>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -123,6 +126,8 @@ struct fake_network::state {
   std::vector<io::endpoint> partitioned;
   std::error_code accept_fault;
   std::size_t accept_faults = 0;
+
+  std::map<std::string, std::vector<std::string>, std::less<>> names;
 
   std::uint64_t random_state;
   std::uint16_t last_port = 49151;                                  // before the first dynamic one (RFC 6335)

@@ -14,8 +14,10 @@
 #include <memory>
 #include <source_location>
 #include <span>
+#include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 namespace belay::io {
 
@@ -61,6 +63,9 @@ class network {
 
   /// As `io::connect`.
   [[nodiscard]] virtual task<tcp_stream> connect(endpoint to, std::source_location where) = 0;
+  /// The numeric addresses of a name that is neither one itself nor `localhost`, at least one; errors and cancellation as of `io::resolve`.
+  /// Unless it is overridden, there is no name.
+  [[nodiscard]] virtual task<std::vector<std::string>> look_up(std::string host, std::source_location where);
   /// As `tcp_listener::bind`. Never null.
   [[nodiscard]] virtual std::unique_ptr<listener_transport> bind(const endpoint& at, int backlog,
                                                                  std::source_location where) = 0;
@@ -68,6 +73,9 @@ class network {
 
 /// The system's, on Asio. One object for all threads.
 [[nodiscard]] network& system_network() noexcept;
+
+/// As its `look_up`.
+[[nodiscard]] task<std::vector<std::string>> look_up_by_system(std::string host, std::source_location where);
 
 /// The one that `connect` and `bind` use on this thread: that of the innermost override, or the system's.
 [[nodiscard]] network& current_network() noexcept;

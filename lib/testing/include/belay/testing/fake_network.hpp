@@ -11,6 +11,7 @@
 #include <source_location>
 #include <string>
 #include <system_error>
+#include <vector>
 
 namespace belay::testing {
 
@@ -95,6 +96,9 @@ class fake_network final : public io::network {
   /// The next `times` calls of `accept` fail with `why`, such as too_many_files_open.
   void fail_accepts(std::errc why, std::size_t times = 1);
 
+  /// Names for `io::resolve`, which takes the `delay` of the network; without addresses the name is unknown again.
+  void set_name(std::string host, std::vector<std::string> addresses);
+
   // ---- what there is
 
   /// At least one of its two ends has not been closed.
@@ -119,6 +123,7 @@ class fake_network final : public io::network {
 
   [[nodiscard]] BELAY_CORO_WRAPPER task<io::tcp_stream> connect(io::endpoint to,
                                                                 std::source_location where) override;
+  [[nodiscard]] task<std::vector<std::string>> look_up(std::string host, std::source_location where) override;
   [[nodiscard]] std::unique_ptr<io::listener_transport> bind(const io::endpoint& at, int backlog,
                                                              std::source_location where) override;
 
