@@ -182,7 +182,8 @@ struct bad_network final : io::network {
     if (while_connecting) while_connecting();
     co_return io::tcp_stream(std::make_unique<transport>(*this));
   }
-  std::unique_ptr<io::listener_transport> bind(const io::endpoint& /*at*/, int /*backlog*/,
+  std::unique_ptr<io::listener_transport> bind(const io::endpoint& /*at*/,
+                                               const io::listen_options& /*options*/,
                                                std::source_location /*where*/) override {
     return nullptr;
   }

@@ -19,7 +19,7 @@ namespace {
       shown, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
   throw error(error_kind::invalid, "bad_endpoint",
               "'" + shown + "' is no address: " + why +
-                  "; expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080");
+                  "; expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080, or unix:PATH");
 }
 
 // Before Asio looks at it: what follows a NUL or a '%' it takes without a look.
@@ -41,11 +41,19 @@ bool is_plain_address(std::string_view host) noexcept {
 }  // namespace
 
 std::string endpoint::to_string() const {
+  if (is_unix()) return address;
   const bool v6 = address.find(':') != std::string::npos;
   return (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
 }
 
 endpoint endpoint::parse(std::string_view text) {
+  if (text.starts_with("unix:")) {
+    const std::string_view path = text.substr(5);
+    if (path.empty()) refuse(text, "the path of the socket is missing");
+    if (path.size() > 107) refuse(text, "the path of a socket is at most 107 bytes long");
+    if (path.find('\0') != std::string_view::npos) refuse(text, "the path holds a NUL");
+    return {std::string(text), 0};
+  }
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos) refuse(text, "the port is missing");
   std::string_view host = text.substr(0, colon);

@@ -56,7 +56,11 @@ tcp_listener& tcp_listener::operator=(tcp_listener&&) noexcept = default;
 tcp_listener::~tcp_listener() = default;
 
 tcp_listener tcp_listener::bind(const endpoint& at, int backlog, std::source_location where) {
-  return tcp_listener(current_network().bind(at, backlog, where));
+  return bind(at, listen_options{.backlog = backlog}, where);
+}
+tcp_listener tcp_listener::bind(const endpoint& at, const listen_options& options,
+                                std::source_location where) {
+  return tcp_listener(current_network().bind(at, options, where));
 }
 task<tcp_stream> tcp_listener::accept(std::source_location where) { return transport_->accept(where); }
 void tcp_listener::close() noexcept { transport_->close(); }

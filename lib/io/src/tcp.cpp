@@ -8,12 +8,16 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
 #include <cerrno>
 #include <tuple>
 #include <utility>
+
+#include "system_socket.hpp"
+#include <belay/io/inherited.hpp>
 
 namespace belay::io {
 
@@ -184,12 +188,13 @@ tcp_stream opened(tcp::socket socket, endpoint peer) {
 
 class asio_listener final : public listener_transport {
  public:
-  asio_listener(tcp::acceptor acceptor, endpoint local)
-      : acceptor_(std::move(acceptor)), local_(std::move(local)) {}
+  asio_listener(tcp::acceptor acceptor, endpoint local, detail::socket_file file = {})
+      : file_(std::move(file)), acceptor_(std::move(acceptor)), local_(std::move(local)) {}
 
   task<tcp_stream> accept(std::source_location) override {
     auto [reason, socket] = co_await acceptor_.async_accept(use_result);
     if (reason) fail("accept on", local_, reason);
+    if (local_.is_unix()) co_return opened(std::move(socket), local_);
     boost::system::error_code gone;
     const tcp::endpoint peer =
         socket.remote_endpoint(gone);  // the peer may have left already; reading will show it
@@ -197,6 +202,7 @@ class asio_listener final : public listener_transport {
   }
 
   void close() noexcept override {
+    file_.remove();
     boost::system::error_code already_closed;
     acceptor_.close(already_closed);
   }
@@ -204,13 +210,28 @@ class asio_listener final : public listener_transport {
   const endpoint& local() const noexcept override { return local_; }
 
  private:
+  detail::socket_file file_;
   tcp::acceptor acceptor_;
   endpoint local_;
 };
 
+// Asio asks of a socket's protocol only what it is told here, and nothing that follows differs between TCP and Unix.
+tcp::acceptor adopted(detail::owned_descriptor listening) {
+  tcp::acceptor made(context());
+  made.assign(tcp::v4(), listening.get());
+  static_cast<void>(listening.release());
+  return made;
+}
+
 class asio_network final : public network {
  public:
-  std::unique_ptr<listener_transport> bind(const endpoint& at, int backlog, std::source_location) override {
+  std::unique_ptr<listener_transport> bind(const endpoint& at, const listen_options& options,
+                                           std::source_location) override {
+    if (at.is_unix()) {
+      auto [listening, file] = detail::listen_unix(at, options);
+      return std::make_unique<asio_listener>(adopted(std::move(listening)), endpoint{at.address, 0},
+                                             std::move(file));
+    }
     boost::system::error_code reason;
     const auto address = asio::ip::make_address(at.address, reason);
     if (reason) fail("listen on", at, reason);
@@ -218,18 +239,26 @@ class asio_network final : public network {
     tcp::acceptor acceptor(context());
     acceptor.open(where.protocol(), reason);
     if (!reason) acceptor.set_option(tcp::acceptor::reuse_address(true), reason);
+    using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+    if (!reason && options.reuse_port) acceptor.set_option(reuse_port(true), reason);
     if (!reason) acceptor.bind(where, reason);
-    if (!reason) acceptor.listen(backlog, reason);
+    if (!reason) acceptor.listen(options.backlog, reason);
     if (reason) fail("listen on", at, reason);
     const endpoint local = to_endpoint(acceptor.local_endpoint());
     return std::make_unique<asio_listener>(std::move(acceptor), local);
   }
 
   task<tcp_stream> connect(endpoint to, std::source_location) override {
+    tcp::socket socket(context());
+    if (to.is_unix()) {
+      detail::owned_descriptor connected = co_await detail::connect_unix(to);
+      socket.assign(tcp::v4(), connected.get());
+      static_cast<void>(connected.release());
+      co_return opened(std::move(socket), std::move(to));
+    }
     boost::system::error_code bad;
     const auto address = asio::ip::make_address(to.address, bad);
     if (bad) fail("connect to", to, bad);
-    tcp::socket socket(context());
     auto [reason] = co_await socket.async_connect(tcp::endpoint(address, to.port), use_result);
     if (reason) fail("connect to", to, reason);
     co_return opened(std::move(socket), std::move(to));
@@ -242,6 +271,15 @@ class asio_network final : public network {
 };
 
 }  // namespace
+
+tcp_listener adopt_listener(int descriptor) {
+  endpoint local = detail::local_of(descriptor);
+  const int flags = ::fcntl(descriptor, F_GETFD);
+  if (flags >= 0) ::fcntl(descriptor, F_SETFD, flags | FD_CLOEXEC);
+  tcp::acceptor made(context());
+  made.assign(tcp::v4(), descriptor);
+  return tcp_listener(std::make_unique<asio_listener>(std::move(made), std::move(local)));
+}
 
 network& system_network() noexcept {
   static asio_network of_the_system;

@@ -18,6 +18,7 @@ namespace detail {
 std::error_code system_error(int number) noexcept { return {number, std::system_category()}; }
 
 std::string normalised(const std::string& address) {
+  if (address.starts_with("unix:")) return address.size() > 5 ? address : std::string();
   std::array<unsigned char, sizeof(in6_addr)> binary{};
   std::array<char, INET6_ADDRSTRLEN> text{};
   for (const int family : {AF_INET, AF_INET6}) {
@@ -65,10 +66,13 @@ bool fake_network::state::stalled(const io::endpoint& to) const noexcept {
 }
 
 detail::fake_listener* fake_network::state::listener_at(const io::endpoint& to) const noexcept {
+  detail::fake_listener* found = nullptr;
   for (const auto& one : listeners) {
-    if (detail::covers(one->local, to)) return one.get();
+    // Of those that share an address, who has the least to do.
+    if (detail::covers(one->local, to) && (found == nullptr || one->queue.size() < found->queue.size()))
+      found = one.get();
   }
-  return nullptr;
+  return found;
 }
 
 std::uint16_t fake_network::state::free_port() {
@@ -245,14 +249,16 @@ task<std::vector<std::string>> fake_network::look_up(std::string host, std::sour
   co_return found->second;
 }
 
-std::unique_ptr<io::listener_transport> fake_network::bind(const io::endpoint& at, int backlog,
+std::unique_ptr<io::listener_transport> fake_network::bind(const io::endpoint& at,
+                                                           const io::listen_options& options,
                                                            std::source_location where) {
   state& s = *state_;
   static_cast<void>(belay::detail::require_runtime("fake_network::bind"));
   io::endpoint local{detail::normalised(at.address), at.port};
   if (local.address.empty()) io::throw_network_error("listen on", at, detail::system_error(EINVAL));
-  if (local.port == 0) local.port = s.free_port();
+  if (local.port == 0 && !local.is_unix()) local.port = s.free_port();
   for (const auto& one : s.listeners) {
+    if (options.reuse_port && one->reuse_port) continue;
     if (detail::covers(one->local, local) || detail::covers(local, one->local)) {
       io::throw_network_error("listen on", at, detail::system_error(EADDRINUSE));
     }
@@ -261,8 +267,9 @@ std::unique_ptr<io::listener_transport> fake_network::bind(const io::endpoint& a
   made->net = state_;
   made->local_text = local.to_string();
   made->local = std::move(local);
-  made->backlog = static_cast<std::size_t>(std::max(backlog, 0));
+  made->backlog = static_cast<std::size_t>(std::max(options.backlog, 0));
   made->place = where;
+  made->reuse_port = options.reuse_port;
   s.listeners.push_back(made);
   return detail::make_listener(std::move(made));
 }

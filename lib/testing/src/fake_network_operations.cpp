@@ -278,7 +278,7 @@ class connect_operation final : public condition_wait {
     client.peer_text = text_;
     client.place = where_;
     fake_end& server = made->ends[fake_connection::server];
-    server.peer = {key_.address, net_->free_port()};
+    server.peer = {key_.address, key_.is_unix() ? std::uint16_t{0} : net_->free_port()};
     server.peer_text = server.peer.to_string();
     server.accepted = false;
     ++net_->made;

@@ -89,6 +89,7 @@ struct fake_listener {
   io::endpoint local;
   std::string local_text;
   std::size_t backlog = 0;
+  bool reuse_port = false;
   std::source_location place;
   std::deque<pending> queue{};
   bool open = true;

@@ -67,7 +67,8 @@ class network {
   /// Unless it is overridden, there is no name.
   [[nodiscard]] virtual task<std::vector<std::string>> look_up(std::string host, std::source_location where);
   /// As `tcp_listener::bind`. Never null.
-  [[nodiscard]] virtual std::unique_ptr<listener_transport> bind(const endpoint& at, int backlog,
+  [[nodiscard]] virtual std::unique_ptr<listener_transport> bind(const endpoint& at,
+                                                                 const listen_options& options,
                                                                  std::source_location where) = 0;
 };
 

@@ -7,6 +7,7 @@
 #include <belay/io/network_error.hpp>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <span>
 #include <string_view>
@@ -53,12 +54,27 @@ class tcp_stream {
   std::unique_ptr<stream_transport> transport_;
 };
 
+struct listen_options {
+  /// Connections that wait to be accepted; more than those are put off by the system.
+  int backlog = 1024;
+  /// Several sockets, of several loops or processes, may listen on the same address, and share who comes (SO_REUSEPORT). All of them must say
+  /// so. Not for Unix sockets.
+  bool reuse_port = false;
+  /// Of the file of a Unix socket, such as 0660; empty: as the umask says.
+  std::optional<unsigned> permissions{};
+};
+
 /// A listening socket. Move-only; closed when destroyed.
 class tcp_listener {
  public:
   /// Binds and listens (SO_REUSEADDR). Errors: `network_error` that names the address. Inside of a running loop only.
   /// On the thread's network, which is the system's unless a `network_override` (network.hpp) says otherwise.
+  ///
+  /// On a Unix socket: a file that is there is removed first if it is a socket on which nobody listens, as a program that was killed leaves
+  /// it. Otherwise it is "address in use", or "file exists" if it is no socket. Closing removes the file.
   static tcp_listener bind(const endpoint& at, int backlog = 1024,
+                           std::source_location where = std::source_location::current());
+  static tcp_listener bind(const endpoint& at, const listen_options& options,
                            std::source_location where = std::source_location::current());
 
   tcp_listener(tcp_listener&&) noexcept;

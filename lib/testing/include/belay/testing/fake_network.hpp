@@ -124,7 +124,8 @@ class fake_network final : public io::network {
   [[nodiscard]] BELAY_CORO_WRAPPER task<io::tcp_stream> connect(io::endpoint to,
                                                                 std::source_location where) override;
   [[nodiscard]] task<std::vector<std::string>> look_up(std::string host, std::source_location where) override;
-  [[nodiscard]] std::unique_ptr<io::listener_transport> bind(const io::endpoint& at, int backlog,
+  [[nodiscard]] std::unique_ptr<io::listener_transport> bind(const io::endpoint& at,
+                                                             const io::listen_options& options,
                                                              std::source_location where) override;
 
   struct state;
