@@ -29,6 +29,9 @@ class message_parser final : public boost::beast::http::basic_parser<IsRequest> 
   }
 
   void keep(bool body) noexcept { keeps_body_ = body; }
+  // Before any of the body has been read.
+  void limit_body(std::uint64_t most) noexcept { body_limit_ = most; }
+  [[nodiscard]] std::uint64_t taken() const noexcept { return taken_; }
   [[nodiscard]] bool too_large() const noexcept { return too_large_; }
   [[nodiscard]] bool chunk_seen() const noexcept { return chunk_seen_; }
   /// Whether content came since the last call; if not, the step was a chunk's line or the trailers.
@@ -87,7 +90,7 @@ class message_parser final : public boost::beast::http::basic_parser<IsRequest> 
 
   headers& fields_;
   std::string& body_;
-  const std::uint64_t body_limit_;
+  std::uint64_t body_limit_;
   std::uint64_t announced_ = 0;  // by the chunks so far; never above body_limit_
   std::uint64_t taken_ = 0;      // likewise
   bool keeps_body_ = true;

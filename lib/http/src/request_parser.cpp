@@ -45,6 +45,7 @@ struct request_parser::impl {
   bool chunked = false;
   bool expects = false;
   bool keep_alive = false;
+  bool streaming = false;  // the body is not part of the message
   protocol_error why;
 
   state fail(status code, std::string_view name, std::string_view detail) {
@@ -62,6 +63,7 @@ struct request_parser::impl {
     chunked = false;
     expects = false;
     keep_alive = false;
+    streaming = false;
     have_request_line = false;
     skipped = 0;
     scanned = line = begin;
@@ -144,6 +146,10 @@ struct request_parser::impl {
     if (message.method == method::connect) {
       return fail(status::not_implemented, "not_implemented",
                   "this server is no proxy: CONNECT is not supported");
+    }
+    if (message.method ==
+        method::trace) {  // it would show a client's page what is hidden from it (cookies, for one)
+      return fail(status::not_implemented, "not_implemented", "TRACE is not supported");
     }
     if (wrong_target) return bad(*wrong_target);
     if (target == "*" && message.method != method::options)
@@ -228,12 +234,20 @@ struct request_parser::impl {
                 "the body is larger than this server accepts");
   }
 
-  state accept_body(body_mode mode) {
+  state accept_body(body_mode mode, std::optional<std::uint64_t> limit) {
+    if (now == state::reading_body && mode == body_mode::discard) {
+      message.body.clear();
+      parser->keep(false);
+      return now;
+    }
     if (now != state::head_complete)
       throw misuse_error("request_parser::accept_body: the head is not complete");
-    if (announced.value_or(0) > options.body_limit) return too_large();
+    const std::uint64_t most = limit.value_or(options.body_limit);
+    parser->limit_body(most);
+    streaming = mode == body_mode::stream;
+    if (announced.value_or(0) > most) return too_large();
     if (parser->is_done()) return now = state::complete;
-    parser->keep(mode == body_mode::store);
+    parser->keep(mode != body_mode::discard);
     now = state::reading_body;
     return read_body();
   }
@@ -255,7 +269,9 @@ request_parser& request_parser::operator=(request_parser&&) noexcept = default;
 request_parser::~request_parser() = default;
 
 state request_parser::feed(std::string_view bytes) { return impl_->feed(bytes); }
-state request_parser::accept_body(body_mode mode) { return impl_->accept_body(mode); }
+state request_parser::accept_body(body_mode mode, std::optional<std::uint64_t> limit) {
+  return impl_->accept_body(mode, limit);
+}
 
 state request_parser::next() {
   if (impl_->now != state::complete) throw misuse_error("request_parser::next: the request is not complete");
@@ -264,8 +280,19 @@ state request_parser::next() {
 }
 
 request request_parser::take() {
-  if (impl_->now != state::complete) throw misuse_error("request_parser::take: the request is not complete");
-  return std::exchange(impl_->message, {});
+  impl& self = *impl_;
+  if (self.now != state::complete && !(self.streaming && self.now == state::reading_body))
+    throw misuse_error("request_parser::take: the request is not complete");
+  request out = std::move(self.message);
+  self.message = {};
+  if (self.streaming) std::swap(out.body, self.message.body);
+  return out;
+}
+
+std::string request_parser::take_body() { return std::exchange(impl_->message.body, {}); }
+std::size_t request_parser::body_size() const noexcept { return impl_->message.body.size(); }
+std::uint64_t request_parser::body_received() const noexcept {
+  return impl_->parser ? impl_->parser->taken() : 0;
 }
 
 state request_parser::current() const noexcept { return impl_->now; }

@@ -152,7 +152,8 @@ server::server(handler serve_request, server_hooks hooks, server_options options
   const server_options& o = state_->options;
   if (!state_->handle) throw misuse_error("server: the handler is empty");
   if (o.max_connections == 0) throw misuse_error("server_options: max_connections must be at least 1");
-  for (const duration limit : {o.head_timeout, o.body_timeout, o.write_timeout, o.idle_timeout}) {
+  for (const duration limit : {o.head_timeout, o.body_timeout, o.write_timeout, o.first_byte_timeout,
+                               o.idle_timeout, o.request_timeout}) {
     if (limit <= duration::zero()) throw misuse_error("server_options: timeouts must be positive");
   }
 }

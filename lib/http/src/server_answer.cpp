@@ -72,11 +72,18 @@ task<bool> server::state::write(connection& c, const response& what, wire_option
 
 bool server::state::keeps_alive(const connection& c, const response& answer) const noexcept {
   return !draining && !c.peer_ended && c.parser.keep_alive() &&
+         (options.requests_per_connection == 0 || c.requests < options.requests_per_connection) &&
          !answer.headers.has_token("Connection", "close");
 }
 
-task<> server::state::watch(connection& c, group& work) {
-  while (c.parser.buffered() < options.read_ahead_limit) {
+task<> server::state::watch(connection& c, group& work, incoming_body* body) {
+  while (true) {
+    if (is_full(c)) {
+      if (body == nullptr) co_return;
+      body->room.reset();
+      co_await body->room.wait();
+      continue;
+    }
     std::size_t count = 0;
     try {
       count = co_await c.stream.read_some(c.buffer);
@@ -85,42 +92,66 @@ task<> server::state::watch(connection& c, group& work) {
     }
     if (count == 0) {
       c.peer_ended = true;
-      if (options.disconnect == server_options::on_disconnect::cancel) work.cancel(cancel_reason::disconnect);
+      if (options.disconnect == server_options::on_disconnect::cancel) {
+        work.cancel(cancel_reason::disconnect);
+      } else if (body != nullptr) {
+        body->arrived.set();
+      }
       co_return;
     }
     c.parser.feed({c.buffer.data(), count});
+    if (body != nullptr) body->arrived.set();
   }
 }
 
 task<response> server::state::call_handler(exchange& work) { co_return co_await or_fail(handle(work)); }
 
+task<response> server::state::answer_to(exchange& work, duration limit) {
+  outcome<std::optional<response>> how = co_await as_outcome(move_on_after(limit, call_handler(work)));
+  failure why;
+  if (how.failed()) {
+    why = how.failed_with();
+  } else if (how.value()) {
+    response answer = std::move(*how.value());
+    const int code = to_int(answer.status);
+    if (code >= 200 && code <= 599) co_return answer;
+    why = failure::of(std::make_exception_ptr(misuse_error("http: the handler for " + work.request.path +
+                                                           " gave the status " + std::to_string(code))));
+    belay::detail::report_lost(why);
+    co_return detail::internal_error(work.request.path);
+  } else {
+    ++totals.overruns;
+    headers again;
+    again.add("Retry-After", "1");
+    why = failure::of(std::make_exception_ptr(problem_error({.status = status::service_unavailable,
+                                                             .code = "handler_timeout",
+                                                             .detail = "the request took too long"},
+                                                            std::move(again))));
+  }
+  co_return guarded(work.request.path, [&]() -> response {
+    return hooks.failed ? hooks.failed(work, why) : default_failure(work, why);
+  });
+}
+
 auto server::state::serve_request(connection& c) -> task<step> {
   const detail::counted busy(active);
   ++totals.requests;
   c.now = phase::answering;
-  exchange work{c.parser.take(), c.stream.peer(), belay::now(), &drain_began};
+  const bool streams_body = c.plan.how == body_plan::way::streamed;
+  incoming_body body(*this, c);
+  body.continue_due = streams_body && c.parser.expects_continue() && c.parser.body_received() == 0;
+  exchange work{c.parser.take(), c.stream.peer(), belay::now(), &drain_began, streams_body ? &body : nullptr};
   ending end(hooks, totals, work);
   std::optional<response> answer;
   std::optional<delivery> streamed;
   bool keep = false;
   const outcome<void> both = co_await as_outcome(with_group([&](group& tasks_of_request) -> task<> {
-    auto watcher = tasks_of_request.spawn(&state::watch, this, std::ref(c), std::ref(tasks_of_request));
-    outcome<response> how = co_await as_outcome(call_handler(work));
-    if (how.failed()) {
-      const failure why = how.failed_with();
-      answer = state::guarded(work.request.path, [&]() -> response {
-        return hooks.failed ? hooks.failed(work, why) : default_failure(work, why);
-      });
-    } else {
-      answer = how.take();
-    }
-    if (to_int(answer->status) < 200 || to_int(answer->status) > 599) {
-      belay::detail::report_lost(failure::of(std::make_exception_ptr(
-          misuse_error("http: the handler for " + work.request.path + " gave the status " +
-                       std::to_string(to_int(answer->status))))));
-      answer = detail::internal_error(work.request.path);
-    }
-    keep = keeps_alive(c, *answer);
+    auto watcher = tasks_of_request.spawn(&state::watch, this, std::ref(c), std::ref(tasks_of_request),
+                                          streams_body ? &body : nullptr);
+    answer = co_await answer_to(work, streams_body ? duration::max() : options.request_timeout);
+    body.answered = true;
+    keep =
+        keeps_alive(c, *answer) && !body.refused && (answer->stream || can_skip_rest(c, body.continue_due));
     if (answer->stream) {  // its client may leave, too
       wire_options options_of_answer = wire(work.request, keep);
       if (framing_of(*answer, options_of_answer) == framing::until_close) {
@@ -129,6 +160,7 @@ auto server::state::serve_request(connection& c) -> task<step> {
       }
       streamed = delivery::lost;  // unless it comes to an end
       streamed = co_await send_stream(c, work, *answer, options_of_answer);
+      keep = keep && can_skip_rest(c, body.continue_due);
     }
     watcher.cancel();
   }));
@@ -151,14 +183,7 @@ auto server::state::serve_request(connection& c) -> task<step> {
     c.stream.close();
     co_return step::over;
   }
-  if (keep) co_return step::go_on;
-  // Nothing is known to be unread when the client awaited its answer; otherwise wait, as after a refusal.
-  if (c.parser.buffered() != 0) {
-    co_await leave(c);
-  } else {
-    c.stream.end_writing();
-  }
-  co_return step::over;
+  co_return co_await finish_input(c, keep);
 }
 
 }  // namespace belay::http

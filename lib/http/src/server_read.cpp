@@ -4,6 +4,8 @@
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
 
+#include <algorithm>
+
 #include "server_state.hpp"
 
 namespace belay::http {
@@ -15,6 +17,13 @@ namespace {
 
 response default_refusal(const protocol_error& why, const request& head) {
   return to_response({.status = why.status, .code = why.code, .detail = why.detail, .instance = head.path});
+}
+
+// To "OPTIONS *".
+response about_the_server() {
+  response out = response::empty();
+  out.headers.add("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
+  return out;
 }
 
 }  // namespace
@@ -70,7 +79,9 @@ auto server::state::read_head(connection& c) -> task<step> {
     c.now = started ? phase::reading : phase::idle;
     if (draining && (!started || too_late)) co_return step::over;
     if (started && !deadline) deadline = saturating_add(belay::now(), options.head_timeout);
-    const duration limit = started ? *deadline - belay::now() : options.idle_timeout;
+    const duration limit = started           ? *deadline - belay::now()
+                           : c.requests == 0 ? std::min(options.first_byte_timeout, options.idle_timeout)
+                                             : options.idle_timeout;
     const std::optional<bool> more = co_await read(c, limit);
     if (!more && started) {
       co_await refuse(c,
@@ -87,21 +98,38 @@ auto server::state::read_head(connection& c) -> task<step> {
     co_await refuse(c, c.parser.error());
     co_return step::over;
   }
+  ++c.requests;
   co_return step::go_on;
 }
 
 auto server::state::read_body(connection& c, bool& answered) -> task<step> {
   request_parser& parser = c.parser;
-  if (hooks.judge_head) {
-    std::optional<response> early = guarded(parser.head().path, [&]() -> std::optional<response> {
-      return hooks.judge_head(parser.head(), c.stream.peer());
+  c.plan = {};
+  const request& head = parser.head();
+  std::optional<response> early;
+  if (head.target == "*") {
+    early = about_the_server();
+  } else if (hooks.judge_head || hooks.plan_body) {
+    early = guarded(head.path, [&]() -> std::optional<response> {
+      std::optional<response> judged;
+      if (hooks.judge_head) judged = hooks.judge_head(head, c.stream.peer());
+      if (!judged && hooks.plan_body) c.plan = hooks.plan_body(head, c.stream.peer());
+      return judged;
     });
-    if (early) {
-      answered = true;
-      co_return co_await answer_early(c, std::move(*early));
-    }
   }
-  if (parser.accept_body() == parsing::reading_body && parser.expects_continue() && parser.buffered() == 0) {
+  if (early) {
+    answered = true;
+    co_return co_await answer_early(c, std::move(*early));
+  }
+  if (c.plan.how == body_plan::way::streamed) {
+    if (parser.accept_body(request_parser::body_mode::stream, c.plan.limit) == parsing::failed) {
+      co_await refuse(c, parser.error());
+      co_return step::over;
+    }
+    co_return step::go_on;
+  }
+  if (parser.accept_body(request_parser::body_mode::store, c.plan.limit) == parsing::reading_body &&
+      parser.expects_continue() && parser.buffered() == 0) {
     if (!co_await write(c, continue_response)) co_return step::over;
   }
   co_return co_await finish_body(c);
@@ -132,31 +160,21 @@ auto server::state::answer_early(connection& c, response answer) -> task<step> {
   ++totals.early_answers;
   c.now = phase::answering;
   request_parser& parser = c.parser;
-  // A client that waits for "100 Continue" may send the body or not: what comes next could not be told.
-  const bool can_skip =
-      !parser.has_body() || (!parser.expects_continue() && parser.announced_length() &&
-                             *parser.announced_length() <= options.early_answer_drain_limit);
-  const bool keep = can_skip && keeps_alive(c, answer);
+  const bool keep = can_skip_rest(c, parser.expects_continue()) && keeps_alive(c, answer);
   if (!co_await write(c, answer, wire(parser.head(), keep))) co_return step::over;
   if (!keep) {
     co_await leave(c);
     co_return step::over;
   }
-  c.now = phase::reading;
-  if (parser.accept_body(request_parser::body_mode::discard) == parsing::failed) {
-    co_await leave(c);
-    co_return step::over;
-  }
-  const time_point deadline = saturating_add(belay::now(), options.body_timeout);
-  while (parser.current() == parsing::reading_body) {
-    const std::optional<bool> more = co_await read(c, deadline - belay::now());
-    if (!more || !*more) co_return step::over;
-  }
-  if (parser.current() == parsing::failed) {
-    co_await leave(c);  // the request is answered already
-    co_return step::over;
-  }
-  co_return step::go_on;
+  co_return co_await skip_rest(c);
+}
+
+bool server::state::can_skip_rest(const connection& c, bool continue_due) const noexcept {
+  const request_parser& parser = c.parser;
+  if (parser.current() == parsing::complete || !parser.has_body()) return true;
+  // A client that waits for "100 Continue" may send the body or not: what comes next could not be told.
+  return !continue_due && parser.announced_length() &&
+         *parser.announced_length() - parser.body_received() <= options.early_answer_drain_limit;
 }
 
 }  // namespace belay::http

@@ -5,6 +5,7 @@
 //
 //   server.cpp         accepting, draining, the life of a connection
 //   server_read.cpp    from bytes to a request, or to a refusal
+//   server_body.cpp    request bodies that the handler reads while they come
 //   server_answer.cpp  the handler, its answer, and who leaves meanwhile
 //   server_stream.cpp  answers that are made while they are sent
 
@@ -55,8 +56,10 @@ struct connection {
   request_parser parser;
   phase now = phase::idle;
   bool peer_ended = false;
-  bool dismissed = false;   // closed by us: what was read in the same turn must not be served
-  outgoing* out = nullptr;  // while a streamed body is sent
+  bool dismissed = false;      // closed by us: what was read in the same turn must not be served
+  body_plan plan{};            // of the present request
+  std::uint64_t requests = 0;  // whose head was read
+  outgoing* out = nullptr;     // while a streamed body is sent
   std::array<char, 8192> buffer;
 };
 
@@ -83,6 +86,24 @@ struct server::state {
 
   state(handler serve_request, server_hooks given, server_options limits)
       : handle(std::move(serve_request)), hooks(std::move(given)), options(std::move(limits)) {}
+
+  // The body of a request that its handler reads while it comes. `watch` reads from the client, as far ahead as there is room.
+  class incoming_body final : public detail::body_source {
+   public:
+    incoming_body(state& of, detail::connection& at) noexcept : of_(of), at_(at) {}
+    [[nodiscard]] BELAY_CORO_WRAPPER stream<std::string> open() override;
+
+    event arrived{"the body of a request"};  // more of it, or its end
+    event room{"room for more of a body"};
+    bool continue_due = false;  // the client waits for "100 Continue"
+    bool answered = false;      // the head of the answer is gone: too late for that
+    std::optional<protocol_error> refused{};
+
+   private:
+    state& of_;
+    detail::connection& at_;
+    bool opened_ = false;
+  };
 
   // constant after construction
   handler handle;
@@ -141,10 +162,20 @@ struct server::state {
   task<> refuse(connection& c, protocol_error why);
   // An answer before the body was read: the body is read and dropped, or the connection ends.
   task<step> answer_early(connection& c, response answer);
+  // Reads and drops the rest of a body whose request is answered already.
+  task<step> skip_rest(connection& c);
   // After the last answer: ends our side, then reads what the client still sends until it closes. Closing with unread bytes
   // would reset the connection, and the answer might be lost on its way.
   task<> leave(connection& c);
   static task<> drop_input(connection& c);
+
+  // ---- server_body.cpp
+
+  // Enough is here that nobody has asked for yet.
+  [[nodiscard]] bool is_full(const connection& c) const noexcept;
+  stream<std::string> body_pieces(connection& c, incoming_body& body);
+  // After an answer: on to the next request, or to the end of the connection.
+  task<step> finish_input(connection& c, bool keep);
 
   // ---- server_answer.cpp
 
@@ -152,7 +183,11 @@ struct server::state {
   // A coroutine of its own, so that a handler that throws before it is one fails like any other.
   task<response> call_handler(exchange& work);
   // Notices that the client leaves while the handler works; keeps what it sends meanwhile for the next request.
-  task<> watch(connection& c, group& work);
+  task<> watch(connection& c, group& work, incoming_body* body);
+  // The handler's answer, or that to its failure. Always has a status that can be sent.
+  task<response> answer_to(exchange& work, duration limit);
+  // Whether an answer that comes before the end of the body leaves the connection usable: what is left is short, and will come.
+  [[nodiscard]] bool can_skip_rest(const connection& c, bool continue_due) const noexcept;
   [[nodiscard]] wire_options wire(const request& of, bool keep) const;
   [[nodiscard]] bool keeps_alive(const connection& c, const response& answer) const noexcept;
   // False when the client did not take it in time. Errors: `network_error`.

@@ -54,6 +54,7 @@ class request_parser {
   enum class body_mode : unsigned char {
     store,
     discard,  ///< read and count it, to get at the next request, without keeping it
+    stream,   ///< keep it until `take_body`; it is not part of the request
   };
 
   explicit request_parser(parser_options options = {});
@@ -63,12 +64,15 @@ class request_parser {
 
   /// Takes in bytes from the peer; gives the state reached.
   state feed(std::string_view bytes);
-  /// After `head_complete`: go on with the body. A body announced as too large fails here, before it is read.
-  state accept_body(body_mode mode = body_mode::store);
+  /// After `head_complete`: go on with the body, of `limit` bytes at most (empty: that of the options). A body announced as too
+  /// large fails here, before it is read. Again while the body is read, with `discard`: the rest of it is dropped.
+  state accept_body(body_mode mode = body_mode::store, std::optional<std::uint64_t> limit = std::nullopt);
   /// After `complete`: starts on the next request, with the bytes that are here already.
   state next();
-  /// The request with its body. After `complete`, once.
+  /// The request with its body. After `complete`, once; with `stream`, without the body, and from `accept_body` on.
   [[nodiscard]] request take();
+  /// With `stream`: what has come of the body since the last call.
+  [[nodiscard]] std::string take_body();
 
   [[nodiscard]] state current() const noexcept;
   /// From `head_complete` on: the request without body. When failed: as much of it as could be read (method
@@ -89,6 +93,10 @@ class request_parser {
   [[nodiscard]] bool keep_alive() const noexcept;
   /// Whether a byte of the present request has come in: an idle connection has none.
   [[nodiscard]] bool started() const noexcept;
+  /// Bytes of the body that `take_body` would give.
+  [[nodiscard]] std::size_t body_size() const noexcept;
+  /// Bytes of the body so far, taken or dropped or not.
+  [[nodiscard]] std::uint64_t body_received() const noexcept;
   /// Bytes that were fed and not used up yet. A server stops reading while there are many.
   [[nodiscard]] std::size_t buffered() const noexcept;
 

@@ -5,6 +5,7 @@
 
 #include <belay/core/event.hpp>
 #include <belay/core/failure.hpp>
+#include <belay/core/stream.hpp>
 #include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/core/time.hpp>
@@ -22,8 +23,25 @@
 
 namespace belay::http {
 
+namespace detail {
+
+// The body of a request that is still coming in.
+class body_source {
+ public:
+  body_source() noexcept = default;
+  body_source(const body_source&) = delete;
+  body_source& operator=(const body_source&) = delete;
+  [[nodiscard]] virtual stream<std::string> open() = 0;
+
+ protected:
+  ~body_source() = default;
+};
+
+}  // namespace detail
+
 /// One request and where it came from. Lives until `server_hooks::ended` has returned.
 struct exchange {
+  /// Without its body where `body_plan` says `streamed`.
   http::request request{};
   io::endpoint peer{};
   /// When its last byte had come in; deadlines count from here.
@@ -31,10 +49,35 @@ struct exchange {
   /// Set when the server begins to drain: a handler that waits for news (a long poll) answers then. Null only in an
   /// exchange that no server made.
   event* drain = nullptr;
+  // Set by the server.
+  detail::body_source* incoming = nullptr;
+
+  /// The body, piece by piece. Where it is `streamed` it comes from the client no faster than it is asked for, once;
+  /// otherwise it is `request.body`.
+  ///
+  ///     co_await belay::for_each(e.body_stream(), [&](std::string& piece) -> belay::task<> { co_await file.write(piece); });
+  ///
+  /// Errors:        of the stream: `problem_error` 413, 400 or 408 when the body is too large, malformed or too slow; left
+  ///                alone, that is the answer. `io::disconnected_error` when the client has ended its side and
+  ///                `on_disconnect` is `ignore`. `misuse_error` for the second call.
+  /// Cancellation:  a piece that came is there for the next step.
+  /// Lifetime:      the exchange's, also in the stream of the response.
+  [[nodiscard]] BELAY_CORO_WRAPPER stream<std::string> body_stream();
 };
 
 /// Answers one request. It may be cancelled at any await: client gone, server stopped.
 using handler = task_function<task<response>(exchange&)>;
+
+/// How the body of a request is to be read.
+struct body_plan {
+  enum class way : unsigned char {
+    whole,     ///< before the handler is called
+    streamed,  ///< by the handler, while it comes: `exchange::body_stream`
+  };
+  way how = way::whole;
+  /// Instead of `parser_options::body_limit`, in bytes.
+  std::optional<std::uint64_t> limit{};
+};
 
 /// What became of the answer to a request.
 enum class delivery : unsigned char {
@@ -53,6 +96,8 @@ struct server_hooks {
   /// Judges a request by its head, before the body is read and before "100 Continue": an answer ends it.
   /// Default: none.
   std::function<std::optional<response>(const request& head, const io::endpoint& peer)> judge_head{};
+  /// Says, by the head, how the body is to be read; asked after `judge_head`, and answered alike when it throws. Default: whole.
+  std::function<body_plan(const request& head, const io::endpoint& peer)> plan_body{};
   /// The answer to what never reaches the handler: malformed, too large, too slow, over `max_connections`.
   /// `head` has what could be read of it. Default: problem details.
   std::function<response(const protocol_error& why, const request& head, const io::endpoint& peer)> refused{};
@@ -75,12 +120,23 @@ struct server_options {
   parser_options limits{};
   /// From the first byte of a head to its last; dripping does not extend it. Then 408.
   duration head_timeout = std::chrono::seconds(10);
-  /// From the end of the head to the last byte of the body. Then 408.
+  /// From the end of the head to the last byte of the body; of one that is streamed: from one piece to the next, while the handler
+  /// waits for it. Then 408.
   duration body_timeout = std::chrono::seconds(30);
+  /// Of a streamed body: bytes for each second that the handler waits for it, beyond the first `body_timeout`. A body that drips
+  /// is a 408. 0: none.
+  std::uint64_t min_body_rate = 240;
+  /// For the handler to give its response, counted from the last byte of the request. Then it is cancelled, and the answer is 503
+  /// `handler_timeout`. Not for streamed bodies: of a response, that is past; of a request, it counts from its end. `duration::max()`: none.
+  duration request_timeout = std::chrono::minutes(5);
   /// For a client to take one response; of a streamed one, each piece (of 64 KiB at most). Then the connection is closed.
   duration write_timeout = std::chrono::seconds(30);
-  /// Without a request, at the start and between two. Then the connection is closed without a word.
+  /// From the start of a connection to its first byte, if that is shorter than `idle_timeout`. Then it is closed without a word.
+  duration first_byte_timeout = std::chrono::seconds(30);
+  /// Between two requests. Then the connection is closed without a word.
   duration idle_timeout = std::chrono::seconds(60);
+  /// Then the connection is closed, so that clients spread over servers anew. 0: no limit.
+  std::uint64_t requests_per_connection = 0;
   /// After a refusal: how long to wait for the client to read it and close, so that a reset does not destroy
   /// it.
   duration linger_timeout = std::chrono::seconds(2);
@@ -109,6 +165,7 @@ struct server_statistics {
   std::uint64_t requests = 0;        ///< reached the handler
   std::uint64_t early_answers = 0;   ///< by `judge_head`
   std::uint64_t refusals = 0;        ///< protocol errors and timeouts that were answered
+  std::uint64_t overruns = 0;        ///< handlers that were cancelled by `request_timeout`
   std::uint64_t disconnects = 0;     ///< clients that left before they had their answer
   std::uint64_t rejected = 0;        ///< connections over `max_connections`
   std::uint64_t accept_failures = 0;
@@ -120,6 +177,7 @@ struct server_statistics {
 ///     http::server web(handle, hooks, options);
 ///     co_await web.serve(io::tcp_listener::bind({"127.0.0.1", 8080}));   // until web.drain()
 ///
+/// `OPTIONS *` is answered here; TRACE and CONNECT are refused with 501.
 /// Each connection is a task of its own: what fails in one does not touch another. Requests of one connection
 /// are handled one after the other, in order.
 /// Lifetime: outlives `serve`. Thread: the loop's.

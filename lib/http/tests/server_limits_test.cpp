@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// The limits of a connection and of a request, and the methods that are the server's own affair.
+
+#include "support_site.hpp"
+
+#include <belay/core/finally.hpp>
+#include <belay/core/sleep.hpp>
+#include <belay/core/timeout.hpp>
+#include <belay/http/problem.hpp>
+#include <doctest/doctest.h>
+
+namespace http = belay::http;
+using namespace std::chrono_literals;
+using belay::task;
+using test::holds;
+using test::visitor;
+
+namespace {
+
+task<http::response> hello(http::exchange&) { co_return http::response::text(http::status::ok, "hello"); }
+
+}  // namespace
+
+TEST_CASE("server: a connection without a first byte is closed, sooner than an idle one") {
+  http::server_options limits;
+  limits.first_byte_timeout = 5s;
+  limits.idle_timeout = 60s;
+  const auto end = test::run_site(
+      hello,
+      [](http::server&) -> task<> {
+        visitor v = co_await visitor::arrive();
+        CHECK(co_await v.rest() == "");
+        visitor w = co_await visitor::arrive();
+        co_await w.send(test::ask("/"));
+        CHECK(co_await w.body() == "hello");
+        CHECK(co_await w.rest() == "");
+      },
+      limits);
+  CHECK(end.elapsed == 65s);
+  CHECK(end.statistics.refusals == 0);
+}
+
+TEST_CASE("server: after so many requests a connection ends, and says so with the last answer") {
+  http::server_options limits;
+  limits.requests_per_connection = 2;
+  http::server_hooks hooks;
+  hooks.judge_head = [](const http::request& head,
+                        const belay::io::endpoint&) -> std::optional<http::response> {
+    if (head.path == "/judged") return http::response::empty(http::status::not_found);
+    return std::nullopt;
+  };
+  for (const char* first : {"/", "/judged"}) {
+    const auto end = test::run_site(
+        hello,
+        [first](http::server&) -> task<> {
+          visitor v = co_await visitor::arrive();
+          co_await v.send(test::ask(first) + test::ask("/") + test::ask("/"));
+          CHECK_FALSE(holds(co_await v.until("\r\n\r\n"), "Connection: close"));
+          if (first == std::string_view("/")) CHECK(co_await v.take(5) == "hello");
+          CHECK(holds(co_await v.head(), "Connection: close"));
+          CHECK(co_await v.rest() == "hello");
+        },
+        limits, hooks);
+  }
+}
+
+TEST_CASE("server: a handler that takes too long is cancelled, and the answer is 503 [row 427]") {
+  http::server_options limits;
+  limits.request_timeout = 10s;
+  bool cleaned = false;
+  belay::cancel_reason why = belay::cancel_reason::caller;
+  const auto end = test::run_site(
+      [&](http::exchange& e) -> task<http::response> {
+        if (e.request.path == "/slow") {
+          co_await belay::finally([]() -> task<> { co_await belay::sleep_for(1h); },
+                                  [&](belay::exit_status how) -> task<> {
+                                    co_await belay::sleep_for(1s);
+                                    cleaned = how.cancelled();
+                                    why = how.cancellation().reason();
+                                  });
+        }
+        const auto left = belay::current_deadline() - belay::now();
+        co_return http::response::text(
+            http::status::ok, std::to_string(std::chrono::duration_cast<std::chrono::seconds>(left).count()));
+      },
+      [](http::server&) -> task<> {
+        visitor v = co_await visitor::arrive();
+        co_await v.send(test::ask("/slow"));
+        const std::string head = co_await v.head();
+        CHECK(holds(head, "HTTP/1.1 503 "));
+        CHECK(holds(head, "Retry-After: 1\r\n"));
+        CHECK_FALSE(holds(head, "Connection: close"));
+        CHECK(holds(co_await v.until("}"), "\"code\":\"handler_timeout\""));
+        co_await v.send(test::ask("/fast"));
+        CHECK(co_await v.body() == "10");  // the limit flows into what the handler calls
+      },
+      limits);
+  CHECK(cleaned);
+  CHECK(why == belay::cancel_reason::deadline);
+  CHECK(end.elapsed == 11s);
+  CHECK(end.statistics.overruns == 1);
+  CHECK(end.lost.empty());
+}
+
+TEST_CASE("server: of a streamed response, the limit of a request is for its beginning [row 427]") {
+  http::server_options limits;
+  limits.request_timeout = 10s;
+  test::run_site(
+      [](http::exchange&) -> task<http::response> {
+        const auto slow = []() -> belay::stream<std::string> {
+          co_await belay::sleep_for(1min);
+          co_yield "late";
+        };
+        co_return http::response::streamed(http::status::ok, "text/plain", slow());
+      },
+      [](http::server&) -> task<> {
+        visitor v = co_await visitor::arrive();
+        co_await v.send(test::ask("/"));
+        CHECK(holds(co_await v.until("\r\n0\r\n\r\n"), "late"));
+      },
+      limits);
+}
+
+TEST_CASE("server: OPTIONS * is answered for the server, TRACE and CONNECT are refused") {
+  const auto end = test::run_site(hello, [](http::server&) -> task<> {
+    visitor v = co_await visitor::arrive();
+    co_await v.send(test::ask("*", "", "OPTIONS") + test::ask("/x", "", "OPTIONS"));
+    const std::string head = co_await v.head();
+    CHECK(holds(head, "HTTP/1.1 204 "));
+    CHECK(holds(head, "Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"));
+    CHECK(co_await v.body() == "hello");  // the handler's
+    for (const char* verb : {"TRACE", "CONNECT"}) {
+      visitor w = co_await visitor::arrive();
+      co_await w.send(test::ask("/", "Cookie: secret\r\n", verb));
+      const std::string answer = co_await w.rest();
+      CHECK(holds(answer, "HTTP/1.1 501 "));
+      CHECK_FALSE(holds(answer, "secret"));
+    }
+  });
+  CHECK(end.statistics.requests == 1);
+  CHECK(end.statistics.refusals == 2);
+}
+
+TEST_CASE("server: HEAD of what fails, is refused or judged has no body [row 441]") {
+  http::server_hooks hooks;
+  hooks.judge_head = [](const http::request& head,
+                        const belay::io::endpoint&) -> std::optional<http::response> {
+    if (head.path == "/judged") return http::response::text(http::status::not_found, "no");
+    return std::nullopt;
+  };
+  test::run_site(
+      [](http::exchange&) -> task<http::response> {
+        throw http::problem_error(http::status::conflict, "conflict", "as it is");
+        co_return http::response();
+      },
+      [](http::server&) -> task<> {
+        visitor v = co_await visitor::arrive();
+        co_await v.send(test::ask("/judged", "", "HEAD") + test::ask("/", "", "HEAD") +
+                        test::ask("/", "Expect: magic\r\n", "HEAD"));
+        CHECK(holds(co_await v.head(), "HTTP/1.1 404 "));
+        CHECK(holds(co_await v.head(), "HTTP/1.1 409 "));
+        CHECK(holds(co_await v.head(), "HTTP/1.1 417 "));
+        CHECK(co_await v.rest() == "");
+      },
+      {}, std::move(hooks));
+}
+
+TEST_CASE("server: the Date is that of the second, and goes on with the clock") {
+  http::server_options options;
+  options.wall_clock = [] { return std::chrono::system_clock::time_point(belay::now().time_since_epoch()); };
+  test::run_site(
+      hello,
+      [](http::server&) -> task<> {
+        visitor v = co_await visitor::arrive();
+        std::vector<std::string> dates;
+        for (int i = 0; i != 3; ++i) {
+          co_await v.send(test::ask("/"));
+          const std::string head = co_await v.head();
+          dates.push_back(head.substr(head.find("Date: "), 35));
+          CHECK(co_await v.take(5) == "hello");
+          if (i == 1) co_await belay::sleep_for(1s);
+        }
+        CHECK(dates[0] == dates[1]);
+        CHECK(dates[2] != dates[1]);
+      },
+      options);
+}
+
+TEST_CASE("server: wrong limits are misuse") {
+  http::server_options limits;
+  limits.request_timeout = 0s;
+  CHECK_THROWS_AS(http::server(hello, {}, limits), belay::misuse_error);
+  limits = {};
+  limits.first_byte_timeout = 0s;
+  CHECK_THROWS_AS(http::server(hello, {}, limits), belay::misuse_error);
+}
