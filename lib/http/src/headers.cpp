@@ -81,7 +81,11 @@ std::string_view trim_whitespace(std::string_view text) noexcept {
 
 void headers::add(std::string_view name, std::string_view value) {
   require_name(name);
-  value = require_value(name, value);
+  add_checked(name, require_value(name, value));
+}
+
+void headers::add_checked(std::string_view name, std::string_view value) {
+  if (fields_.capacity() == 0) fields_.reserve(8);  // most messages have so many or fewer
   fields_.push_back({std::string(name), std::string(value)});
 }
 

@@ -36,6 +36,8 @@ class message_parser final : public boost::beast::http::basic_parser<IsRequest> 
   [[nodiscard]] bool chunk_seen() const noexcept { return chunk_seen_; }
   /// Whether content came since the last call; if not, the step was a chunk's line or the trailers.
   [[nodiscard]] bool take_content_seen() noexcept { return std::exchange(content_seen_, false); }
+  /// For a body whose head was parsed elsewhere: the fields that it is told are not the message's.
+  void keep_no_fields() noexcept { head_done_ = true; }
 
  private:
   using error_code = boost::beast::error_code;

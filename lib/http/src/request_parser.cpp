@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The request parser: the head is cut out and checked line by line here, fields and bodies are parsed by
-// Boost.Beast.
+// The request parser: the head is cut out, checked and parsed line by line here; bodies are parsed by Boost.Beast, which is told of the head
+// no more than how the body is framed.
 
 #include <belay/http/request_parser.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "message_parser.hpp"
@@ -24,6 +25,43 @@ bool is_host(std::string_view text) noexcept {
   return true;
 }
 
+// In a head: the end of a line, or an error.
+constexpr bool is_strange(char c) noexcept {
+  const auto byte = static_cast<unsigned char>(c);
+  return (byte < 0x20 && byte != '\t') || byte == 0x7f;
+}
+
+// How many bytes there are before the first strange one.
+std::size_t plain_prefix(std::string_view text) noexcept {
+  // Nearly always there is none, and without a branch for each byte this is compiled to vector instructions.
+  bool strange = false;
+  for (const char c : text) strange |= is_strange(c);
+  if (!strange) return text.size();
+  return static_cast<std::size_t>(std::find_if(text.begin(), text.end(), is_strange) - text.begin());
+}
+
+// Connection and its like: tokens with commas between; empty members are allowed (RFC 9110 section 5.6.1).
+bool is_token_list(std::string_view list) noexcept {
+  while (true) {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    const std::string_view member = trim_whitespace(list.substr(0, comma));
+    if (!member.empty() && !is_token(member)) return false;
+    if (comma == list.size()) return true;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+// The fields that decide about the message itself.
+struct framing {
+  std::size_t hosts = 0;
+  std::size_t lengths = 0;
+  std::string_view host{};    // the last
+  std::string_view length{};  // likewise
+  bool encoded = false;
+  bool connection = false;
+  bool expects = false;
+};
+
 }  // namespace
 
 struct request_parser::impl {
@@ -38,6 +76,7 @@ struct request_parser::impl {
   std::size_t line = 0;     // start of the present line
   std::size_t skipped = 0;  // empty lines before the request line: they count as part of the head
   bool have_request_line = false;
+  std::size_t fields = 0;  // start of the first line after the request line
   // The present request.
   request message;
   std::optional<message_parser> parser;
@@ -88,6 +127,8 @@ struct request_parser::impl {
   // Judges each byte where it stands, so that the verdict cannot depend on how the bytes were cut.
   state read_head() {
     for (; scanned != buffer.size(); ++scanned) {
+      skip_plain();
+      if (scanned == buffer.size()) break;
       if (skipped + (scanned - begin) >= options.head_limit) {
         return fail(status::headers_too_large, "headers_too_large",
                     "request line and header fields are too long");
@@ -109,16 +150,26 @@ struct request_parser::impl {
         } else if (!have_request_line) {
           if (read_request_line(text) == state::failed) return now;
           have_request_line = true;
+          fields = line;
         }
         continue;
       }
-      if ((byte < 0x20 && byte != '\t' && byte != '\r') || byte == 0x7f)
-        return bad("the head holds a control character");
+      if (is_strange(buffer[scanned]) && byte != '\r') return bad("the head holds a control character");
       if (scanned == line && have_request_line && (byte == ' ' || byte == '\t')) {
         return bad("a header field is folded over several lines");
       }
     }
     return now;
+  }
+
+  // Goes on to the end of the line, or of what is here, if nothing on the way needs a look.
+  void skip_plain() noexcept {
+    if (scanned == line) return;  // the first byte of a line may be wrong where others are not
+    if (buffer[scanned - 1] == '\r') return;
+    const std::size_t limit = begin + (options.head_limit - std::min(options.head_limit, skipped));
+    const std::string_view rest =
+        std::string_view(buffer).substr(scanned, limit > scanned ? limit - scanned : 0);
+    scanned += plain_prefix(rest.substr(0, rest.find('\r')));
   }
 
   state read_request_line(std::string_view text) {
@@ -158,40 +209,99 @@ struct request_parser::impl {
   }
 
   state finish_head() {
-    parser.emplace(message.headers, message.body, options.body_limit);
-    boost::beast::error_code ec;
-    const std::size_t used = parser->put({buffer.data() + begin, scanned - begin}, ec);
-    if (ec) return bad(detail::describe(ec, "the request is malformed"));
-    if (!parser->is_header_done() || begin + used != scanned) return bad("the request is malformed");
+    framing found;
+    for (std::size_t at = fields; at + 2 != scanned;) {
+      const std::size_t end = buffer.find('\r', at);
+      if (read_field({buffer.data() + at, end - at}, found) == state::failed) {
+        message.headers.clear();  // those of a malformed head are nobody's
+        return now;
+      }
+      at = end + 2;
+    }
     begin = scanned;
-    if (check_fields() == state::failed) return now;
-    keep_alive = wants_keep_alive(message);
+    if (check_fields(found) == state::failed) return now;
+    keep_alive = found.connection ? wants_keep_alive(message) : message.version == version::http_1_1;
+    start_body();
     return now = state::head_complete;
   }
 
-  state check_fields() {
-    const headers& fields = message.headers;
+  // Control characters and folding have been looked for.
+  state read_field(std::string_view text, framing& found) {
+    const std::size_t colon = text.find(':');
+    const std::string_view name = text.substr(0, colon);
+    if (colon == std::string_view::npos || !is_token(name)) {
+      return bad("a header field is malformed: a name and a colon without a space between them are needed");
+    }
+    const std::string_view value = trim_whitespace(text.substr(colon + 1));
+    message.headers.add_checked(name, value);
+    switch (name.size()) {
+      case 4:
+        if (equal_ignoring_case(name, "Host")) {
+          ++found.hosts;
+          found.host = value;
+        }
+        break;
+      case 6: found.expects |= equal_ignoring_case(name, "Expect"); break;
+      case 10:
+        if (!equal_ignoring_case(name, "Connection")) break;
+        found.connection = true;
+        if (!is_token_list(value)) return bad("the value of a header field is malformed");
+        break;
+      case 14:
+        if (equal_ignoring_case(name, "Content-Length")) {
+          ++found.lengths;
+          found.length = value;
+        }
+        break;
+      case 16:
+        if (equal_ignoring_case(name, "Proxy-Connection") && !is_token_list(value))
+          return bad("the value of a header field is malformed");
+        break;
+      case 17: found.encoded |= equal_ignoring_case(name, "Transfer-Encoding"); break;
+      default: break;
+    }
+    return now;
+  }
+
+  // A parser for the body alone.
+  void start_body() {
+    constexpr std::string_view none = "GET / HTTP/1.1\r\n\r\n";
+    constexpr std::string_view in_chunks = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    std::string head;
+    if (announced) head = "POST / HTTP/1.1\r\nContent-Length: " + std::to_string(*announced) + "\r\n\r\n";
+    const std::string_view framed = announced ? std::string_view(head) : chunked ? in_chunks : none;
+    parser.emplace(message.headers, message.body, options.body_limit);
+    parser->keep_no_fields();
+    boost::beast::error_code never;
+    parser->put({framed.data(), framed.size()}, never);
+    if (never || !parser->is_header_done())
+      throw misuse_error("request_parser: a head of our own is refused");
+  }
+
+  state check_fields(const framing& found) {
+    const headers& fields_read = message.headers;
     const bool modern = message.version == version::http_1_1;
 
-    const std::size_t hosts = fields.count("Host");
-    if (hosts > 1) return bad("there is more than one Host");
-    if (hosts == 0 && modern) return bad("Host is missing");
-    if (hosts == 1 && !is_host(*fields.find("Host"))) return bad("Host is malformed");
+    if (found.hosts > 1) return bad("there is more than one Host");
+    if (found.hosts == 0 && modern) return bad("Host is missing");
+    if (found.hosts == 1 && !is_host(found.host)) return bad("Host is malformed");
 
-    const std::size_t lengths = fields.count("Content-Length");
-    const bool encoded = fields.contains("Transfer-Encoding");
-    if (lengths != 0 && encoded) return bad("Content-Length and Transfer-Encoding exclude each other");
-    if (lengths > 1) return bad("there is more than one Content-Length");
-    if (lengths == 1) {
-      const std::string_view text = *fields.find("Content-Length");
+    const bool encoded = found.encoded;
+    if (found.lengths != 0 && encoded) return bad("Content-Length and Transfer-Encoding exclude each other");
+    if (found.lengths > 1) return bad("there is more than one Content-Length");
+    if (found.lengths == 1) {
+      const std::string_view text = found.length;
       if (text.empty() || text.find_first_not_of("0123456789") != std::string_view::npos) {
         return bad("Content-Length is not a number");
       }
-      announced = parser->content_length().value();
+      std::uint64_t length = 0;
+      if (std::from_chars(text.data(), text.data() + text.size(), length).ec != std::errc())
+        return bad("Content-Length is malformed or conflicting");
+      announced = length;
     }
     if (encoded) {
       if (!modern) return bad("Transfer-Encoding does not exist in HTTP/1.0");
-      const std::string codings = fields.combined("Transfer-Encoding");
+      const std::string codings = fields_read.combined("Transfer-Encoding");
       if (!equal_ignoring_case(codings, "chunked")) {
         const std::size_t comma = codings.rfind(',');
         const bool ends_chunked =
@@ -204,11 +314,10 @@ struct request_parser::impl {
                     "no transfer coding but \"chunked\" is supported");
       }
       chunked = true;
-      if (!parser->chunked()) return bad("Transfer-Encoding is malformed");
     }
 
-    if (modern && fields.contains("Expect")) {
-      if (!equal_ignoring_case(fields.combined("Expect"), "100-continue")) {
+    if (modern && found.expects) {
+      if (!equal_ignoring_case(fields_read.combined("Expect"), "100-continue")) {
         return fail(status::expectation_failed, "expectation_failed",
                     "the only expectation that can be met is 100-continue");
       }

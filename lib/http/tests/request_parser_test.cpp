@@ -235,6 +235,33 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("request parser: the fields are those that were sent, as they were sent") {
+  const auto fields = [](const std::string& bytes) {
+    const result r = parse(bytes);
+    REQUIRE(r.requests.size() == 1);
+    std::string out;
+    for (const http::header& field : r.requests[0].headers) out += field.name + "=" + field.value + ";";
+    return out;
+  };
+  CHECK(fields("POST / HTTP/1.1\r\nhOST: x\r\nContent-Length:3\r\n\r\nabc") == "hOST=x;Content-Length=3;");
+  CHECK(fields("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \tchunked \r\n\r\n0\r\nA: b\r\n\r\n") ==
+        "Host=x;Transfer-Encoding=chunked;");
+  CHECK(fields("GET / HTTP/1.0\r\nA:\r\na: \x80\xff\r\nConnection: , close,,x\r\n\r\n") ==
+        "A=;a=\x80\xff;Connection=, close,,x;");
+  CHECK(fields("GET / HTTP/1.0\r\n\r\n").empty());
+}
+
+TEST_CASE("request parser: a long line that ends badly is looked at once") {
+  // As bytes come one by one, and as a whole; quadratic work would take minutes.
+  http::request_parser parser({.head_limit = 4 * 1024 * 1024});
+  std::string bytes = "GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(2 * 1024 * 1024, 'a');
+  for (const char c : bytes) parser.feed({&c, 1});
+  CHECK(parser.current() == state::reading_head);
+  CHECK(parser.feed("\x01") == state::failed);
+  http::request_parser whole({.head_limit = 4 * 1024 * 1024});
+  CHECK(whole.feed(bytes + "\x01") == state::failed);
+}
+
 TEST_CASE("request parser: a body by Content-Length, cut anywhere") {
   const std::string bytes = "POST /a HTTP/1.1\r\n" + host + "Content-Length: 11\r\n\r\nhello\0world"s;
   const result whole = parse(bytes);

@@ -60,6 +60,9 @@ class headers {
   [[nodiscard]] bool empty() const noexcept { return fields_.empty(); }
   void clear() noexcept { fields_.clear(); }
 
+  // For parsers, which have looked at both: `name` is a token, `value` has no control characters, and no whitespace around it.
+  void add_checked(std::string_view name, std::string_view value);
+
  private:
   std::vector<header> fields_{};
 };
