@@ -16,6 +16,12 @@ namespace belay::db {
 
 using column_names = std::vector<std::string>;
 
+namespace detail {
+// In <belay/db/described.hpp>, which a call of `as` needs, beside a `describe` for the struct.
+template <class T>
+struct row_mapper;
+}  // namespace detail
+
 /// One row. Cheap to move; owns its values.
 ///
 /// Errors: `type_error` naming the column when it does not exist, is ambiguous, or has another type.
@@ -50,6 +56,12 @@ class row {
     }(std::index_sequence_for<Ts...>{});
   }
 
+  /// As a struct, column by column; include <belay/db/described.hpp>. Errors: `type_error` for columns that are missing or too many.
+  template <class T>
+  [[nodiscard]] T as() const {
+    return detail::row_mapper<T>::one(*this);
+  }
+
  private:
   void require_size(std::size_t wanted) const;
 
@@ -81,6 +93,12 @@ class rows {
     out.reserve(rows_.size());
     for (const row& one : rows_) out.push_back(one.to_tuple<Ts...>());
     return out;
+  }
+
+  /// As structs; see `row::as`. The columns are looked at once, also when there are no rows.
+  template <class T>
+  [[nodiscard]] std::vector<T> as() const {
+    return detail::row_mapper<T>::all(*this);
   }
 
  private:
