@@ -56,7 +56,8 @@ std::string schemas::reference(const void* type, std::string_view long_name, std
     // The last part of the name, as long as it is enough; "[A-Za-z0-9._-]+" is what OpenAPI takes.
     std::string whole;
     for (const char c : long_name) {
-      const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+      const bool plain =
+          (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
       if (plain) {
         whole += c;
       } else if (!whole.empty() && whole.back() != '.') {
@@ -233,7 +234,8 @@ std::string integer_schema(const integer_limits& limits, const field_rule& rule)
   if (limits.max == static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max()))
     add(out, "format", "\"int32\"");
   const bool small = limits.max < static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max());
-  if (rule.min || small || limits.min == 0) add(out, "minimum", std::to_string(rule.min.value_or(limits.min)));
+  if (rule.min || small || limits.min == 0)
+    add(out, "minimum", std::to_string(rule.min.value_or(limits.min)));
   if (rule.max) {
     add(out, "maximum", std::to_string(*rule.max));
   } else if (small) {

@@ -83,9 +83,9 @@ std::optional<moment> parse(std::string_view from) {
   if (!fraction) return std::nullopt;
   const auto offset = take_offset(from);
   if (!offset || !from.empty()) return std::nullopt;
-  return moment{sys_days(date) + std::chrono::hours(*hour) + std::chrono::minutes(*minute) +
-                    seconds(*second) - *offset,
-                *fraction};
+  return moment{
+      sys_days(date) + std::chrono::hours(*hour) + std::chrono::minutes(*minute) + seconds(*second) - *offset,
+      *fraction};
 }
 
 }  // namespace
@@ -113,16 +113,17 @@ std::optional<instant> read_instant(json_view from, value_reading& at) {
 void write_instant(std::chrono::sys_seconds whole, std::chrono::nanoseconds rest, value_writing& to) {
   const auto days = std::chrono::floor<std::chrono::days>(whole);
   const std::chrono::year_month_day date(days);
-  if (!date.ok() || int(date.year()) < 0 || int(date.year()) > 9999) to.fail("is outside of the years 0 to 9999");
+  if (!date.ok() || int(date.year()) < 0 || int(date.year()) > 9999)
+    to.fail("is outside of the years 0 to 9999");
   const std::chrono::hh_mm_ss time(whole - days);
   std::string fraction;
   if (rest.count() != 0) {
     fraction = fmt::format(".{:09}", rest.count());
     fraction.erase(fraction.find_last_not_of('0') + 1);
   }
-  fmt::format_to(std::back_inserter(to.out()), "\"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{}Z\"",
-                 int(date.year()), unsigned(date.month()), unsigned(date.day()), time.hours().count(),
-                 time.minutes().count(), time.seconds().count(), fraction);
+  fmt::format_to(std::back_inserter(to.out()), "\"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{}Z\"", int(date.year()),
+                 unsigned(date.month()), unsigned(date.day()), time.hours().count(), time.minutes().count(),
+                 time.seconds().count(), fraction);
 }
 
 std::string instant_schema(const field_rule& rule) {

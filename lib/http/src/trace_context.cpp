@@ -206,4 +206,14 @@ void inject(const trace_context& context, headers& into) {
   if (!context.state.empty()) into.add("tracestate", context.state.to_string());
 }
 
+std::string_view request_id(const headers& from) noexcept {
+  const std::optional<std::string_view> text = from.find("X-Request-Id");
+  if (!text || text->empty() || text->size() > 128 || from.count("X-Request-Id") != 1) return {};
+  for (const char c : *text) {
+    const bool alphanumeric = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!alphanumeric && std::string_view("-._~:/+=@").find(c) == std::string_view::npos) return {};
+  }
+  return *text;
+}
+
 }  // namespace belay::http

@@ -186,16 +186,18 @@ TEST_CASE("described: members together, only when each is valid") {
 TEST_CASE("described: times") {
   using at = std::chrono::sys_seconds;
   CHECK(http::to_json(http::from_json<at>("\"1970-01-01T00:00:00Z\"")) == "\"1970-01-01T00:00:00Z\"");
-  for (const char* text : {"\"\"", "\"2026-03-01\"", "\"2026-03-01T12:30:00\"", "\"2026-03-01T24:00:00Z\"",
-                           "\"2026-03-01T12:30:60Z\"", "\"2026-03-01T12:30:00.Z\"", "\"2026-13-01T12:30:00Z\"",
-                           "\"2026-03-01T12:30:00.1234567890Z\"", "\"2026-03-01T12:30:00+24:00\"", "7",
-                           "\"2026-03-01T12:30:00Z \"", "\"1500-01-01T00:00:00Z\"", "\"9999-01-01T00:00:00Z\""}) {
+  for (const char* text :
+       {"\"\"", "\"2026-03-01\"", "\"2026-03-01T12:30:00\"", "\"2026-03-01T24:00:00Z\"",
+        "\"2026-03-01T12:30:60Z\"", "\"2026-03-01T12:30:00.Z\"", "\"2026-13-01T12:30:00Z\"",
+        "\"2026-03-01T12:30:00.1234567890Z\"", "\"2026-03-01T12:30:00+24:00\"", "7",
+        "\"2026-03-01T12:30:00Z \"", "\"1500-01-01T00:00:00Z\"", "\"9999-01-01T00:00:00Z\""}) {
     CAPTURE(text);
     CHECK(findings([&] { return http::from_json<at>(text); }).size() == 1);
   }
 }
 
-TEST_CASE("described: what cannot be written is an error that names the place, never a wrong answer [row 424]") {
+TEST_CASE(
+    "described: what cannot be written is an error that names the place, never a wrong answer [row 424]") {
   order one = http::from_json<order>(good);
   one.price = std::nan("");
   CHECK(contains(refusal(one), "/price is not a finite number"));
@@ -218,9 +220,10 @@ TEST_CASE("described: what cannot be written is an error that names the place, n
 TEST_CASE("described: schemas, by the name of the type, also of one that holds itself") {
   http::schemas all;
   CHECK(http::codec<shop::tree>::schema(all, {}) == R"({"$ref":"#/components/schemas/tree"})");
-  CHECK(all.text() ==
-        R"("tree":{"type":"object","properties":{"name":{"type":"string"},"children":{"type":"array","items":)"
-        R"({"$ref":"#/components/schemas/tree"}}},"required":["name","children"]})");
+  CHECK(
+      all.text() ==
+      R"("tree":{"type":"object","properties":{"name":{"type":"string"},"children":{"type":"array","items":)"
+      R"({"$ref":"#/components/schemas/tree"}}},"required":["name","children"]})");
   http::schemas more;
   CHECK(http::codec<order>::schema(more, {}) == R"({"$ref":"#/components/schemas/order"})");
   const std::string text = more.text();

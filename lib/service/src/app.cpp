@@ -45,12 +45,14 @@ app::state::state(app_options given, telemetry::logger target)
       log(std::move(target)),
       random(options.random),
       background(options.most_background_tasks) {
-  rules.on<http::problem_error>({.as_it_says = true});
   if (!random) random = http::system_random;
 }
 
 app::app(app_options options, telemetry::logger log)
-    : state_(std::make_unique<state>(std::move(options), std::move(log))) {
+    : app(std::make_unique<state>(std::move(options), std::move(log))) {}
+
+app::app(std::unique_ptr<state> made)
+    : routes(made->registry, made->registry.root()), state_(std::move(made)) {
   state_->add_health_routes(*this);
 }
 
@@ -69,16 +71,9 @@ void app::worker(std::string name, task_function<task<>()> work, worker_limits l
   state_->add_worker({std::move(name), std::move(work), limits, nullptr});
 }
 
-void app::route(http::method verb, std::string_view pattern, handler handle) {
-  state_->routes.add(verb, pattern);
-  state_->handlers.push_back(std::move(handle));
-}
-
 void app::gauge(std::string name, std::function<std::size_t()> read) {
   state_->gauges.emplace_back(std::move(name), std::move(read));
 }
-
-error_table<app::error_rule>& app::error_rules() noexcept { return state_->rules; }
 
 int app::run() {
   loop_options options = state_->options.loop;
@@ -128,6 +123,7 @@ void app::state::begin_shutdown(std::string reason) {
 
 task<int> app::state::run(signals which) {
   if (std::exchange(used, true)) throw misuse_error("app: it can run only once");
+  registry.complete();
   child<int> living;  // outlives the watcher
   struct registration {
     state& self;

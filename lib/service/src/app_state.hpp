@@ -6,29 +6,30 @@
 #include <belay/core/event.hpp>
 #include <belay/core/group.hpp>
 #include <belay/core/supervisor.hpp>
-#include <belay/http/route_table.hpp>
 #include <belay/service/app.hpp>
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
+
+#include "route_registry.hpp"
+#include "served.hpp"
 
 namespace belay::service {
 
 enum class phase : unsigned char { starting, serving, draining };
 
 struct app::state {
+  using group = belay::group;  // not the app's member function
+
   state(app_options given, telemetry::logger target);
 
   app_options options;
   telemetry::logger log;
   http::random_source random;
   lifespan steps;
-  http::route_table routes;
-  std::vector<handler> handlers;  // by the number of the route
-  error_table<error_rule> rules;
+  detail::route_registry registry;
   std::vector<std::pair<std::string, std::function<std::size_t()>>> gauges;
   background_tasks background;
   // Each worker is supervised by itself, so that one that fails often does not use up the restarts of others.
@@ -40,12 +41,7 @@ struct app::state {
   };
   std::vector<worker> workers;
   failure gave_up;  // what a worker failed with once too often
-  // What requests in flight want to have run after their response.
-  struct after_response {
-    std::vector<background_work> work;
-    telemetry::logger log;
-  };
-  std::unordered_map<const http::exchange*, after_response> afterwards;
+  detail::after_responses afterwards;
   shutdown_report report;
   std::optional<time_point> drain_until;  // once it drains
   phase now = phase::starting;
@@ -61,13 +57,22 @@ struct app::state {
   // dispatch.cpp
   [[nodiscard]] http::server_hooks make_hooks();
   [[nodiscard]] task<http::response> dispatch(http::exchange& from);
-  [[nodiscard]] task<http::response> call_handler(http::exchange& from, const http::trace_context& trace);
+  [[nodiscard]] task<http::response> answer(detail::served& to);
+  [[nodiscard]] task<http::response> call_route(detail::served& of);
+  [[nodiscard]] task<http::response> call_with_dependencies(detail::served& of);
+  [[nodiscard]] task<> keep_open(exit_stack& open, detail::served& of);
+  void end(http::exchange& of, bool answered);
   [[nodiscard]] std::optional<http::response> judge_head(const http::request& head);
+  // errors.cpp
   [[nodiscard]] http::response refuse(http::problem why, const http::headers& extra,
                                       const http::request& head, const http::trace_context& trace,
                                       const failure* cause);
   [[nodiscard]] http::response answer_failure(const failure& what, const http::request& head,
-                                              const http::trace_context& trace);
+                                              const http::trace_context& trace,
+                                              const detail::route_scope& within);
+  [[nodiscard]] task<http::response> answer_error(const failure& what, detail::served& of);
+  void note_failed_request(telemetry::level importance, int status, std::string_view code,
+                           const http::request& head, const http::trace_context& trace, const failure* cause);
   // health.cpp
   void add_health_routes(app& of);
   // workers.cpp

@@ -38,21 +38,35 @@ void background_tasks::start(std::vector<background_work> work, telemetry::logge
   for (background_work& one : work) added.left.push_back(std::move(one));
   unfinished_ += work.size();
   idle_.reset();
-  owner_->spawn(&background_tasks::run_in_order, this, std::prev(jobs_.end()));
+  owner_->spawn(&background_tasks::run_job, this, std::prev(jobs_.end()));
+}
+
+void background_tasks::keep(std::string name, std::shared_ptr<detail::held_resources> what,
+                            telemetry::logger log) {
+  if (owner_ == nullptr) {
+    what->decided.set();
+    return;
+  }
+  jobs_.emplace_back(job{{}, std::move(log), std::move(what), std::move(name)});
+  ++unfinished_;
+  idle_.reset();
+  owner_->spawn(&background_tasks::run_job, this, std::prev(jobs_.end()));
 }
 
 std::vector<std::string> background_tasks::unfinished() const {
   std::vector<std::pair<std::string, std::size_t>> counted;
-  for (const job& one : jobs_) {
-    for (const background_work& piece : one.left) {
-      const auto known =
-          std::find_if(counted.begin(), counted.end(), [&](const auto& c) { return c.first == piece.name; });
-      if (known == counted.end()) {
-        counted.emplace_back(piece.name, 1);
-      } else {
-        ++known->second;
-      }
+  const auto add = [&counted](const std::string& name) {
+    const auto known =
+        std::find_if(counted.begin(), counted.end(), [&](const auto& c) { return c.first == name; });
+    if (known == counted.end()) {
+      counted.emplace_back(name, 1);
+    } else {
+      ++known->second;
     }
+  };
+  for (const job& one : jobs_) {
+    for (const background_work& piece : one.left) add(piece.name);
+    if (one.holds) add(one.name);
   }
   std::vector<std::string> names;
   for (const auto& [name, count] : counted)
@@ -66,6 +80,10 @@ void background_tasks::forget(jobs::iterator ended) noexcept {
                     {{"task", piece.name}, {"cancelled", telemetry::to_value(current_cancellation())}});
     --unfinished_;
   }
+  if (ended->holds) {
+    ended->holds->decided.set();
+    --unfinished_;
+  }
   jobs_.erase(ended);
   if (unfinished_ == 0) idle_.set();
 }
@@ -75,12 +93,38 @@ namespace {
 task<> call(const task_function<task<>()>& what) { co_await or_fail(what()); }
 }  // namespace
 
-task<> background_tasks::run_in_order(jobs::iterator mine) {
+task<> background_tasks::run_job(jobs::iterator mine) {
   struct end {
     background_tasks& self;
     jobs::iterator what;
     ~end() { self.forget(what); }
   } const at_end{*this, mine};
+  if (!mine->holds) {
+    co_await or_fail(run_in_order(mine));
+    co_return;
+  }
+  outcome<void> how = co_await as_outcome(run_held(mine));
+  if (how.failed()) mine->log.error("dependency_close_failed", how.failure(), {{"dependencies", mine->name}});
+}
+
+task<> background_tasks::run_held(jobs::iterator mine) {
+  co_await with_exit_stack([this, mine](exit_stack& open) -> task<> {
+    detail::held_resources& held = *mine->holds;
+    struct end {
+      detail::held_resources& of;
+      ~end() { of.stack = nullptr; }
+    } const at_end{held};
+    held.stack = &open;
+    held.decided.set();
+    co_await held.released.wait();
+    unfinished_ += held.work.size();
+    for (background_work& one : held.work) mine->left.push_back(std::move(one));
+    held.work.clear();
+    co_await or_fail(run_in_order(mine));
+  });
+}
+
+task<> background_tasks::run_in_order(jobs::iterator mine) {
   while (!mine->left.empty()) {
     co_await checkpoint();  // a piece that finished although it was cancelled must not start the next one
     background_work& piece = mine->left.front();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a request to a response: route, deadline, handler, errors as problems, one log record for each failure.
+// From a request to a response: route, deadline, middleware, dependencies, handler, and what comes after it.
 
+#include <belay/core/exit_stack.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/http/deadline.hpp>
@@ -15,77 +16,40 @@ bool takes_a_body(http::method verb) noexcept {
   return verb == http::method::post || verb == http::method::put || verb == http::method::patch;
 }
 
+bool needs_json(const detail::bound_handler& of, const http::request& head) noexcept {
+  using body = detail::bound_handler::body;
+  switch (of.takes) {
+    case body::by_method: return takes_a_body(head.method);
+    case body::none: return false;
+    case body::json: return true;
+    case body::optional_json: return head.headers.contains("Content-Type");
+  }
+  __builtin_unreachable();
+}
+
+telemetry::logger bind_log(const telemetry::logger& log, const http::request& head,
+                           const http::trace_context& trace) {
+  const std::string_view id = http::request_id(head.headers);
+  if (id.empty()) return log.with({{"trace_id", http::to_string(trace.trace)}});
+  return log.with({{"trace_id", http::to_string(trace.trace)}, {"request_id", id}});
+}
+
 }  // namespace
 
-request::request(http::exchange& from, const http::route_match& match, const http::trace_context& trace,
-                 telemetry::logger log, background_tasks& background)
-    : exchange_(&from), match_(&match), trace_(&trace), log_(std::move(log)), background_(&background) {}
-
-std::optional<std::string_view> request::path(std::string_view name) const noexcept {
-  return match_->parameter(name);
-}
-
-std::optional<std::string_view> request::query(std::string_view name) const noexcept {
-  return exchange_->request.query_value(name);
-}
-
-std::int64_t request::path_id(std::string_view name, http::validation& check) const {
-  return check.integer("/path/" + std::string(name), path(name), {.min = 1});
-}
-
-void request::run_after_response(std::string name, task_function<task<>()> work) {
-  after_.push_back({std::move(name), std::move(work), background_->reserve()});
-}
-
-http::response app::state::refuse(http::problem why, const http::headers& extra, const http::request& head,
-                                  const http::trace_context& trace, const failure* cause) {
-  why.trace_id = http::to_string(trace.trace);
-  if (why.instance.empty()) why.instance = head.path.empty() ? "/" : head.path;
-  const int status = static_cast<int>(why.status);
-  const auto importance = status >= 500 ? telemetry::level::error : telemetry::level::warn;
-  const std::vector<telemetry::field> fields = {{"trace_id", why.trace_id},
-                                                {"status", status},
-                                                {"code", why.code},
-                                                {"method", head.method_name},
-                                                {"path", head.path}};
-  if (cause != nullptr) {
-    log.write(importance, "request_failed", *cause, fields);
-    // Told in the record, or below its threshold: either way it has had its fate.
-    for (const failure& one : cause->flatten()) one.observe();
-  } else {
-    log.write(importance, "request_failed", fields);
-  }
-  http::response answer = http::to_response(why);
-  for (const auto& field : extra) answer.headers.add(field.name, field.value);
-  if (why.status == http::status::service_unavailable && !answer.headers.contains("Retry-After")) {
-    answer.headers.add("Retry-After", "1");
-  }
-  answer.headers.set("traceparent", trace.to_traceparent());
-  return answer;
-}
-
-http::response app::state::answer_failure(const failure& what, const http::request& head,
-                                          const http::trace_context& trace) {
-  const auto found = rules.find(what);
-  const failure leaf = found ? found->leaf : what;
-  http::problem answer = http::to_problem(leaf);
-  http::headers extra;
-  const auto* ready = belay::detail::exception_as<http::problem_error>(leaf.exception());
-  if (found && !found->value.as_it_says) {
-    answer = {.status = found->value.status, .code = found->value.code, .detail = leaf.message()};
-  } else if (ready != nullptr) {
-    extra = ready->headers();
-  }
-  const auto* typed = belay::detail::exception_as<error>(leaf.exception());
-  if (typed != nullptr && typed->retry_after() && !extra.contains("Retry-After")) {
-    extra.add("Retry-After", http::to_retry_after(*typed->retry_after()));
-  }
-  return refuse(std::move(answer), extra, head, trace, &what);
+detail::served::served(app::state& owner, http::exchange& asked_by, http::route_match found,
+                       const http::trace_context& of, const telemetry::logger& log)
+    : from(&asked_by),
+      match(std::move(found)),
+      trace(of),
+      asked(asked_by, match, trace, bind_log(log, asked_by.request, trace), owner.background,
+            owner.afterwards),
+      context{&owner, this, &owner.registry.all[match.route]} {
+  request_access::set_context(asked, &context);
 }
 
 std::optional<http::response> app::state::judge_head(const http::request& head) {
   const auto trace = [&] { return http::continue_trace(head.headers, random); };
-  const http::route_match match = routes.find(head.method, head.path);
+  const http::route_match match = registry.table.find(head.method, head.path);
   switch (match.what) {
     case http::route_match::outcome::not_found:
       return refuse(
@@ -107,7 +71,7 @@ std::optional<http::response> app::state::judge_head(const http::request& head) 
     }
     case http::route_match::outcome::found: break;
   }
-  if (takes_a_body(head.method)) {
+  if (needs_json(registry.all[match.route].bound, head)) {
     try {
       http::require_json(head);
     } catch (const http::problem_error& refused) {
@@ -117,46 +81,145 @@ std::optional<http::response> app::state::judge_head(const http::request& head) 
   return std::nullopt;
 }
 
-task<http::response> app::state::call_handler(http::exchange& from, const http::trace_context& trace) {
-  const http::route_match match = routes.find(from.request.method, from.request.path);
-  const telemetry::logger bound = log.with({{"trace_id", http::to_string(trace.trace)}});
-  request asked(from, match, trace, bound, background);
-  const std::optional<std::chrono::milliseconds> limit = http::read_deadline(from.request.headers);
+// Gives what is to stay open after the response to a task of the program.
+task<> app::state::keep_open(exit_stack& open, detail::served& of) {
+  if (open.size() == 0) co_return;
+  auto held = std::make_shared<detail::held_resources>();
+  struct release {
+    std::shared_ptr<detail::held_resources> what;
+    ~release() {
+      if (what) what->released.set();
+    }
+  } unless_kept{held};
+  detail::after_response& after = afterwards.of(*of.from, of.asked.log());
+  const std::string path = of.asked.http().method_name + " " + of.asked.http().path;
+  background.keep("dependencies of " + path, held, of.asked.log());
+  co_await held->decided.wait();
+  if (held->stack == nullptr) co_return;  // the program ends: they are closed with the handler
+  open.move_to(*held->stack);
+  held->life = after.life;
+  after.held = std::move(held);
+  unless_kept.what.reset();
+}
+
+task<http::response> app::state::call_with_dependencies(detail::served& of) {
+  const auto handle = [&of](exit_stack& until_the_response) -> task<http::response> {
+    of.context.until_the_response = &until_the_response;
+    co_return co_await or_fail(of.context.route->bound.call(of.asked));
+  };
+  if (!of.context.route->keeps_open) co_return co_await or_fail(with_exit_stack(handle));
+  co_return co_await or_fail(
+      with_exit_stack([this, &of, &handle](exit_stack& until_after_it) -> task<http::response> {
+        of.context.until_after_it = &until_after_it;
+        http::response answer = co_await or_fail(with_exit_stack(handle));
+        co_await or_fail(keep_open(until_after_it, of));
+        co_return answer;
+      }));
+}
+
+task<http::response> app::state::call_route(detail::served& of) {
   // By way of a task of its own, so that an error before the first await is an error like any other.
-  auto call = [](const handler& with, request& about) -> task<http::response> {
+  const auto call = [](const handler& with, request& about) -> task<http::response> {
     co_return co_await or_fail(with(about));
   };
-  task<http::response> work = call(handlers.at(match.route), asked);
+  task<http::response> work = of.context.route->dependencies.empty()
+                                  ? call(of.context.route->bound.call, of.asked)
+                                  : call_with_dependencies(of);
+  outcome<http::response> how = co_await as_outcome(std::move(work));
+  if (how.failed()) {
+    of.context.handler_failed = true;
+    co_await fail(how.failure());
+  }
+  co_return std::move(how).value();
+}
+
+task<http::response> detail::request_access::go_on(request& of, std::size_t index, bool again) {
+  if (again)
+    throw misuse_error("next: called a second time for " + of.http().method_name + " " + of.http().path +
+                       "; a middleware goes on once");
+  request_dependencies& context = *request_access::context(of);
+  const auto& chain = context.route->chain;
+  if (index == chain.size()) co_return co_await or_fail(context.owner->call_route(*context.of));
+  co_return co_await or_fail((*chain[index])(of, next(of, index + 1)));
+}
+
+task<http::response> detail::request_access::go_on_to_an_answer(request& of, std::size_t index, bool again) {
+  request_dependencies& context = *request_access::context(of);
+  outcome<http::response> how = co_await as_outcome(go_on(of, index, again));
+  if (how.failed()) co_return co_await or_fail(context.owner->answer_error(how.failure(), *context.of));
+  co_return std::move(how).value();
+}
+
+task<http::response> app::state::answer(detail::served& to) {
+  const std::optional<std::chrono::milliseconds> clients = http::read_deadline(to.from->request.headers);
+  const duration routes = to.context.route->deadline;
+  std::optional<duration> limit;
+  if (clients) limit = *clients;
+  if (routes > duration::zero() && (!limit || routes < *limit)) limit = routes;
   std::optional<http::response> answer;
   if (limit) {
-    answer =
-        co_await or_fail(move_on_after(saturating_add(from.arrived, *limit) - belay::now(), std::move(work)));
+    answer = co_await or_fail(move_on_after(saturating_add(to.from->arrived, *limit) - belay::now(),
+                                            detail::request_access::begin(to.asked)));
   } else {
-    answer = co_await or_fail(std::move(work));
+    answer = co_await or_fail(detail::request_access::begin(to.asked));
   }
   if (!answer) {
-    co_await fail(http::problem_error(http::status::gateway_timeout, "deadline_exceeded",
-                                      "the client's deadline of " + std::to_string(limit->count()) +
-                                          " ms passed before there was an answer"));
+    const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(*limit).count();
+    co_await fail(http::problem_error(
+        http::status::gateway_timeout, "deadline_exceeded",
+        (clients && *limit == *clients ? "the client's deadline of " : "the deadline of this route, ") +
+            std::to_string(count) + " ms passed before there was an answer"));
   }
   if (const int status = static_cast<int>(answer->status); status < 200 || status > 599) {
-    throw misuse_error("the handler for " + from.request.path + " gave the status " + std::to_string(status) +
-                       "; it must be from 200 to 599");
+    throw misuse_error("the handler for " + to.from->request.path + " gave the status " +
+                       std::to_string(status) + "; it must be from 200 to 599");
   }
-  if (std::vector<background_work> after = asked.take_background(); !after.empty()) {
-    afterwards.emplace(&from, after_response{std::move(after), bound});
-  }
-  bound.debug("request", {{"status", static_cast<int>(answer->status)}, {"path", from.request.path}});
   co_return std::move(*answer);
 }
 
 task<http::response> app::state::dispatch(http::exchange& from) {
+  http::route_match match = registry.table.find(from.request.method, from.request.path);
   const http::trace_context trace = http::continue_trace(from.request.headers, random);
-  outcome<http::response> how = co_await as_outcome(call_handler(from, trace));
-  if (how.failed()) co_return answer_failure(how.failure(), from.request, trace);
-  http::response answer = std::move(how).value();
-  answer.headers.set("traceparent", trace.to_traceparent());
-  co_return answer;
+  // What stays open after the response refers to it.
+  std::shared_ptr<detail::served> kept;
+  std::optional<detail::served> here;
+  if (registry.all[match.route].keeps_open) {
+    kept = std::make_shared<detail::served>(*this, from, std::move(match), trace, log);
+    afterwards.of(from, kept->asked.log()).life = kept;
+  } else {
+    here.emplace(*this, from, std::move(match), trace, log);
+  }
+  detail::served& of = kept ? *kept : *here;
+  outcome<http::response> how = co_await as_outcome(answer(of));
+  if (how.failed()) co_return co_await or_fail(answer_error(how.failure(), of));
+  http::response answered = std::move(how).value();
+  if (!of.context.handler_failed) {
+    for (const http::header& field : of.asked.response_headers())
+      answered.headers.set(field.name, field.value);
+    if (const auto after = afterwards.all.find(&from); after != afterwards.all.end())
+      after->second.succeeded = true;
+  }
+  answered.headers.set("traceparent", trace.to_traceparent());
+  if (const std::string_view id = of.asked.id(); !id.empty()) answered.headers.set("X-Request-Id", id);
+  of.asked.log().debug("request",
+                       {{"status", static_cast<int>(answered.status)}, {"path", from.request.path}});
+  co_return answered;
+}
+
+void app::state::end(http::exchange& of, bool answered) {
+  auto node = afterwards.all.extract(&of);
+  if (node.empty()) return;
+  detail::after_response& after = node.mapped();
+  // Whoever did the work gets what follows it, whether or not the client has stayed for the answer.
+  if (!answered || !after.succeeded)
+    std::erase_if(after.work, [](const background_work& one) { return one.when != run_when::always; });
+  if (after.life) detail::request_access::detach(*after.life);
+  if (after.held && after.held->stack != nullptr) {
+    after.held->work = std::move(after.work);
+    after.held->released.set();
+  } else {
+    background.start(std::move(after.work), after.log);
+  }
 }
 
 http::server_hooks app::state::make_hooks() {
@@ -167,14 +230,10 @@ http::server_hooks app::state::make_hooks() {
                   http::continue_trace(head.headers, random), nullptr);
   };
   hooks.failed = [this](const http::exchange& of, const failure& why) {
-    return answer_failure(why, of.request, http::continue_trace(of.request.headers, random));
+    return answer_failure(why, of.request, http::continue_trace(of.request.headers, random), registry.root());
   };
   hooks.ended = [this](http::exchange& of, const http::response* what, http::delivery) {
-    auto after = afterwards.extract(&of);
-    // Whoever did the work gets what follows it, whether or not the client has stayed for the answer.
-    if (what == nullptr || after.empty()) return;
-    auto& [work, bound] = after.mapped();
-    background.start(std::move(work), bound);
+    end(of, what != nullptr);
   };
   hooks.accept_failed = [this](const failure& why) { log.error("accept_failed", why); };
   return hooks;

@@ -189,8 +189,8 @@ class fields {
   template <auto Member>
   void member(field_rule rule = {}) {
     using type = decltype(detail::member_type(Member));
-    add<Member, type>(
-        detail::is_optional<type> ? detail::presence::optional : detail::presence::required, std::move(rule));
+    add<Member, type>(detail::is_optional<type> ? detail::presence::optional : detail::presence::required,
+                      std::move(rule));
   }
   /// A member that keeps the value of its initialiser when it is absent.
   template <auto Member>
@@ -234,7 +234,9 @@ class fields {
 template <class E>
 class enum_names {
  public:
-  void add(E value, std::string name) { names_.emplace_back(static_cast<std::int64_t>(value), std::move(name)); }
+  void add(E value, std::string name) {
+    names_.emplace_back(static_cast<std::int64_t>(value), std::move(name));
+  }
   [[nodiscard]] std::vector<std::pair<std::int64_t, std::string>> take() && { return std::move(names_); }
 
  private:
@@ -325,10 +327,10 @@ void write_key(std::string_view name, value_writing& to);
 [[nodiscard]] field_rule element_rule(const field_rule& rule);
 
 template <class T>
-inline constexpr bool is_codec_integer = std::is_integral_v<T> && !std::is_same_v<T, bool> &&
-                                         !std::is_same_v<T, char> && !std::is_same_v<T, wchar_t> &&
-                                         !std::is_same_v<T, char8_t> && !std::is_same_v<T, char16_t> &&
-                                         !std::is_same_v<T, char32_t>;
+inline constexpr bool is_codec_integer =
+    std::is_integral_v<T> && !std::is_same_v<T, bool> && !std::is_same_v<T, char> &&
+    !std::is_same_v<T, wchar_t> && !std::is_same_v<T, char8_t> && !std::is_same_v<T, char16_t> &&
+    !std::is_same_v<T, char32_t>;
 
 }  // namespace detail
 

@@ -116,4 +116,8 @@ struct trace_context {
 /// Sets `traceparent` and, unless it is empty, `tracestate`.
 void inject(const trace_context& context, headers& into);
 
+/// `X-Request-Id`, if it is there once and has 1 to 128 letters, digits and "-._~:/+=@": otherwise empty, so that it can go into logs and
+/// other requests as it is. Lifetime: that of the fields.
+[[nodiscard]] std::string_view request_id(const headers& from) noexcept;
+
 }  // namespace belay::http

@@ -6,13 +6,12 @@
 #include <belay/core/periodic.hpp>
 #include <belay/core/supervisor_options.hpp>
 #include <belay/errors/classify.hpp>
-#include <belay/errors/error_table.hpp>
 #include <belay/http/server.hpp>
-#include <belay/http/status.hpp>
 #include <belay/http/trace_context.hpp>
 #include <belay/io/endpoint.hpp>
 #include <belay/service/lifespan.hpp>
 #include <belay/service/request.hpp>
+#include <belay/service/routes.hpp>
 #include <belay/telemetry/logger.hpp>
 #include <functional>
 #include <memory>
@@ -86,8 +85,9 @@ struct worker_limits {
 /// Health: `GET /health/live`, and `GET /health/ready`, which is 503 unless it is serving, and says what is in use, and how often each worker
 /// was restarted. It listens from the start on: until all steps are open, `/health/ready` names those under way, and every
 /// other request is refused with 503 `starting`.
+/// Routes, middleware, error rules, dependencies: see `routes`; handlers with typed arguments: `belay/service/typed.hpp`.
 /// Client deadlines: `Belay-Deadline-Ms` bounds the handler; 504 when it passes.
-class app {
+class app : public routes {
  public:
   app(app_options options, telemetry::logger log);
   app(const app&) = delete;
@@ -116,29 +116,6 @@ class app {
   /// the schedule has an `on_error`.
   void worker(std::string name, schedule when, task_function<task<>()> work, worker_limits limits = {});
 
-  /// Routes. Errors: `misuse_error` for a bad or doubled pattern. A handler lives as long as the app; several requests
-  /// run it at the same time.
-  void get(std::string_view pattern, handler handle) { route(http::method::get, pattern, std::move(handle)); }
-  /// POST, PUT and PATCH take JSON: other media types are refused with 415 before the body is read.
-  void post(std::string_view pattern, handler handle) {
-    route(http::method::post, pattern, std::move(handle));
-  }
-  void put(std::string_view pattern, handler handle) { route(http::method::put, pattern, std::move(handle)); }
-  void del(std::string_view pattern, handler handle) {
-    route(http::method::delete_, pattern, std::move(handle));
-  }
-  void route(http::method verb, std::string_view pattern, handler handle);
-
-  /// Errors of type `E` that leave a handler become this status and code, with `what()` as the detail: it must be fit for
-  /// clients. The most derived registered type wins, in the error itself first, then in what is attached to it.
-  /// A `problem_error` is answered as it says, unless there is a rule for its type or one derived from `problem_error`. Others
-  /// by kind, without their text; what is not a `belay::error` is 500. A second rule for a type replaces the first. `retry_after()`
-  /// of the error becomes Retry-After.
-  template <class E>
-  void on_error(http::status status, std::string code) {
-    error_rules().on<E>({status, std::move(code)});
-  }
-
   /// A number that `/health/ready` shows under `in_use`.
   void gauge(std::string name, std::function<std::size_t()> read);
 
@@ -163,13 +140,8 @@ class app {
   struct state;
 
  private:
-  struct error_rule {
-    http::status status{};
-    std::string code{};
-    bool as_it_says = false;  // a problem_error
-  };
+  explicit app(std::unique_ptr<state> made);
   lifespan& steps() noexcept;
-  error_table<error_rule>& error_rules() noexcept;
 
   std::unique_ptr<state> state_;
 };

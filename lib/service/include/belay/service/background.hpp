@@ -3,12 +3,14 @@
 // Work that goes on after the response: owned by the program, not by the request.
 
 #include <belay/core/event.hpp>
+#include <belay/core/exit_stack.hpp>
 #include <belay/core/group.hpp>
 #include <belay/core/task.hpp>
 #include <belay/core/task_function.hpp>
 #include <belay/telemetry/logger.hpp>
 #include <cstddef>
 #include <list>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,11 +36,18 @@ class background_place {
   background_tasks* of_ = nullptr;
 };
 
+/// When work that a handler adds is done.
+enum class run_when : unsigned char {
+  on_success,  ///< it belongs to the response of a handler that succeeded
+  always,      ///< whatever became of the handler: also when it failed or was cancelled
+};
+
 /// One piece of background work.
 struct background_work {
   std::string name;
   task_function<task<>()> run;
   background_place place{};
+  run_when when = run_when::on_success;
 };
 
 /// More background work is waiting than the program allows.
@@ -48,6 +57,19 @@ class background_overload_error : public error {
                                      std::source_location where = std::source_location::current())
       : error(error_kind::overloaded, "background_overload", std::move(message), where) {}
 };
+
+namespace detail {
+
+// What stays open until a response was sent and the work after it was done.
+struct held_resources {
+  exit_stack* stack = nullptr;  // while its keeper runs
+  event decided;                // there is a stack, or there will be none
+  event released;               // the response was sent: `work` may begin
+  std::vector<background_work> work;
+  std::shared_ptr<void> life;  // what the resources may refer to
+};
+
+}  // namespace detail
 
 /// Runs the background work of all requests.
 ///
@@ -70,6 +92,10 @@ class background_tasks {
   /// Errors: `misuse_error` outside of `serve_within`.
   void start(std::vector<background_work> work, telemetry::logger log);
 
+  // For the dispatcher: keeps what is put on `what->stack` open, as a piece of work that is called `name`. When it is released, does its work,
+  // then closes; what fails then is a record `dependency_close_failed`.
+  void keep(std::string name, std::shared_ptr<detail::held_resources> what, telemetry::logger log);
+
   /// Queued or running.
   [[nodiscard]] std::size_t size() const noexcept { return unfinished_; }
   /// The names of what has not finished, in the order of starting; of many equal ones once: "welcome mail (3)".
@@ -89,11 +115,15 @@ class background_tasks {
   struct job {
     std::list<background_work> left;
     telemetry::logger log;
+    std::shared_ptr<detail::held_resources> holds{};
+    std::string name{};  // of what it holds
   };
   using jobs = std::list<job>;
 
   task<> own_until(event& over, event& ready);
+  task<> run_job(jobs::iterator mine);
   task<> run_in_order(jobs::iterator mine);
+  task<> run_held(jobs::iterator mine);
   void forget(jobs::iterator ended) noexcept;
 
   std::size_t most_;
