@@ -52,7 +52,7 @@ bool is_token_list(std::string_view list) noexcept {
 }
 
 // The fields that decide about the message itself.
-struct framing {
+struct framing_fields {
   std::size_t hosts = 0;
   std::size_t lengths = 0;
   std::string_view host{};    // the last
@@ -209,7 +209,7 @@ struct request_parser::impl {
   }
 
   state finish_head() {
-    framing found;
+    framing_fields found;
     for (std::size_t at = fields; at + 2 != scanned;) {
       const std::size_t end = buffer.find('\r', at);
       if (read_field({buffer.data() + at, end - at}, found) == state::failed) {
@@ -226,7 +226,7 @@ struct request_parser::impl {
   }
 
   // Control characters and folding have been looked for.
-  state read_field(std::string_view text, framing& found) {
+  state read_field(std::string_view text, framing_fields& found) {
     const std::size_t colon = text.find(':');
     const std::string_view name = text.substr(0, colon);
     if (colon == std::string_view::npos || !is_token(name)) {
@@ -278,7 +278,7 @@ struct request_parser::impl {
       throw misuse_error("request_parser: a head of our own is refused");
   }
 
-  state check_fields(const framing& found) {
+  state check_fields(const framing_fields& found) {
     const headers& fields_read = message.headers;
     const bool modern = message.version == version::http_1_1;
 
