@@ -3,12 +3,14 @@
 
 #include <belay/core/detail/place.hpp>
 #include <belay/core/failure.hpp>
+#include <belay/core/group.hpp>
 #include <belay/core/semaphore.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/http/client.hpp>
 #include <belay/http/deadline.hpp>
 #include <belay/http/response_parser.hpp>
+#include <belay/io/resolve.hpp>
 #include <belay/io/tcp.hpp>
 
 #include <algorithm>
@@ -17,6 +19,9 @@
 #include <optional>
 #include <utility>
 #include <vector>
+
+#include "client_connect.hpp"
+#include "client_redirect.hpp"
 
 namespace belay::http {
 namespace {
@@ -34,10 +39,17 @@ struct counted {
 
 struct connection {
   connection(io::tcp_stream opened, std::size_t& counter) : open(counter), stream(std::move(opened)) {}
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+  // Where nothing is under way, the server may be told; otherwise it must not look like an orderly end.
+  ~connection() {
+    if (clean) stream.close();
+  }
 
   counted open;
   io::tcp_stream stream;
   time_point idle_since{};
+  bool clean = false;  // idle
   std::array<char, 8192> buffer;
 };
 using connection_ptr = std::unique_ptr<connection>;
@@ -61,21 +73,28 @@ void check_host(const url& to) {
   if (to.host.empty()) throw message_error("invalid_host", "the host of the URL is empty");
   if (!std::all_of(to.host.begin(), to.host.end(), is_authority))
     throw message_error("invalid_host", "the host of the URL holds a byte that cannot be in one");
-  if (to.at.port == 0) throw message_error("invalid_host", "the port of the URL is 0");
+  if (to.at.port == 0 && !to.at.is_unix()) throw message_error("invalid_host", "the port of the URL is 0");
 }
 
 // Without its end, because the time that is left is told when it is sent.
-std::string to_head(const client_request& what) {
+std::string to_head(const client_request& what, const url* proxy, const std::string& proxy_authorization) {
   if (what.method == method::connect || what.method == method::other)
     throw message_error("invalid_method", "this method cannot be sent");
   check_host(what.url);
   if (const auto wrong = request::check_target(what.url.target))
     throw message_error("invalid_target", *wrong);
+  // RFC 9112 section 3.2.2; through a tunnel the proxy sees nothing.
+  const bool tells_proxy = proxy != nullptr && what.url.scheme == scheme::http;
   std::string out(to_string(what.method));
-  out.append(" ").append(what.url.target).append(" HTTP/1.1\r\nHost: ").append(what.url.host).append("\r\n");
+  out.append(" ");
+  if (tells_proxy) out.append(what.url.origin());
+  out.append(what.url.target).append(" HTTP/1.1\r\nHost: ").append(what.url.host).append("\r\n");
+  if (tells_proxy && !proxy_authorization.empty())
+    out.append("Proxy-Authorization: ").append(proxy_authorization).append("\r\n");
   for (const header& field : what.headers) {
     const auto named = [&field](std::string_view name) { return equal_ignoring_case(field.name, name); };
-    if (named("Host") || named("Content-Length") || named("Transfer-Encoding") || named("Connection"))
+    if (named("Host") || named("Content-Length") || named("Transfer-Encoding") || named("Connection") ||
+        named("Proxy-Authorization"))
       continue;
     out.append(field.name).append(": ").append(field.value).append("\r\n");
   }
@@ -109,6 +128,7 @@ struct sending {
   std::string head;
   bool tells_deadline;
   std::source_location where;
+  const url* proxy = nullptr;
   carried_out by_first_try = carried_out::no;  // `possibly` if there was one, and it was lost
   failure unwritten{};                         // what cut off the request, while its answer is looked for
 
@@ -142,17 +162,24 @@ task<bool> has_news(connection& c) {
   }
 }
 
-// Nothing: the connection had ended, before a byte of the response, and there may be another try on a fresh one.
-task<std::optional<response>> exchange_on(connection& c, sending& of, std::string bytes,
-                                          response_parser& parser, bool was_used) {
+// Larger ones are sent while the response is read already. For the others it is not worth a task: the system takes them at once.
+constexpr std::size_t sent_first = 64 * 1024;
+
+task<> send_all(connection& c, sending& of, std::string_view bytes, bool& sent) {
   try {
     co_await c.stream.write(bytes);
+    sent = true;
   } catch (const io::disconnected_error&) {
     // A server that refuses what it is sent may have answered before it closed: see what there is to read.
     of.unwritten = current_failure();
   } catch (const io::network_error& e) {
     throw of.failed(error_kind::unavailable, "connection_lost", e.what(), carried_out::possibly);
   }
+}
+
+// Nothing: the connection had ended, before a byte of the response, and there may be another try on a fresh one.
+task<std::optional<response>> read_answer(connection& c, sending& of, response_parser& parser,
+                                          bool was_used) {
   while (parser.current() == parsing::reading_head || parser.current() == parsing::reading_body) {
     try {
       const std::size_t count = co_await c.stream.read_some(c.buffer);
@@ -166,11 +193,7 @@ task<std::optional<response>> exchange_on(connection& c, sending& of, std::strin
       throw of.failed(error_kind::unavailable, "connection_lost", e.what(), carried_out::possibly);
     }
   }
-  if (parser.current() == parsing::complete) {
-    // Part of the request may still be on its way, into the next one.
-    if (of.unwritten) c.stream.close();
-    co_return parser.take();
-  }
+  if (parser.current() == parsing::complete) co_return parser.take();
   const response_fault& fault = parser.fault();
   if (fault.code != "response_truncated")
     throw of.failed(error_kind::data_format, fault.code, fault.detail, carried_out::possibly);
@@ -179,12 +202,32 @@ task<std::optional<response>> exchange_on(connection& c, sending& of, std::strin
                   fault.detail, carried_out::possibly);
 }
 
+// As `read_answer`.
+task<std::optional<response>> exchange_on(connection& c, sending& of, std::string bytes,
+                                          response_parser& parser, bool was_used) {
+  bool sent = false;
+  std::optional<response> answer;
+  if (bytes.size() <= sent_first) {
+    co_await or_fail(send_all(c, of, bytes, sent));
+    answer = co_await or_fail(read_answer(c, of, parser, was_used));
+  } else {
+    co_await with_group([&](group& tasks) -> task<> {
+      auto writer = tasks.spawn(send_all, std::ref(c), std::ref(of), std::string_view(bytes), std::ref(sent));
+      answer = co_await or_fail(read_answer(c, of, parser, was_used));
+      if (!sent) writer.cancel();
+    });
+  }
+  // Part of the request may still be on its way, into the next one.
+  if (answer && !sent) c.stream.close();
+  co_return answer;
+}
+
 }  // namespace
 
 struct client::state {
   explicit state(client_options from) : options(std::move(from)) {}
 
-  // constant after construction
+  // constant after construction, but for `tls`, which is made when it is first needed
   client_options options;
 
   // loop thread only
@@ -195,8 +238,8 @@ struct client::state {
   // A request at its host, which is forgotten with its last request and connection.
   class visit {
    public:
-    visit(state& owner, const io::endpoint& to)
-        : owner_(owner), name_(to.to_string()), active_(owner.totals.active) {
+    visit(state& owner, std::string name)
+        : owner_(owner), name_(std::move(name)), active_(owner.totals.active) {
       auto found = owner_.hosts.find(name_);
       if (found == owner_.hosts.end()) {
         auto made =
@@ -249,7 +292,10 @@ struct client::state {
   task<connection_ptr> find_clean(host& from) {
     while (!from.idle.empty()) {
       connection_ptr one = take_idle(from);
-      if (!co_await has_news(*one)) co_return one;
+      if (!co_await has_news(*one)) {
+        one->clean = false;
+        co_return one;
+      }
       ++totals.stale;
     }
     co_return nullptr;
@@ -263,7 +309,16 @@ struct client::state {
     }
     std::optional<io::tcp_stream> stream;
     try {
-      stream = co_await move_on_after(options.connect_timeout, io::connect(of.what.url.at, of.where));
+      stream =
+          co_await move_on_after(options.connect_timeout,
+                                 detail::open_connection({of.what.url, of.proxy, options.proxy.authorization,
+                                                          options.tls, of.where}));
+    } catch (const io::tls_error& e) {
+      throw of.failed(error_kind::data_format, e.code(), e.what(), carried_out::no);
+    } catch (const io::resolve_error& e) {
+      throw of.failed(error_kind::unavailable, e.code(), e.what(), carried_out::no);
+    } catch (const detail::proxy_refusal& e) {
+      throw of.failed(error_kind::unavailable, e.code(), e.what(), carried_out::no);
     } catch (const io::network_error& e) {
       throw of.failed(error_kind::unavailable, "connect_failed", e.what(), carried_out::no);
     }
@@ -290,6 +345,7 @@ struct client::state {
     }
     if (*ended && parser.keeps_alive() && on->stream.is_open() && !closed) {
       on->idle_since = now();
+      on->clean = true;
       at.idle.push_back(std::move(on));
       ++totals.idle;
     }
@@ -299,10 +355,12 @@ struct client::state {
   task<answered> send(const client_request& what, std::source_location where) {
     if (closed) throw misuse_error("http::client::send: the client is closed", where);
     const bool tells_deadline = options.sends_deadline && !what.headers.contains(deadline_header);
-    sending of{what, to_head(what), tells_deadline, where};
+    if (what.url.scheme == scheme::https && !options.tls) options.tls = io::tls::context::client();
+    const url* proxy = options.proxy.choose(what.url);
+    sending of{what, to_head(what, proxy, options.proxy.authorization), tells_deadline, where, proxy};
     ++totals.requests;
     drop_old();
-    visit here(*this, what.url.at);
+    visit here(*this, detail::connection_key(what.url, proxy));
     host& at = here.at();
     const std::optional<permit> allowed = co_await move_on_after(options.wait_timeout, take(at.permits));
     if (!allowed) {
@@ -324,6 +382,45 @@ struct client::state {
     }
     std::optional<response> answer = co_await exchange(at, co_await connect(at, of), of, false);
     co_return answered{std::move(*answer), of.by_first_try};
+  }
+
+  // The same, and what it is redirected to. `what` is the last request then.
+  task<answered> follow(client_request& what, std::source_location where) {
+    for (unsigned followed = 0;; ++followed) {
+      if (!options.prepare) {
+        answered got = co_await or_fail(send(what, where));
+        if (!go_on(what, got, followed, where)) co_return got;
+      } else {
+        client_request prepared = what;  // what was added is not carried to another origin
+        options.prepare(prepared);
+        answered got = co_await or_fail(send(prepared, where));
+        if (!go_on(what, got, followed, where)) co_return got;
+      }
+    }
+  }
+
+  // Whether there is another request to send, which `what` is then.
+  bool go_on(client_request& what, const answered& got, unsigned followed, std::source_location where) const {
+    if (options.redirects == 0) return false;
+    const std::optional<std::string> target = detail::redirect_target(got.answer);
+    if (!target) return false;
+    const int code = to_int(got.answer.status);
+    const auto refuse = [&](std::string_view error_code, const std::string& why) {
+      return request_error(
+          error_kind::data_format, std::string(error_code),
+          message_of(what, "redirected by " + std::to_string(code) + ": " + why, got.by_first_try),
+          what.method, carried_out::possibly, where);
+    };
+    if (followed == options.redirects) {
+      throw refuse("too_many_redirects", "for the " + std::to_string(followed + 1) + ". time, and " +
+                                             std::to_string(options.redirects) + " are followed (redirects)");
+    }
+    try {
+      detail::follow_redirect(what, got.answer.status, *target);
+    } catch (const message_error& e) {
+      throw refuse(e.code() == "redirect_refused" ? e.code() : "bad_redirect", e.what());
+    }
+    return true;
   }
 };
 
@@ -350,11 +447,11 @@ client::client(client_options options) : state_(std::make_unique<state>(std::mov
 client::~client() = default;
 
 task<response> client::send(client_request what, std::source_location where) {
-  co_return (co_await or_fail(state_->send(what, where))).answer;
+  co_return (co_await or_fail(state_->follow(what, where))).answer;
 }
 
 task<response> client::fetch(client_request what, std::source_location where) {
-  auto [answer, by_first_try] = co_await or_fail(state_->send(what, where));
+  auto [answer, by_first_try] = co_await or_fail(state_->follow(what, where));
   if (!is_error(answer.status)) co_return answer;
   const auto clock = state_->options.wall_clock;
   const auto wait = read_retry_after(answer.headers, clock ? clock() : std::chrono::system_clock::now());

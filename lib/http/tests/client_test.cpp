@@ -407,9 +407,9 @@ TEST_CASE("client: a write that fails is told; only after a loss the answer is s
   CHECK(gone.retry_after == 2s);
 
   world reset;
-  reset.net.set({.lose_after_to_server = 1000});
+  reset.net.set({.buffer = 2000, .lose_after_to_server = 1000});
   reset.run([](http::client& web) -> task<> {
-    const seen_error seen = co_await error_of(web.send(post(std::string(300'000, 'x'))));
+    const seen_error seen = co_await error_of(web.send(post(std::string(50'000, 'x'))));
     CHECK(seen.code == "connection_lost");
     CHECK(seen.message.find("read") != std::string::npos);
     CHECK_MESSAGE(seen.text.find("write") != std::string::npos, seen.text);
@@ -651,12 +651,10 @@ TEST_CASE("client: what cannot be sent, options out of range, use after close") 
       return std::string(e.code());
     }
   };
-  CHECK(code("https://127.0.0.1/") == "https_not_supported");
   for (const char* bad :
-       {"", "127.0.0.1", "ftp://127.0.0.1", "http://", "http://name/", "http://a:b@127.0.0.1/",
-        "http://127.0.0.1/#x", "http://127.0.0.1/a b", "http://127.0.0.1:0/", "http://127.0.0.1:x/",
-        "http://[127.0.0.1]/", "http://[::1%lo]/", "http://[::1%0\r\nX-Evil: 1\r\nY: z]:80",
-        "http://127.0.0.1\r\nX: y"}) {
+       {"", "127.0.0.1", "ftp://127.0.0.1", "http://", "http://a:b@127.0.0.1/", "http://127.0.0.1/#x",
+        "http://127.0.0.1/a b", "http://127.0.0.1:0/", "http://127.0.0.1:x/", "http://[127.0.0.1]/",
+        "http://[::1%lo]/", "http://[::1%0\r\nX-Evil: 1\r\nY: z]:80", "http://127.0.0.1\r\nX: y"}) {
     INFO("url: " << bad);
     CHECK(code(bad) == "invalid_url");
   }

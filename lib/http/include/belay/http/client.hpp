@@ -7,13 +7,16 @@
 #include <belay/core/time.hpp>
 #include <belay/http/client_error.hpp>
 #include <belay/http/message.hpp>
+#include <belay/http/proxy.hpp>
 #include <belay/http/request_parser.hpp>
 #include <belay/http/url.hpp>
+#include <belay/io/tls.hpp>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <string>
 
@@ -39,6 +42,7 @@ struct client_options {
   std::size_t connections_per_host = 16;
   /// In that line. Then `no_connection_free`. Each of the durations is more than zero; `duration::max()`: no limit.
   duration wait_timeout = std::chrono::seconds(10);
+  /// From the lookup of the name to the end of the TLS handshake.
   duration connect_timeout = std::chrono::seconds(5);
   /// For each try, from the first byte of the request to the last one of the response; dripping does not extend it. Then
   /// `response_timed_out`. A request that is sent once more begins anew: bound both tries with `with_timeout`.
@@ -47,6 +51,17 @@ struct client_options {
   duration idle_timeout = std::chrono::seconds(30);
   /// Tells the server the time that is left, in `Belay-Deadline-Ms`, where the task has a deadline.
   bool sends_deadline = true;
+  /// How many redirects a request follows; none: the response is given as it is. One that leads from https to http is refused, one that leads to
+  /// another origin takes no Authorization and Cookie along. `response_timeout` is for each of the requests: bound them all with
+  /// `with_timeout`.
+  unsigned redirects = 0;
+  /// Whom to trust for https. Empty: the system's authorities, read at the first such request.
+  std::optional<io::tls::context> tls{};
+  /// None unless it is set: `proxy_settings::from_environment()`.
+  proxy_settings proxy{};
+  /// Called for each request that goes out, those that follow a redirect included: for what all have in common, such as
+  /// `inject(make_child(trace, random), request.headers)`, or credentials (look at the URL first). What it throws comes out of `send`.
+  std::function<void(client_request&)> prepare{};
   /// For dates in Retry-After. Empty: the system's clock.
   std::function<std::chrono::system_clock::time_point()> wall_clock{};
 };
@@ -68,7 +83,10 @@ struct client_statistics {
 ///     http::client& web = co_await use(http::open_client());
 ///     const http::response quote = co_await with_timeout(1s, web.fetch(http::client_request::get(http::url::parse(text))));
 ///
-/// Responses are taken whole, within the limits. Redirects are not followed, nothing is decompressed, cookies are not kept.
+/// Responses are taken whole, within the limits. Nothing is decompressed, cookies are not kept.
+///
+/// https: the certificate is verified, always, against `client_options::tls`; a client that shall trust anybody needs a context that says so.
+/// A large body is sent while the response is looked for: one that comes before is given at once, and the connection is not used again.
 ///
 /// Connections: one request at a time on each, no pipelining. A connection is used again if the response left it clean: the server keeps
 /// it, the length of the body was known, nothing came behind it. Before that it is looked at: when the server has closed it, or sent
@@ -87,7 +105,7 @@ class client {
 
   /// Sends `what` and gives the response, whatever its status.
   ///
-  /// Errors:        `request_error`: see there. `message_error` for a request that cannot go over the wire (`invalid_host`: of a URL that was
+  /// Errors:        `request_error`: see there. `error` (invalid, `tls_setup`) if the system's authorities cannot be read. `message_error` for a request that cannot go over the wire (`invalid_host`: of a URL that was
   ///                not made by `parse`); `misuse_error` after `close`.
   /// Cancellation:  the connection is dropped; the server may have carried out the request.
   /// Time:          the limits of the options; a deadline of the task cuts it short, and is told to the server.

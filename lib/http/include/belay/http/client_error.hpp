@@ -28,11 +28,15 @@ enum class carried_out : unsigned char {
 ///
 ///   kind          code                  when
 ///   unavailable   connect_failed        refused, unreachable
+///   unavailable   name_not_found, name_lookup_failed        the host's name
+///   unavailable   proxy_refused         the proxy makes no tunnel
 ///   unavailable   connection_lost       reset, or ended, before the response was complete
 ///   unavailable   response_truncated    ended within the response
 ///   timed_out     connect_timed_out, response_timed_out     the client's own limits
 ///   overloaded    no_connection_free    all connections to the host are in use
 ///   data_format   bad_response, response_too_large
+///   data_format   bad_redirect, redirect_refused, too_many_redirects
+///   data_format   certificate_expired, hostname_mismatch, not_tls …: all codes of `io::tls_error`
 ///
 /// `is_retryable` says yes as the kind does, but never when the request may have been carried out and is not idempotent.
 class request_error : public error, public retry_judge {
