@@ -164,9 +164,14 @@ auto server::state::serve_request(connection& c) -> task<step> {
     }
     watcher.cancel();
   }));
-  if (both.failed())
-    belay::detail::report_lost(both.failed_with());  // of a cleanup, after the client had left
-  if (!answer) {                                     // cut short by the watcher
+  if (both.failed()) {  // of a cleanup, after the client had left
+    if (streamed) {
+      tell_body_failed(work, both.failed_with());
+    } else {
+      belay::detail::report_lost(both.failed_with());
+    }
+  }
+  if (!answer) {  // cut short by the watcher
     end.tell(nullptr, c.peer_ended ? delivery::disconnected : delivery::stopped);
     co_return step::over;
   }

@@ -133,6 +133,16 @@ task<delivery> server::state::send_stream(connection& c, const exchange& of, con
   out.how = framing_of(what, how);
   out.drain = wanted.drain;
   const under_way known(c.out, out);
+  // Also if this is unwound: the stream may have failed while it was closed.
+  struct telling {
+    state& self;
+    const exchange& about;
+    const outgoing& body;
+    ~telling() {
+      if (body.why) self.tell_body_failed(about, body.why);
+    }
+  };
+  const telling at_the_end{*this, of, out};
   outcome<bool> written = co_await as_outcome(with_group([&](group& both) -> task<bool> {
     out.maker = both.spawn(&state::make_pieces, what.stream, std::ref(out));
     if (draining && out.drain == stream_options::on_drain::end) out.end();
@@ -141,13 +151,21 @@ task<delivery> server::state::send_stream(connection& c, const exchange& of, con
     co_return taken;
   }));
   if (out.why) {
-    tell_body_failed(of, out.why);
+    if (written.failed()) {
+      const failure besides = written.failed_with();
+      if (detail::is_network_error(besides)) {
+        besides.observe();
+      } else {
+        belay::detail::report_lost(besides);
+      }
+    }
     co_return delivery::broken;
   }
   if (written.failed()) {
     const failure why = written.failed_with();
     if (detail::is_network_error(why)) {
       why.observe();
+      for (const failure& of_cleanup : why.attached()) tell_body_failed(of, of_cleanup);
       co_return delivery::lost;
     }
     tell_body_failed(of, why);  // of its cleanup, after it was cancelled
