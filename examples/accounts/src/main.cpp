@@ -5,8 +5,6 @@
 #include <belay/service/app.hpp>
 #include <belay/telemetry/sink.hpp>
 
-#include <cstdio>
-
 #include "bank.hpp"
 #include "settings.hpp"
 
@@ -36,10 +34,7 @@ int serve(const settings& told) {
 }  // namespace accounts
 
 int main(int argc, char** argv) {
-  try {
-    return accounts::serve(accounts::read_settings(argc, argv));
-  } catch (const accounts::usage& said) {
-    std::fputs(said.text.c_str(), said.code == 0 ? stdout : stderr);
-    return said.code;
-  }
+  auto told = accounts::options().read(argc, argv);
+  if (!told) return told.finish();
+  return accounts::serve(*told);
 }

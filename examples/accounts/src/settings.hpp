@@ -5,9 +5,9 @@
 #include <belay/core/time.hpp>
 #include <belay/http/url.hpp>
 #include <belay/io/endpoint.hpp>
+#include <belay/service/config.hpp>
 #include <belay/telemetry/logger.hpp>
 #include <optional>
-#include <stdexcept>
 #include <string>
 
 namespace accounts {
@@ -21,13 +21,7 @@ struct settings {
   belay::duration grace = std::chrono::seconds(10);
 };
 
-/// Something was said wrongly; the text names it. Or `--help` was asked for: then code is 0 and the text is the help.
-struct usage {
-  std::string text;
-  int code = 2;
-};
-
-/// Errors: throws `usage`.
-settings read_settings(int argc, char** argv);
+/// Each is an option, a variable (`ACCOUNTS_LISTEN`) and a key of the file that `--config` names.
+belay::service::config<settings> options();
 
 }  // namespace accounts
