@@ -44,7 +44,8 @@ app::state::state(app_options given, telemetry::logger target)
     : options(std::move(given)),
       log(std::move(target)),
       random(options.random),
-      background(options.most_background_tasks) {
+      background(options.most_background_tasks),
+      manager(options.manager) {
   if (!random) random = http::system_random;
 }
 
@@ -90,6 +91,13 @@ int app::run() {
       std::fputs(report.text().c_str(), stderr);
     };
   }
+  if (!state_->manager) {
+    try {
+      state_->manager = service_manager::from_environment();
+    } catch (const error& e) {
+      state_->log.warn("service_manager_unusable", {{"message", e.what()}});
+    }
+  }
   loop own(std::move(options));
   return own.run(state_->run(state::signals::watched));
 }
@@ -108,6 +116,18 @@ task<io::endpoint> app::wait_listening() {
   co_return state_->listening_on;
 }
 
+task<> app::wait_background() {
+  while (!state_->afterwards.all.empty()) {
+    state_->nothing_follows.reset();
+    co_await state_->nothing_follows.wait();
+  }
+  if (state_->background.size() != 0) co_await state_->background.wait_idle();
+}
+
+void app::on_handler_failure(std::function<void(const failure&, const http::response&)> tell) {
+  state_->handler_failed = std::move(tell);
+}
+
 void app::state::stop(std::string reason) {
   if (!report.reason.empty()) return;
   if (now == phase::starting && program != nullptr) program->cancel(cancel_reason::shutdown);
@@ -119,6 +139,7 @@ void app::state::begin_shutdown(std::string reason) {
   report.begin(belay::now());
   log.info("shutting_down", {{"reason", report.reason}});
   over.set();
+  manager_news.set();
 }
 
 task<int> app::state::run(signals which) {
@@ -131,6 +152,7 @@ task<int> app::state::run(signals which) {
   } const at_end{*this};
   const auto program_and_watchers = [this, which, &living](group& watchers) -> task<int> {
     if (which == signals::watched) watchers.spawn(&state::watch_signals, this, std::ref(watchers));
+    if (manager) watchers.spawn(&state::keep_manager_informed, this);
     living = watchers.spawn(&state::live, this);
     program = &living;
     if (over.is_set()) living.cancel(cancel_reason::shutdown);  // stopped before it ran
@@ -235,7 +257,12 @@ void app::state::tell_report() {
   report.abandoned_calls = so_far.abandoned_jobs;
   report.lost_failures = so_far.lost_failures;
   report.write_to(log);
-  if (options.on_shutdown_report) options.on_shutdown_report(report);
+  if (!options.on_shutdown_report) return;
+  try {
+    options.on_shutdown_report(report);
+  } catch (...) {  // the end goes on
+    log.error("shutdown_report_not_taken", current_failure());
+  }
 }
 
 task<int> app::state::live() {
@@ -255,6 +282,7 @@ int app::state::conclude(const outcome<void>& how, const std::string& failed_ste
                {"step", failed_step},
                {"reason", what.message()}});
     log.write(telemetry::level::debug, "start_failure", what);
+    if (manager) manager->send_status("cannot start: " + failed_step + ": " + what.message());
     for (const failure& one : what.flatten()) one.observe();  // told above, and those of closing below
     if (report.reason.empty()) report.reason = "failed start";
     if (!report.clean()) tell_report();
@@ -276,12 +304,17 @@ task<> app::state::listen_and_live(std::string& failed_step) {
     std::optional<http::response> answer = refuse_while_starting(head);
     return answer || !then ? std::move(answer) : then(head, peer);
   };
+  hooks.ended = [this, then = std::move(hooks.ended)](http::exchange& of, const http::response* what,
+                                                      http::delivery how) {
+    then(of, what, how);
+    if (afterwards.all.empty()) nothing_follows.set();
+  };
   http::server web(
       [this](http::exchange& from) -> task<http::response> { co_return co_await or_fail(dispatch(from)); },
       std::move(hooks), options.http);
   std::optional<io::tcp_listener> socket;
   try {
-    socket.emplace(io::tcp_listener::bind(options.listen));
+    socket.emplace(options.make_listener ? options.make_listener() : io::tcp_listener::bind(options.listen));
   } catch (...) {
     failed_step = "listen";
     throw;
@@ -311,7 +344,8 @@ task<> app::state::accept_all(io::tcp_listener on) {
 }
 
 std::optional<http::response> app::state::refuse_while_starting(const http::request& head) {
-  if (now != phase::starting || head.path.starts_with("/health/")) return std::nullopt;
+  if (now != phase::starting || head.path == "/health/live" || head.path == "/health/ready")
+    return std::nullopt;
   return refuse({.status = http::status::service_unavailable,
                  .code = "starting",
                  .detail = "the service is starting; try again soon"},
@@ -346,8 +380,10 @@ task<> app::state::serve_until_told(child<void>& connections) {
   now = phase::serving;
   log.info("listening", {{"message", options.name + ": listening on " + url}, {"url", url}});
   serving.set();
+  manager_news.set();
   co_await over.wait();
   now = phase::draining;
+  manager_news.set();
   report.begin(belay::now());
   if (cannot_serve) co_await fail(cannot_serve);
   if (options.lame_duck > duration::zero()) {

@@ -42,6 +42,8 @@ struct app::state {
   std::vector<worker> workers;
   failure gave_up;  // what a worker failed with once too often
   detail::after_responses afterwards;
+  event nothing_follows;  // set when `afterwards` is empty again
+  std::function<void(const failure&, const http::response&)> handler_failed;
   shutdown_report report;
   std::optional<time_point> drain_until;  // once it drains
   phase now = phase::starting;
@@ -49,6 +51,9 @@ struct app::state {
   io::endpoint listening_on;       // once it listens
   event listening;
   event serving;
+  std::optional<service_manager> manager;
+  event manager_news;             // something to tell it
+  bool stopping_told = false;     // to it
   event over;                     // told to stop, or it cannot go on serving
   failure cannot_serve;           // why, then
   child<int>* program = nullptr;  // while it runs
@@ -81,6 +86,9 @@ struct app::state {
   [[nodiscard]] task<> run_workers();
   [[nodiscard]] task<> stop_workers(child<void>& running);
   void note_worker_event(const worker_event& what);
+  // tell_manager.cpp
+  [[nodiscard]] std::string status_line() const;
+  [[nodiscard]] task<> keep_manager_informed();
   // app.cpp
   enum class signals : unsigned char { watched, left_alone };
   void stop(std::string reason);

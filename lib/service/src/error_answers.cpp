@@ -94,12 +94,15 @@ task<http::response> app::state::answer_error(const failure& what, detail::serve
       note_failed_request(found.catch_all ? telemetry::level::error : importance_of(status), status, "", head,
                           of.trace, &what);
       add_trace(made, head, of.trace);
+      if (handler_failed) handler_failed(what, made);
       co_return made;
     }
     log.error("error_handler_failed", how.failure(),
               {{"trace_id", http::to_string(of.trace.trace)}, {"path", head.path}});
   }
-  co_return answer_failure(what, head, of.trace, within);
+  http::response made = answer_failure(what, head, of.trace, within);
+  if (handler_failed) handler_failed(what, made);
+  co_return made;
 }
 
 }  // namespace belay::service

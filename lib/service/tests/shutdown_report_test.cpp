@@ -116,6 +116,16 @@ TEST_CASE("shutdown report: failures that nobody looked at are counted") {
   loop.forget_lost_errors();
 }
 
+TEST_CASE("shutdown report: a taker that throws is told in the log, and the end goes on") {
+  support::record_keeper records;
+  auto options = support::options();
+  options.on_shutdown_report = [](const shutdown_report&) { throw belay::error("the disk is full"); };
+  app a(options, records.log);
+  CHECK(support::serve(a, [](app& of) -> task<> { co_await of.wait_serving(); }) == service::exit_clean);
+  REQUIRE(records.events("shutdown_report_not_taken").size() == 1);
+  CHECK(contains(records.events("shutdown_report_not_taken")[0], "the disk is full"));
+}
+
 TEST_CASE("shutdown report: of many rows those with trouble and the slowest are kept: it stays one screen") {
   shutdown_report report;
   report.reason = "SIGTERM";

@@ -12,9 +12,11 @@
 #include <belay/service/lifespan.hpp>
 #include <belay/service/request.hpp>
 #include <belay/service/routes.hpp>
+#include <belay/service/service_manager.hpp>
 #include <belay/telemetry/logger.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -28,6 +30,9 @@ struct app_options {
   /// In the ready line and the log.
   std::string name = "service";
   io::endpoint listen{"127.0.0.1", 8080};
+  /// Makes the listening socket instead of `listen`: an inherited one, a Unix socket, one with TLS. Called once, on the loop, before the first
+  /// step; what it throws fails the step `listen`.
+  std::function<io::tcp_listener()> make_listener{};
   /// How long requests and background tasks may take to finish after SIGTERM or SIGINT, before they are cancelled.
   duration grace = std::chrono::seconds(10);
   /// After SIGTERM or SIGINT: how long to go on serving, with `/health/ready` at 503 already, so that whoever sends requests here learns of it
@@ -46,6 +51,8 @@ struct app_options {
   /// closing of each lifespan step. Diagnostics (`belay/core/diagnostic.hpp`) become records named after their kind, `loop_blocked` and so
   /// on, unless `on_diagnostic` says otherwise.
   loop_options loop{};
+  /// Who is told how the service is. None: `run` looks for the one that started the process; `run_within` tells nobody.
+  std::optional<service_manager> manager{};
   /// Gets the shutdown report at the end, after its record was written. Empty: `run` prints its text to stderr where the log is `pretty`.
   std::function<void(const shutdown_report&)> on_shutdown_report{};
 };
@@ -136,6 +143,11 @@ class app : public routes {
   [[nodiscard]] task<io::endpoint> wait_serving();
   /// Waits until it listens, which is before it opens its steps.
   [[nodiscard]] task<io::endpoint> wait_listening();
+  /// Waits until every answer is out and the background work that follows it has ended.
+  [[nodiscard]] task<> wait_background();
+  /// Has `tell` called with each failure that leaves a handler, and its answer, before that is sent: for tests, which see in it what the client
+  /// does not. It must not throw. A second one replaces the first.
+  void on_handler_failure(std::function<void(const failure& what, const http::response& answer)> tell);
 
   struct state;
 
