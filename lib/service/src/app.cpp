@@ -137,7 +137,9 @@ void app::state::stop(std::string reason) {
 void app::state::begin_shutdown(std::string reason) {
   report.reason = std::move(reason);
   report.begin(belay::now());
-  log.info("shutting_down", {{"reason", report.reason}});
+  log.write(follows ? telemetry::level::debug : telemetry::level::info, "shutting_down",
+            {{"reason", report.reason}});
+  stop_followers(report.reason);
   over.set();
   manager_news.set();
 }
@@ -187,7 +189,8 @@ task<> app::state::watch_signals(group& watchers) {
     }
     if (report.reason.empty()) {
       stop(number == SIGINT ? "SIGINT" : "SIGTERM");
-      watchers.spawn(&state::end_process_after, this, longest_shutdown(), exit_unclean_shutdown);
+      watchers.spawn(&state::end_process_after, this, longest_shutdown(belay::detail::cleanup_limit()),
+                     exit_unclean_shutdown);
     }
     if (number != SIGINT) continue;  // repeated SIGTERM does not force: orchestrators send it again
     ++interrupts;
@@ -230,8 +233,7 @@ task<> app::state::end_process_after(duration limit, exit_code code) {
 }
 
 // How long everything takes that is bounded by itself: the grace, what is cancelled after it, each step.
-duration app::state::longest_shutdown() const noexcept {
-  const duration each = belay::detail::cleanup_limit();
+duration app::state::longest_shutdown(duration each) const noexcept {
   time_point end = saturating_add(saturating_add(time_point(), options.lame_duck), options.grace);
   for (std::size_t i = 0; i != workers.size() + 2; ++i) end = saturating_add(end, each);
   end = saturating_add(end, steps.longest_close(each));
@@ -254,8 +256,9 @@ void app::state::note_what_is_cut_short() {
 void app::state::tell_report() {
   const loop_statistics so_far = loop::current()->statistics();
   report.program = options.name;
-  report.abandoned_calls = so_far.abandoned_jobs;
-  report.lost_failures = so_far.lost_failures;
+  report.abandoned_calls += so_far.abandoned_jobs;  // those of other loops are in it
+  report.lost_failures += so_far.lost_failures;
+  if (follows) return;
   report.write_to(log);
   if (!options.on_shutdown_report) return;
   try {
@@ -276,6 +279,12 @@ int app::state::conclude(const outcome<void>& how, const std::string& failed_ste
   const failure what = how.failure();
   for (const std::string& call : loop::current()->abandoned_calls())
     report.overran.push_back("abandoned call " + call);
+  if (!failed_step.empty() && follows) {
+    start_trouble = failed_step + ": " + what.message();
+    for (const failure& one : what.flatten()) one.observe();
+    tell_report();
+    return exit_start_failed;
+  }
   if (!failed_step.empty()) {
     log.fatal("start_failed",
               {{"message", options.name + ": cannot start: " + failed_step + ": " + what.message()},
@@ -288,7 +297,7 @@ int app::state::conclude(const outcome<void>& how, const std::string& failed_ste
     if (!report.clean()) tell_report();
     return exit_start_failed;
   }
-  const bool served_to_the_end = !report.reason.empty() && !gave_up;
+  const bool served_to_the_end = !report.reason.empty() && !gave_up && !loop_ended;
   if (report.reason.empty()) report.reason = "failure";
   if (what) log.fatal(served_to_the_end ? "shutdown_failed" : "service_failed", what);
   tell_report();
@@ -314,7 +323,7 @@ task<> app::state::listen_and_live(std::string& failed_step) {
       std::move(hooks), options.http);
   std::optional<io::tcp_listener> socket;
   try {
-    socket.emplace(options.make_listener ? options.make_listener() : io::tcp_listener::bind(options.listen));
+    socket.emplace(bind());
   } catch (...) {
     failed_step = "listen";
     throw;
@@ -323,10 +332,14 @@ task<> app::state::listen_and_live(std::string& failed_step) {
   server = &web;
   struct not_serving {
     state& self;
-    ~not_serving() { self.server = nullptr; }
+    ~not_serving() {
+      self.server = nullptr;
+      self.server_tasks = nullptr;
+    }
   } const at_end{*this};
   co_await or_fail(with_group({.name = "server"}, [this, &socket, &failed_step](group& tasks) -> task<> {
     child<void> connections = tasks.spawn(&state::accept_all, this, std::move(*socket));
+    server_tasks = &tasks;
     listening.set();
     const outcome<void> how = co_await as_outcome(steps.run(
         [this, &connections]() -> task<> { co_await or_fail(serve(connections)); }, report, failed_step));
@@ -344,8 +357,7 @@ task<> app::state::accept_all(io::tcp_listener on) {
 }
 
 std::optional<http::response> app::state::refuse_while_starting(const http::request& head) {
-  if (now != phase::starting || head.path == "/health/live" || head.path == "/health/ready")
-    return std::nullopt;
+  if (!is_starting() || head.path == "/health/live" || head.path == "/health/ready") return std::nullopt;
   return refuse({.status = http::status::service_unavailable,
                  .code = "starting",
                  .detail = "the service is starting; try again soon"},
@@ -378,7 +390,9 @@ task<> app::state::serve_connections(child<void>& connections) {
 task<> app::state::serve_until_told(child<void>& connections) {
   const std::string url = "http://" + listening_on.to_string();
   now = phase::serving;
-  log.info("listening", {{"message", options.name + ": listening on " + url}, {"url", url}});
+  if (all_serve && !follows) all_serve->store(true);
+  log.write(follows ? telemetry::level::debug : telemetry::level::info, "listening",
+            {{"message", options.name + ": listening on " + url}, {"url", url}});
   serving.set();
   manager_news.set();
   co_await over.wait();

@@ -7,6 +7,7 @@
 #include <belay/core/group.hpp>
 #include <belay/core/supervisor.hpp>
 #include <belay/service/app.hpp>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,6 +87,26 @@ struct app::state {
   [[nodiscard]] task<> run_workers();
   [[nodiscard]] task<> stop_workers(child<void>& running);
   void note_worker_event(const worker_event& what);
+  // run_app.cpp
+  struct follower;
+  std::vector<std::shared_ptr<follower>> followers;  // the apps on other loops, of the first one
+  std::shared_ptr<std::atomic<bool>> all_serve;      // with several loops
+  bool shares_port = false;
+  bool follows = false;           // the first loop tells for it
+  bool loop_ended = false;        // another one, by itself
+  std::string start_trouble;      // what the first loop shall tell
+  group* server_tasks = nullptr;  // round the steps, while it listens
+  [[nodiscard]] io::tcp_listener bind() const;
+  void add_followers(const std::function<void(app&, unsigned)>& set_up);
+  [[nodiscard]] managed<unit> follow(std::shared_ptr<follower> it, resource<loop> thread);
+  [[nodiscard]] task<> lead(std::shared_ptr<follower> it);
+  static void stop_follower(const std::shared_ptr<follower>& it, const std::string& reason);
+  void stop_followers(const std::string& reason);
+  void absorb(follower& it);
+  // It, or another loop, is not serving yet.
+  [[nodiscard]] bool is_starting() const noexcept {
+    return now == phase::starting || (now == phase::serving && all_serve && !all_serve->load());
+  }
   // tell_manager.cpp
   [[nodiscard]] std::string status_line() const;
   [[nodiscard]] task<> keep_manager_informed();
@@ -96,7 +117,7 @@ struct app::state {
   [[nodiscard]] task<int> run(signals which);
   [[nodiscard]] task<> watch_signals(group& watchers);
   [[nodiscard]] task<> end_process_after(duration limit, exit_code code);
-  [[nodiscard]] duration longest_shutdown() const noexcept;
+  [[nodiscard]] duration longest_shutdown(duration each) const noexcept;
   static void note(const telemetry::logger& log, const diagnostic& what);
   void note_what_is_cut_short();
   void tell_report();

@@ -18,6 +18,7 @@ void app::state::add_health_routes(app& of) {
     // The request that asks is not counted.
     const std::size_t requests = server != nullptr ? server->statistics().active_requests : 0;
     in_use["requests"] = requests > 0 ? requests - 1 : 0;
+    const bool starting = is_starting();
     if (now != phase::starting) {  // they may read resources
       for (const auto& [name, read] : gauges) in_use[name] = read();
     }
@@ -26,7 +27,7 @@ void app::state::add_health_routes(app& of) {
     for (const worker& one : workers) {
       kept[one.name] = one.keeper ? one.keeper->statistics().restarts : 0;
     }
-    const char* status = now == phase::serving ? "ready" : now == phase::starting ? "starting" : "draining";
+    const char* status = starting ? "starting" : now == phase::serving ? "ready" : "draining";
     boost::json::object body;
     body["status"] = status;
     body["in_use"] = std::move(in_use);
@@ -40,7 +41,7 @@ void app::state::add_health_routes(app& of) {
     }
     if (!kept.empty()) body["worker_restarts"] = std::move(kept);
     co_return http::response::json(
-        now == phase::serving ? http::status::ok : http::status::service_unavailable,
+        now == phase::serving && !starting ? http::status::ok : http::status::service_unavailable,
         boost::json::serialize(body));
   });
 }

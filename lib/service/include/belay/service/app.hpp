@@ -38,6 +38,8 @@ struct app_options {
   /// After SIGTERM or SIGINT: how long to go on serving, with `/health/ready` at 503 already, so that whoever sends requests here learns of it
   /// before connections are refused. Zero: not at all.
   duration lame_duck{};
+  /// For `run_app`: on how many loops it runs, each on a thread of its own. An `app` by itself has the one it is run on.
+  unsigned loops = 1;
   /// After a second SIGINT: how long until the process ends with 130, whatever hangs.
   duration force_after = std::chrono::seconds(2);
   /// How many background tasks may be reserved by requests under way, queued or running.
@@ -152,6 +154,8 @@ class app : public routes {
   struct state;
 
  private:
+  friend int run_app(app_options options, telemetry::logger log,
+                     std::function<void(app&, unsigned loop)> set_up);
   explicit app(std::unique_ptr<state> made);
   lifespan& steps() noexcept;
 

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// A service on several loops: real threads and real sockets, driven by a worker of the first loop.
+
+#include "support.hpp"
+
+#include <belay/service/run_app.hpp>
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+namespace http = belay::http;
+namespace service = belay::service;
+using belay::managed;
+using belay::task;
+using service::app;
+using service::request;
+using support::contains;
+using words = std::vector<std::string>;
+
+namespace {
+
+// What the loops tell each other.
+struct fleet {
+  std::atomic<int> opened{0};
+  std::atomic<int> open{0};
+  std::atomic<int> started{0};
+  std::atomic<int> finished{0};
+  std::mutex mutex;
+  std::set<std::thread::id> threads;  // guarded by mutex
+
+  managed<int> resource() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      threads.insert(std::this_thread::get_id());
+    }
+    co_await belay::yield();
+    ++opened;
+    ++open;
+    co_yield 0;
+    co_await belay::yield();
+    --open;
+  }
+};
+
+service::app_options options(unsigned loops) {
+  service::app_options made = support::options();
+  made.loops = loops;
+  return made;
+}
+
+void add_routes(app& a, fleet& all, unsigned loop) {
+  a.get("/loop", [loop](request&) -> task<http::response> {
+    co_return http::response::text(http::status::ok, std::to_string(loop));
+  });
+  a.get("/slow", [&all](request&) -> task<http::response> {
+    ++all.started;
+    co_await belay::sleep_for(100ms);
+    ++all.finished;
+    co_return http::response::text(http::status::ok, "done");
+  });
+}
+
+// The first loop runs `talk` once all serve, then stops the app.
+template <class Talk>
+void drive(app& first, Talk talk) {
+  first.worker("driver",
+               [&first, talk]() -> task<> {
+                 co_await first.wait_serving();
+                 co_await talk(first);
+                 first.stop("test over");
+               },
+               {.most_restarts = 0});
+}
+
+}  // namespace
+
+TEST_CASE(
+    "run_app: each loop has its thread and its resources, serves on the one port, and all end together [row 297]") {
+  fleet all;
+  support::record_keeper records;
+  std::set<std::string> answered;
+  const int code = service::run_app(options(3), records.log, [&](app& a, unsigned loop) {
+    a.manage("database", all.resource());
+    add_routes(a, all, loop);
+    if (loop != 0) return;
+    drive(a, [&all, &answered](app& first) -> task<> {
+      CHECK(all.open == 3);
+      for (int i = 0; i != 1000 && answered.size() != 3; ++i) {
+        support::client c = co_await support::connect(first);
+        answered.insert((co_await c.ask(support::get("/loop"))).body);
+      }
+      support::client c = co_await support::connect(first);
+      CHECK((co_await c.ask(support::get("/health/ready"))).status() == 200);
+    });
+  });
+  CHECK(code == service::exit_clean);
+  CHECK(answered == std::set<std::string>{"0", "1", "2"});
+  CHECK(all.opened == 3);
+  CHECK(all.open == 0);
+  CHECK(all.threads.size() == 3);
+  CHECK(records.events("listening").size() >= 1);
+  CHECK(records.errors() == 0);
+  const words report = records.events("shutdown_report");
+  REQUIRE(report.size() == 1);
+  for (const char* row :
+       {"\"requests\"", "\"loop 1: requests\"", "\"loop 2: database\"", "\"loop 1\"", "\"thread of loop 2\""})
+    CHECK(contains(report[0], std::string("\"name\":") + row));
+}
+
+TEST_CASE("run_app: requests under way on every loop are finished before it ends [row 297]") {
+  fleet all;
+  support::record_keeper records;
+  constexpr int clients = 24;
+  CHECK(service::run_app(options(3), records.log, [&](app& a, unsigned loop) {
+          add_routes(a, all, loop);
+          if (loop != 0) return;
+          // A step: the clients stay until all loops have ended.
+          const auto waiting = a.manage("clients", []() -> managed<std::vector<support::client>> {
+            co_yield std::vector<support::client>();
+          }());
+          drive(a, [&all, waiting](app& first) -> task<> {
+            for (int i = 0; i != clients; ++i) {
+              waiting->push_back(co_await support::connect(first));
+              co_await waiting->back().send(support::get("/slow"));
+            }
+            while (all.started != clients) co_await belay::sleep_for(1ms);
+          });
+        }) == service::exit_clean);
+  CHECK(all.finished == clients);
+}
+
+TEST_CASE(
+    "run_app: when one loop cannot start, none serves, and the record names it and what went wrong there [row 316]") {
+  fleet all;
+  support::record_keeper records;
+  const int code = service::run_app(options(3), records.log, [&](app& a, unsigned loop) {
+    a.manage("database", all.resource());
+    add_routes(a, all, loop);
+    if (loop == 2) {
+      a.step("migrate", []() -> task<> {
+        co_await belay::yield();
+        throw belay::error("table users is missing");
+      });
+    }
+  });
+  CHECK(code == service::exit_start_failed);
+  CHECK(all.open == 0);
+  const words failed = records.events("start_failed");
+  REQUIRE(failed.size() == 1);
+  CHECK(contains(failed[0], "\"step\":\"loop 2\""));
+  CHECK(contains(failed[0], "migrate: table users is missing"));
+}
+
+TEST_CASE("run_app: a loop that cannot go on ends the program, and the others are closed [row 314]") {
+  fleet all;
+  support::record_keeper records;
+  const int code = service::run_app(options(2), records.log, [&](app& a, unsigned loop) {
+    a.manage("database", all.resource());
+    if (loop == 1) {
+      a.worker("feed",
+               []() -> task<> {
+                 co_await belay::sleep_for(20ms);
+                 throw belay::error("the feed broke");
+               },
+               {.most_restarts = 0});
+    }
+  });
+  CHECK(code == service::exit_start_failed);
+  CHECK(all.open == 0);
+  CHECK(records.events("shutdown_report").size() == 1);
+  CHECK(contains(records.events("service_failed").at(0), "the feed broke"));
+}
+
+TEST_CASE("run_app: with one loop it is an app; numbers out of range and an empty set-up are misuse") {
+  fleet all;
+  support::record_keeper records;
+  CHECK(service::run_app(options(1), records.log, [&](app& a, unsigned loop) {
+          CHECK(loop == 0);
+          a.manage("database", all.resource());
+          drive(a, [](app&) -> task<> { co_return; });
+        }) == service::exit_clean);
+  CHECK(all.opened == 1);
+  for (const unsigned bad : {0U, 100'000U}) {
+    CHECK_THROWS_AS(static_cast<void>(service::run_app(options(bad), records.log, [](app&, unsigned) {})),
+                    belay::misuse_error);
+  }
+  CHECK_THROWS_AS(static_cast<void>(service::run_app(options(2), records.log, {})), belay::misuse_error);
+}
