@@ -127,7 +127,8 @@ class libpq_line final : public line, public std::enable_shared_from_this<libpq_
   [[nodiscard]] int backend() const noexcept override { return conn_ ? PQbackendPID(conn_.get()) : 0; }
 
  private:
-  enum class copying : unsigned char { no, in, out };
+  // out_over: all data has come, the server's last word has not.
+  enum class copying : unsigned char { no, in, out, out_over };
   // What of a batch is answered next.
   struct expected {
     enum class part : unsigned char { preparing, running, forgetting } what;
@@ -495,6 +496,7 @@ void libpq_line::advance() {
     case step::copy_out: return read_simple();
     case step::get_chunk:
       if (copying_ == copying::no) return answered();
+      if (copying_ == copying::out_over) return read_simple();
       return read_chunk();
     case step::put_chunk:
       if (!writing_) answered();
@@ -608,6 +610,7 @@ void libpq_line::read_chunk() {
       return answered();
     }
     if (size < -1) return lost(PQerrorMessage(conn_.get()));
+    copying_ = copying::out_over;
     return read_simple();
   }
 }

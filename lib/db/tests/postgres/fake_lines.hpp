@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Connections to a server that is not there, on the virtual clock: it knows transactions, savepoints apart, and one table of one column.
+
+#include <belay/core/detail/runtime.hpp>
+#include <belay/core/detail/timer_wheel.hpp>
+#include <belay/core/sleep.hpp>
+#include <belay/db/postgres/error.hpp>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "postgres/line.hpp"
+#include "postgres/open_on.hpp"
+
+namespace postgres_tests {
+
+namespace b = belay;
+namespace pg = belay::db::postgres;
+using namespace std::chrono_literals;
+
+class fake_server;
+
+// Answers after a while, by a timer of its own.
+class fake_line final : public pg::detail::line, private belay::detail::timer_node {
+ public:
+  fake_line(fake_server& at, int number) : at_(&at), number_(number) {}
+  ~fake_line() override { hang_up(); }
+
+  void start(pg::detail::exchange& one) override;
+  void stop(pg::detail::exchange& one) noexcept override;
+  void drop() noexcept override { hang_up(); }
+  [[nodiscard]] bool usable() const noexcept override { return open_; }
+  [[nodiscard]] pg::detail::transaction_state transaction() const noexcept override { return state_; }
+  [[nodiscard]] int backend() const noexcept override { return number_; }
+
+ private:
+  friend class fake_server;
+  void hang_up() noexcept;
+  void answer();
+  [[nodiscard]] bool run_one(const pg::statement& each);
+  void answer_in(b::duration delay) noexcept {
+    due = static_cast<std::uint64_t>((b::now() + delay).time_since_epoch().count());
+    fire = [](timer_node& timer) noexcept { static_cast<fake_line&>(timer).answer(); };
+    belay::detail::this_runtime->timers->insert(*this);
+  }
+  void finish() {
+    if (linked()) belay::detail::this_runtime->timers->remove(*this);
+    std::exchange(current_, nullptr)->ended();
+  }
+
+  fake_server* at_;
+  const int number_;
+  bool open_ = true;
+  bool stopping_ = false;
+  pg::detail::transaction_state state_ = pg::detail::transaction_state::none;
+  int uncommitted_ = 0;
+  int id_ = 0;
+  pg::detail::exchange* current_ = nullptr;
+};
+
+class fake_server final : public pg::detail::connector {
+ public:
+  int rows = 0;
+  std::size_t open_lines = 0;
+
+  b::task<std::shared_ptr<pg::detail::line>> connect() override {
+    co_await b::sleep_for(2ms);
+    auto made = std::make_shared<fake_line>(*this, ++made_);
+    lines_.push_back(made);
+    ++open_lines;
+    co_return made;
+  }
+  [[nodiscard]] const std::string& name() const noexcept override { return name_; }
+
+  // Every connection is lost; what is under way has been done, or has not.
+  void cut_all(bool done) noexcept {
+    for (const auto& each : lines_) {
+      const std::shared_ptr<fake_line> one = each.lock();
+      if (!one || !one->open_) continue;
+      if (done && one->current_ != nullptr) {
+        for (const pg::statement& statement : one->current_->statements)
+          static_cast<void>(one->run_one(statement));
+      }
+      one->hang_up();
+    }
+  }
+
+ private:
+  friend class fake_line;
+  const std::string name_ = "postgresql://fake";
+  int made_ = 0;
+  int last_id_ = 0;
+  std::map<int, bool> committed_;
+  std::vector<std::weak_ptr<fake_line>> lines_;
+};
+
+inline void fake_line::start(pg::detail::exchange& one) {
+  current_ = &one;
+  stopping_ = false;
+  if (!open_) {
+    one.error = std::make_exception_ptr(
+        pg::connection_error(b::error_kind::unavailable, "connection_lost", "the fake connection is closed"));
+    return finish();
+  }
+  answer_in(2ms);
+}
+
+inline void fake_line::stop(pg::detail::exchange&) noexcept { stopping_ = true; }
+
+inline void fake_line::hang_up() noexcept {
+  if (!std::exchange(open_, false)) return;
+  --at_->open_lines;
+  if (id_ != 0) at_->committed_.try_emplace(id_, false);
+  uncommitted_ = 0;
+  if (current_ == nullptr) return;
+  current_->stopped = stopping_;
+  if (!stopping_) {
+    current_->error = std::make_exception_ptr(
+        pg::connection_error(b::error_kind::unavailable, "connection_lost", "the fake connection was cut"));
+  }
+  finish();
+}
+
+// False: it failed.
+inline bool fake_line::run_one(const pg::statement& each) {
+  using pg::detail::transaction_state;
+  const std::string& sql = each.sql;
+  auto names = std::make_shared<belay::db::column_names>(belay::db::column_names{"one"});
+  const auto give = [&](belay::db::value what) {
+    std::vector<belay::db::row> rows;
+    rows.emplace_back(names, std::vector<belay::db::value>{std::move(what)});
+    current_->results.back().rows = belay::db::rows(names, std::move(rows));
+  };
+  current_->results.emplace_back();
+  current_->tags.push_back(sql.substr(0, sql.find(' ')));
+  if (sql.starts_with("BEGIN")) {
+    state_ = transaction_state::open;
+  } else if (sql == "COMMIT") {
+    at_->rows += uncommitted_;
+    if (id_ != 0) at_->committed_[id_] = true;
+    uncommitted_ = id_ = 0;
+    state_ = transaction_state::none;
+  } else if (sql == "ROLLBACK") {
+    if (id_ != 0) at_->committed_[id_] = false;
+    uncommitted_ = id_ = 0;
+    state_ = transaction_state::none;
+  } else if (sql.starts_with("INSERT")) {
+    if (state_ == transaction_state::none) {
+      ++at_->rows;
+    } else {
+      if (id_ == 0) id_ = ++at_->last_id_;
+      ++uncommitted_;
+    }
+  } else if (sql.find("xact_id_if_assigned") != std::string::npos) {
+    give(id_ == 0 ? belay::db::value() : belay::db::value(std::to_string(id_)));
+  } else if (sql.find("pg_xact_status") != std::string::npos) {
+    const auto known = at_->committed_.find(std::stoi(each.bound[0].as<std::string>()));
+    give(known == at_->committed_.end() ? "in progress" : known->second ? "committed" : "aborted");
+  } else {
+    give(at_->rows);
+  }
+  return true;
+}
+
+inline void fake_line::answer() {
+  // Asked to stop in time: nothing was done, and a transaction has failed.
+  if (stopping_) {
+    current_->stopped = true;
+    if (state_ == pg::detail::transaction_state::open) state_ = pg::detail::transaction_state::failed;
+    return finish();
+  }
+  for (const pg::statement& each : current_->statements) static_cast<void>(run_one(each));
+  finish();
+}
+
+}  // namespace postgres_tests
