@@ -55,6 +55,9 @@ app::app(app_options options, telemetry::logger log)
 app::app(std::unique_ptr<state> made)
     : routes(made->registry, made->registry.root()), state_(std::move(made)) {
   state_->add_health_routes(*this);
+  state_->add_own_metrics();
+  state_->add_metrics_route(*this);
+  state_->add_inspector_routes(*this);
 }
 
 app::~app() = default;
@@ -76,6 +79,8 @@ void app::gauge(std::string name, std::function<std::size_t()> read) {
   state_->gauges.emplace_back(std::move(name), std::move(read));
 }
 
+telemetry::metrics& app::metrics() noexcept { return state_->numbers; }
+
 int app::run() {
   loop_options options = state_->options.loop;
   if (!options.on_lost_failure) {
@@ -84,6 +89,11 @@ int app::run() {
   if (!options.on_diagnostic) {
     options.on_diagnostic = [log = state_->log](const diagnostic& what) { state::note(log, what); };
   }
+  options.on_diagnostic = [seen = state_->diagnostics,
+                           tell = std::move(options.on_diagnostic)](const diagnostic& what) {
+    seen->note(what);
+    tell(what);
+  };
   if (!options.blocked_limit) options.blocked_limit = default_blocked_limit;
   if (!state_->options.on_shutdown_report && state_->log.format() == telemetry::log_format::pretty) {
     state_->options.on_shutdown_report = [log = state_->log](const shutdown_report& report) {
@@ -147,6 +157,7 @@ void app::state::begin_shutdown(std::string reason) {
 task<int> app::state::run(signals which) {
   if (std::exchange(used, true)) throw misuse_error("app: it can run only once");
   registry.complete();
+  run_at = belay::now();
   child<int> living;  // outlives the watcher
   struct registration {
     state& self;

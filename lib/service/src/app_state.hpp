@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "observed.hpp"
+#include "request_metrics.hpp"
 #include "route_registry.hpp"
 #include "served.hpp"
 
@@ -33,6 +35,11 @@ struct app::state {
   detail::route_registry registry;
   std::vector<std::pair<std::string, std::function<std::size_t()>>> gauges;
   background_tasks background;
+  telemetry::metrics numbers;
+  request_metrics counted{numbers};
+  requests_under_way under_way{counted};
+  std::shared_ptr<diagnostics_seen> diagnostics = std::make_shared<diagnostics_seen>();
+  time_point run_at{};  // once it runs
   // Each worker is supervised by itself, so that one that fails often does not use up the restarts of others.
   struct worker {
     std::string name;
@@ -81,6 +88,13 @@ struct app::state {
                            const http::request& head, const http::trace_context& trace, const failure* cause);
   // health.cpp
   void add_health_routes(app& of);
+  // metrics_page.cpp
+  void add_own_metrics();
+  void add_metrics_route(app& of);
+  // inspector.cpp
+  void check_inspector() const;
+  void add_inspector_routes(app& of);
+  [[nodiscard]] std::string inspector_page() const;
   // workers.cpp
   void add_worker(worker added);
   [[nodiscard]] task<> within_workers(task_function<task<>()> body);

@@ -180,6 +180,8 @@ task<http::response> app::state::answer(detail::served& to) {
 task<http::response> app::state::dispatch(http::exchange& from) {
   http::route_match match = registry.table.find(from.request.method, from.request.path);
   const http::trace_context trace = http::continue_trace(from.request.headers, random);
+  request_under_way listed(under_way, from, trace.trace);
+  listed.set_route(registry.table.pattern(match.route));
   // What stays open after the response refers to it.
   std::shared_ptr<detail::served> kept;
   std::optional<detail::served> here;
@@ -191,7 +193,11 @@ task<http::response> app::state::dispatch(http::exchange& from) {
   }
   detail::served& of = kept ? *kept : *here;
   outcome<http::response> how = co_await as_outcome(answer(of));
-  if (how.failed()) co_return co_await or_fail(answer_error(how.failure(), of));
+  if (how.failed()) {
+    http::response refused = co_await or_fail(answer_error(how.failure(), of));
+    listed.set_status(refused.status);
+    co_return refused;
+  }
   http::response answered = std::move(how).value();
   if (!of.context.handler_failed) {
     for (const http::header& field : of.asked.response_headers())
@@ -203,6 +209,7 @@ task<http::response> app::state::dispatch(http::exchange& from) {
   if (const std::string_view id = of.asked.id(); !id.empty()) answered.headers.set("X-Request-Id", id);
   of.asked.log().debug("request",
                        {{"status", static_cast<int>(answered.status)}, {"path", from.request.path}});
+  listed.set_status(answered.status);
   co_return answered;
 }
 
@@ -224,15 +231,21 @@ void app::state::end(http::exchange& of, bool answered) {
 
 http::server_hooks app::state::make_hooks() {
   http::server_hooks hooks;
-  hooks.judge_head = [this](const http::request& head, const io::endpoint&) { return judge_head(head); };
+  hooks.judge_head = [this](const http::request& head, const io::endpoint&) {
+    std::optional<http::response> answer = judge_head(head);
+    if (answer) counted.note_early(head.method, answer->status);
+    return answer;
+  };
   hooks.refused = [this](const http::protocol_error& why, const http::request& head, const io::endpoint&) {
+    counted.note_refused(why.status);
     return refuse({.status = why.status, .code = why.code, .detail = why.detail}, {}, head,
                   http::continue_trace(head.headers, random), nullptr);
   };
   hooks.failed = [this](const http::exchange& of, const failure& why) {
     return answer_failure(why, of.request, http::continue_trace(of.request.headers, random), registry.root());
   };
-  hooks.ended = [this](http::exchange& of, const http::response* what, http::delivery) {
+  hooks.ended = [this](http::exchange& of, const http::response* what, http::delivery how) {
+    counted.note_delivery(how);
     end(of, what != nullptr);
   };
   hooks.accept_failed = [this](const failure& why) { log.error("accept_failed", why); };

@@ -9,11 +9,13 @@
 #include <belay/http/server.hpp>
 #include <belay/http/trace_context.hpp>
 #include <belay/io/endpoint.hpp>
+#include <belay/service/inspector.hpp>
 #include <belay/service/lifespan.hpp>
 #include <belay/service/request.hpp>
 #include <belay/service/routes.hpp>
 #include <belay/service/service_manager.hpp>
 #include <belay/telemetry/logger.hpp>
+#include <belay/telemetry/metrics.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -45,6 +47,9 @@ struct app_options {
   /// How many background tasks may be reserved by requests under way, queued or running.
   std::size_t most_background_tasks = 10'000;
   http::server_options http{};
+  /// Where the page with `app::metrics` is: "/metrics". Whoever reaches the service can read it. Empty: nowhere.
+  std::string metrics_path{};
+  inspector_options inspector{};
   /// For trace ids; empty: `http::system_random`.
   http::random_source random{};
   /// What `classify` and `is_retryable` ask about exceptions that are no `belay::error`, in handlers, steps, workers and background tasks.
@@ -124,6 +129,11 @@ class app : public routes {
   /// Work to be done again and again: `worker("purge", every(1min), purge_expired)`. A run that fails is one failure of the worker, unless
   /// the schedule has an `on_error`.
   void worker(std::string name, schedule when, task_function<task<>()> work, worker_limits limits = {});
+
+  /// The numbers of this program: those that it keeps of itself, all named `belay_...` and `process_...`, and its own. Requests are
+  /// counted by the pattern of their route, `belay_http_requests_total{route="/users/{id}",method="GET",status="200"}`; gauges are
+  /// `belay_in_use{what="..."}`. Lifetime: as the app. Thread: the loop's.
+  [[nodiscard]] telemetry::metrics& metrics() noexcept;
 
   /// A number that `/health/ready` shows under `in_use`.
   void gauge(std::string name, std::function<std::size_t()> read);

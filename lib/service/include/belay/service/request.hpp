@@ -36,6 +36,8 @@ class request {
   request& operator=(const request&) = delete;
 
   [[nodiscard]] const http::request& http() const noexcept { return exchange_->request; }
+  /// Who is at the other end of the connection; with a proxy between, that proxy.
+  [[nodiscard]] const io::endpoint& peer() const noexcept { return exchange_->peer; }
   /// The client's trace, gone on with, or a new one.
   [[nodiscard]] const http::trace_context& trace() const noexcept { return *trace_; }
   /// What the client calls this request: `X-Request-Id`, if it is there once and well-formed (`http::is_request_id`); otherwise empty.
