@@ -7,6 +7,7 @@
 #include <belay/core/group.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/http/server.hpp>
+#include <belay/telemetry/memory_sink.hpp>
 #include <belay/testing/everywhere.hpp>
 #include <belay/testing/fake_network.hpp>
 #include <doctest/doctest.h>
@@ -274,7 +275,8 @@ task<> wait_for_the_probe(market& at) {
 
 // The bank with quotes, as the program puts it together.
 void bank_with_quotes(belay::service::app& app, belay::managed<accounts::store> storage) {
-  accounts::add_bank(app, std::move(storage));
+  accounts::add_bank(app, std::move(storage),
+                     belay::telemetry::logger(std::make_shared<belay::telemetry::memory_sink>()));
   accounts::add_quotes(app, {.upstream = http::url::parse("http://127.0.0.1:9090/v1/quotes")});
 }
 

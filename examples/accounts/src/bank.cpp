@@ -12,7 +12,8 @@ namespace accounts {
 
 namespace http = belay::http;
 
-void add_bank(belay::service::app& app, belay::managed<store> storage, bank_options options) {
+void add_bank(belay::service::app& app, belay::managed<store> storage, belay::telemetry::logger log,
+              bank_options options) {
   const database db = app.manage("database", std::move(storage));
   app.step("migrate", [db]() -> belay::task<> { co_await db->migrate(); });
   app.gauge("connections", [db] { return db->statistics().in_use; });
@@ -31,6 +32,7 @@ void add_bank(belay::service::app& app, belay::managed<store> storage, bank_opti
   add_account_routes(app, db);
   add_transfer_routes(app, db);
   add_dashboard_route(app, db);
+  add_reports(app, db, options.reports, std::move(log));
 }
 
 }  // namespace accounts

@@ -6,17 +6,20 @@
 
 #include "mail.hpp"
 #include "quotes.hpp"
+#include "reports.hpp"
 #include "store.hpp"
 
 namespace accounts {
 
 struct bank_options {
   mail_options mail{};
+  report_options reports{};
 };
 
 /// Adds what the bank needs to `app`: `storage` and its migration as steps of the lifespan, the errors and how they are answered,
 /// what is in use, and the routes.
-void add_bank(belay::service::app& app, belay::managed<store> storage, bank_options options = {});
+void add_bank(belay::service::app& app, belay::managed<store> storage, belay::telemetry::logger log,
+              bank_options options = {});
 
 /// Adds `GET /quotes/{symbol}`, with a client for the upstream as a step of the lifespan.
 void add_quotes(belay::service::app& app, quotes_options options);

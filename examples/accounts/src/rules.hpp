@@ -32,6 +32,12 @@ struct user_not_found : belay::error {
 struct post_not_found : belay::error {
   explicit post_not_found(std::int64_t id, std::source_location where = std::source_location::current());
 };
+struct report_not_found : belay::error {
+  explicit report_not_found(std::int64_t id, std::source_location where = std::source_location::current());
+};
+struct too_many_reports : belay::error {
+  explicit too_many_reports(std::source_location where = std::source_location::current());
+};
 struct account_not_found : belay::error {
   explicit account_not_found(std::int64_t id, std::source_location where = std::source_location::current());
 };

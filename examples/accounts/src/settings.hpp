@@ -18,6 +18,7 @@ struct settings {
   std::optional<belay::http::url> quotes{};
   std::optional<belay::http::url> mail{};
   belay::telemetry::log_format log = belay::telemetry::log_format::pretty;
+  std::string inspector_token{};
   belay::duration grace = std::chrono::seconds(10);
 };
 

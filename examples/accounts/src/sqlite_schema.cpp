@@ -62,6 +62,19 @@ std::vector<belay::db::sqlite::migration> sqlite_schema() {
         CREATE INDEX comments_by_post ON comments (post_id);
         CREATE INDEX comments_by_user ON comments (user_id);
       )sql"},
+      {5, "create reports", R"sql(
+        CREATE TABLE reports (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          user_id INTEGER NOT NULL REFERENCES users (id),
+          state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'failed')),
+          created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+          finished_at TEXT,
+          result TEXT,
+          problem TEXT);
+        CREATE INDEX reports_pending ON reports (id) WHERE state = 'pending';
+        CREATE INDEX transfers_by_from ON transfers (from_id);
+        CREATE INDEX transfers_by_to ON transfers (to_id);
+      )sql"},
   };
 }
 

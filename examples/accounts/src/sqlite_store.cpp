@@ -22,6 +22,9 @@ class sqlite_statements : public Base {
   explicit sqlite_statements(Target target) noexcept : target_(std::move(target)) {}
   // A transaction holds the lock for writing from its beginning.
   [[nodiscard]] std::string_view for_update() const noexcept override { return {}; }
+  [[nodiscard]] std::string_view now() const noexcept override {
+    return "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
+  }
 
  protected:
   [[nodiscard]] const Target& target() const noexcept { return target_; }

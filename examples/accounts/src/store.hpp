@@ -19,8 +19,8 @@
 
 namespace accounts {
 
-/// Takes SQL, in what all databases here have in common, with a `?` for each parameter. Where they differ, the text asks `for_update`, or
-/// the store has a function for it.
+/// Takes SQL, in what all databases here have in common, with a `?` for each parameter. Where they differ, the text asks `for_update` and
+/// `now`.
 ///
 /// Errors:        those of <belay/db/error.hpp>.
 /// Cancellation:  the statement is stopped in the database, and waited for.
@@ -50,6 +50,8 @@ class statements {
 
   /// The end of a SELECT in a transaction whose rows nobody else shall change until it ends.
   [[nodiscard]] virtual std::string_view for_update() const noexcept = 0;
+  /// An expression for the present time, as text in RFC 3339.
+  [[nodiscard]] virtual std::string_view now() const noexcept = 0;
 
  private:
   virtual belay::task<belay::db::change> run_execute(std::string sql, belay::db::parameters bound) const = 0;

@@ -89,6 +89,8 @@ TEST_CASE("usage: each mistake exits with 2 and is named") {
   for (const char* option : {"--quotes-url", "--mail-url"}) {
     for (const std::string bad : {"nowhere", "ftp://127.0.0.1/"}) check_usage(directory, {option, bad}, bad);
   }
+  check_usage(directory, {"--inspector-token", "short"}, "--inspector-token");
+  check_usage(directory, {}, "ACCOUNTS_INSPECTOR_TOKEN", {"ACCOUNTS_INSPECTOR_TOKEN=with a space in it"});
   for (const std::string bad : {"soon", "-1s", "10", "10 parsecs"})
     check_usage(directory, {"--grace", bad}, bad);
   check_usage(directory, {"--db="}, "--db");

@@ -34,11 +34,7 @@ const belay::io::endpoint address{"127.0.0.1", 8080};
 
 world::world(bt::stage& on, std::string storage, bt::network_conditions network, assembly put_together)
     : stage_(&on),
-      put_together_(
-          put_together
-              ? std::move(put_together)
-              : [](service::app& app,
-                   belay::managed<accounts::store> storage) { accounts::add_bank(app, std::move(storage)); }),
+      put_together_(std::move(put_together)),
       log_(std::make_shared<belay::telemetry::memory_sink>()),
       net_({.conditions = network}),
       onto_net_(net_),
@@ -69,7 +65,12 @@ std::unique_ptr<service::app> world::make_app() {
   options.listen = address;
   options.random = [seed = std::uint64_t{1}]() mutable { return seed++ * 0x9e3779b97f4a7c15ULL; };
   auto made = std::make_unique<service::app>(std::move(options), belay::telemetry::logger(log_));
-  put_together_(*made, accounts::lend_store(*db_));  // the app has its end, the database goes on
+  auto lent = accounts::lend_store(*db_);  // the app has its end, the database goes on
+  if (put_together_) {
+    put_together_(*made, std::move(lent));
+  } else {
+    accounts::add_bank(*made, std::move(lent), belay::telemetry::logger(log_));
+  }
   return made;
 }
 

@@ -1,0 +1,380 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of the service, asked by a client in another language: Python's standard library and nothing else.
+
+usage: black_box.py BINARY      exit: 0 all holds, 1 something does not, 2 usage
+"""
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+TIME = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
+TRACE = re.compile(r"\A00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+BINARY = ""
+
+
+class Service:
+    """The service on a port and a database of its own."""
+
+    def __init__(self, *options):
+        self.directory = tempfile.TemporaryDirectory()
+        self.records = []
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ACCOUNTS_")}
+        self.process = subprocess.Popen(
+            [BINARY, "--listen", "127.0.0.1:0", "--log", "json", "--db", "sqlite:bank.db", *options],
+            cwd=self.directory.name, env=environment, stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            record = json.loads(line)
+            self.records.append(record)
+            if record["event"] == "listening":
+                self.port = int(record["url"].rsplit(":", 1)[1])
+                break
+        else:
+            raise AssertionError("it did not start")
+        self.reader = threading.Thread(target=self._collect)
+        self.reader.start()
+
+    def _collect(self):
+        for line in self.process.stderr:
+            self.records.append(json.loads(line))
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=20)
+        self.reader.join()
+        self.process.stderr.close()
+        self.directory.cleanup()
+        return status
+
+    def ask(self, method, target, body=None, headers=None, raw=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            fields = dict(headers or {})
+            if body is not None:
+                raw = json.dumps(body).encode()
+                fields.setdefault("Content-Type", "application/json")
+            connection.request(method, target, body=raw, headers=fields)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def socket(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def read_answers(of, count, heads_only=()):
+    """Reads `count` answers with Content-Length from a socket: (status, header text, body)."""
+    buffer = b""
+    answers = []
+    while len(answers) < count:
+        while b"\r\n\r\n" not in buffer:
+            piece = of.recv(65536)
+            if not piece:
+                return answers
+            buffer += piece
+        head, buffer = buffer.split(b"\r\n\r\n", 1)
+        status = int(head.split()[1])
+        length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+        wanted = int(length.group(1)) if length and len(answers) not in heads_only and status >= 200 else 0
+        while len(buffer) < wanted:
+            buffer += of.recv(65536)
+        answers.append((status, head.decode(), buffer[:wanted]))
+        buffer = buffer[wanted:]
+    return answers
+
+
+class Contract(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.service = Service()
+        cls.users = 0
+
+    @classmethod
+    def tearDownClass(cls):
+        status = cls.service.stop()
+        assert status == 0, f"exit status {status}"
+        bad = [r for r in cls.service.records if not {"time", "level", "event"} <= r.keys() or not TIME.match(r["time"])]
+        assert not bad, bad
+
+    def ask(self, *args, **kwargs):
+        answer = self.service.ask(*args, **kwargs)
+        self.assertRegex(answer.headers["traceparent"], TRACE)
+        return answer
+
+    def check_problem(self, answer, status, code=None, pointers=None):
+        self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(answer.headers.get_content_type(), "application/problem+json")
+        body = answer.json()
+        self.assertEqual({"type", "title", "status", "detail", "instance", "code", "trace_id"}, body.keys() - {"errors"})
+        self.assertEqual(body["status"], status)
+        self.assertEqual(body["trace_id"], TRACE.match(answer.headers["traceparent"]).group(1))
+        if code:
+            self.assertEqual(body["code"], code)
+        if pointers is not None:
+            self.assertEqual({e["pointer"] for e in body["errors"]}, set(pointers))
+        return body
+
+    def add_user(self):
+        Contract.users += 1
+        answer = self.ask("POST", "/users", {"email": f"user{Contract.users}@example.com", "name": "Ada"})
+        self.assertEqual(answer.status, 201, answer.body)
+        return answer.json()["id"]
+
+    def add_account(self, amount=0):
+        answer = self.ask("POST", "/accounts", {"user_id": self.add_user()})
+        self.assertEqual(answer.status, 201)
+        account = answer.json()["id"]
+        if amount:
+            self.assertEqual(self.ask("POST", f"/accounts/{account}/deposits", {"amount": amount}).status, 201)
+        return account
+
+    def balance(self, account):
+        return self.ask("GET", f"/accounts/{account}").json()["balance"]
+
+    def test_users(self):
+        made = self.ask("POST", "/users", {"email": "grace@example.com", "name": "Grace \u00fc \"Q\""})
+        self.assertEqual(made.status, 201)
+        user = made.json()
+        self.assertEqual(user.keys(), {"id", "email", "name", "created_at"})
+        self.assertEqual(user["name"], "Grace \u00fc \"Q\"")
+        self.assertRegex(user["created_at"], TIME)
+        self.assertEqual(made.headers["Location"], f"/users/{user['id']}")
+        self.assertEqual(self.ask("GET", made.headers["Location"]).json(), user)
+        again = self.ask("POST", "/users", {"email": "grace@example.com", "name": "Grace"})
+        self.check_problem(again, 409, "email_taken")
+        self.check_problem(self.ask("POST", "/users", {"email": "x", "name": ""}), 422, pointers={"/email", "/name"})
+        self.check_problem(self.ask("GET", "/users/99999"), 404, "user_not_found")
+        self.check_problem(self.ask("GET", "/users/abc"), 422, pointers={"/path/id"})
+
+    def test_users_by_pages(self):
+        ids = [self.add_user() for _ in range(3)]
+        page = self.ask("GET", f"/users?limit=2&after={ids[0] - 1}")
+        body = page.json()
+        self.assertEqual([u["id"] for u in body["items"]], ids[:2])
+        self.assertEqual(page.headers["Link"], f'</users?limit=2&after={body["next"]}>; rel="next"')
+        self.check_problem(self.ask("GET", "/users?limit=0&after=x"), 422, pointers={"/query/limit", "/query/after"})
+
+    def test_posts_comments_and_dashboard(self):
+        user = self.add_user()
+        post = self.ask("POST", f"/users/{user}/posts", {"title": "T", "body": "B"})
+        self.assertEqual(post.status, 201)
+        self.assertEqual(post.json().keys(), {"id", "user_id", "title", "body", "created_at"})
+        comment = self.ask("POST", f"/posts/{post.json()['id']}/comments", {"user_id": user, "body": "C"})
+        self.assertEqual(comment.status, 201)
+        self.assertEqual(comment.json().keys(), {"id", "post_id", "user_id", "body", "created_at"})
+        account = self.ask("POST", "/accounts", {"user_id": user}).json()
+        page = self.ask("GET", f"/users/{user}/dashboard").json()
+        self.assertEqual(page.keys(), {"user", "posts", "comments", "accounts"})
+        self.assertEqual(page["posts"], [post.json()])
+        self.assertEqual(page["comments"], [comment.json()])
+        self.assertEqual(page["accounts"], [account])
+        self.assertEqual(self.ask("GET", f"/users/{user}/dashboard?partial=true").json()["missing"], [])
+        self.check_problem(self.ask("GET", "/users/99999/dashboard"), 404, "user_not_found")
+        self.check_problem(self.ask("POST", "/users/99999/posts", {"title": "T", "body": "B"}), 404, "user_not_found")
+        self.check_problem(self.ask("POST", "/posts/99999/comments", {"user_id": user, "body": "B"}), 404,
+                           "post_not_found")
+
+    def test_transfers(self):
+        one, other = self.add_account(100), self.add_account()
+        made = self.ask("POST", "/transfers", {"from": one, "to": other, "amount": 60})
+        self.assertEqual(made.status, 201)
+        self.assertEqual(made.json().keys(), {"id", "from", "to", "amount", "created_at"})
+        self.assertEqual((self.balance(one), self.balance(other)), (40, 60))
+        poor = self.ask("POST", "/transfers", {"from": one, "to": other, "amount": 41})
+        self.check_problem(poor, 409, "insufficient_funds")
+        self.check_problem(self.ask("POST", "/transfers", {"from": one, "to": 99999, "amount": 1}), 404)
+        self.check_problem(self.ask("POST", "/transfers", {"from": one, "to": one, "amount": 0}), 422,
+                           pointers={"/to", "/amount"})
+        self.check_problem(self.ask("POST", "/transfers", {}), 422, pointers={"/from", "/to", "/amount"})
+        self.check_problem(self.ask("POST", "/transfers", {"from": one, "to": other, "amount": 1.5}), 422,
+                           pointers={"/amount"})
+        self.assertEqual((self.balance(one), self.balance(other)), (40, 60))
+
+    def test_idempotency_keys(self):
+        one, other = self.add_account(100), self.add_account()
+        key = {"Idempotency-Key": f"key-{one}"}
+        body = {"from": one, "to": other, "amount": 10}
+        first = self.ask("POST", "/transfers", body, key)
+        second = self.ask("POST", "/transfers", body, key)
+        self.assertEqual((first.status, second.status), (201, 201))
+        self.assertEqual(first.json(), second.json())
+        self.check_problem(self.ask("POST", "/transfers", {**body, "amount": 11}, key), 422, "idempotency_mismatch")
+        self.assertEqual(self.balance(one), 90)
+        # At the same time: once.
+        key = {"Idempotency-Key": f"race-{one}"}
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.ask("POST", "/transfers", body, key)))
+                   for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual({a.status for a in answers}, {201})
+        self.assertEqual(len({a.body for a in answers}), 1)
+        self.assertEqual(self.balance(one), 80)
+
+    def test_deposits_do_not_overflow(self):
+        account = self.add_account(2**63 - 1)
+        self.check_problem(self.ask("POST", f"/accounts/{account}/deposits", {"amount": 1}), 422, "balance_overflow")
+        self.check_problem(self.ask("POST", f"/accounts/{account}/deposits", {"amount": 2**63}), 422,
+                           pointers={"/amount"})
+        self.assertEqual(self.balance(account), 2**63 - 1)
+        self.check_problem(self.ask("POST", "/accounts/99999/deposits", {"amount": 1}), 404, "account_not_found")
+
+    def test_reports(self):
+        user = self.add_user()
+        asked = self.ask("POST", "/reports", {"user_id": user})
+        self.assertEqual(asked.status, 202)
+        where = asked.headers["Location"]
+        for _ in range(1000):
+            report = self.ask("GET", where).json()
+            if report["state"] != "pending":
+                break
+            time.sleep(0.01)
+        self.assertEqual(report["state"], "done")
+        self.check_problem(self.ask("GET", "/reports/99999"), 404, "report_not_found")
+
+    def test_quotes_without_an_upstream(self):
+        answer = self.ask("GET", "/quotes/ABC")
+        self.check_problem(answer, 503, "quotes_unavailable")
+        self.assertTrue(int(answer.headers["Retry-After"]) >= 1)
+
+    def test_errors_before_the_handler(self):
+        self.check_problem(self.ask("GET", "/nothing"), 404, "not_found")
+        refused = self.ask("DELETE", "/users")
+        self.check_problem(refused, 405, "method_not_allowed")
+        self.assertEqual({m.strip() for m in refused.headers["Allow"].split(",")}, {"GET", "HEAD", "POST", "OPTIONS"})
+        self.check_problem(self.ask("POST", "/users", raw=b"{", headers={"Content-Type": "application/json"}), 400,
+                           "malformed_json")
+        self.check_problem(self.ask("POST", "/users", raw=b"{}", headers={"Content-Type": "text/plain"}), 415)
+        self.check_problem(self.ask("POST", "/users", raw=b" " * (2**20 + 1),
+                                    headers={"Content-Type": "application/json"}), 413)
+        self.check_problem(self.ask("GET", "/users", headers={"X-Large": "x" * 17000}), 431)
+
+    def test_deadlines(self):
+        self.assertEqual(self.ask("GET", "/users", headers={"Belay-Deadline-Ms": "5000"}).status, 200)
+        self.check_problem(self.ask("GET", "/users", headers={"Belay-Deadline-Ms": "0"}), 400)
+        self.check_problem(self.ask("GET", "/users", headers={"Belay-Deadline-Ms": "soon"}), 400)
+
+    def test_trace_context(self):
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        answer = self.ask("GET", "/users", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+        self.assertEqual(TRACE.match(answer.headers["traceparent"]).group(1), trace)
+
+    def test_head_has_no_body(self):
+        with self.service.socket() as of:
+            of.sendall(b"HEAD /users HTTP/1.1\r\nHost: a\r\n\r\nGET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            head, live = read_answers(of, 2, heads_only={0})
+        self.assertEqual((head[0], live[0]), (200, 200))
+        self.assertRegex(head[1].lower(), r"content-length: [1-9]")
+        self.assertEqual(json.loads(live[2]), {"status": "ok"})
+
+    def test_chunked_body(self):
+        body = json.dumps({"email": "chunked@example.com", "name": "Ada"}).encode()
+        with self.service.socket() as of:
+            of.sendall(b"POST /users HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+                       b"Transfer-Encoding: chunked\r\n\r\n")
+            for byte in body:
+                of.sendall(b"1;x=y\r\n" + bytes([byte]) + b"\r\n")
+            of.sendall(b"0\r\nTrailer: ignored\r\n\r\n")
+            (status, _, text), = read_answers(of, 1)
+        self.assertEqual(status, 201)
+        self.assertEqual(json.loads(text)["email"], "chunked@example.com")
+
+    def test_pipelining_keeps_the_order(self):
+        ids = [self.add_user() for _ in range(10)]
+        with self.service.socket() as of:
+            of.sendall(b"".join(f"GET /users/{i} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for i in ids))
+            answers = read_answers(of, len(ids))
+        self.assertEqual([json.loads(body)["id"] for _, _, body in answers], ids)
+
+    def test_expect_continue(self):
+        body = b'{"email":"expects@example.com","name":"Ada"}'
+        with self.service.socket() as of:
+            of.sendall(b"POST /users HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+                       b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+            self.assertEqual(read_answers(of, 1)[0][0], 100)
+            of.sendall(body)
+            self.assertEqual(read_answers(of, 1)[0][0], 201)
+
+    def test_unknown_version(self):
+        with self.service.socket() as of:
+            of.sendall(b"GET / HTTP/3.0\r\nHost: a\r\n\r\n")
+            self.assertEqual(read_answers(of, 1)[0][0], 505)
+
+    def test_health(self):
+        self.assertEqual(self.ask("GET", "/health/live").status, 200)
+        ready = self.ask("GET", "/health/ready")
+        self.assertEqual((ready.status, ready.json()["status"]), (200, "ready"))
+
+    def test_metrics_can_be_parsed(self):
+        self.add_user()
+        answer = self.ask("GET", "/metrics")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
+        text = answer.body.decode()
+        self.assertTrue(text.endswith("\n"))
+        sample = re.compile(r'\A([a-zA-Z_:][a-zA-Z0-9_:]*)'
+                            r'(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (\S+)\Z')
+        types = {}
+        seen = set()
+        for line in text.splitlines():
+            if line.startswith("# TYPE "):
+                _, _, name, kind = line.split(" ")
+                self.assertNotIn(name, types)
+                types[name] = kind
+            elif not line.startswith("# HELP "):
+                match = sample.match(line)
+                self.assertTrue(match, line)
+                float(match.group(3).replace("Inf", "inf"))
+                family = match.group(1)
+                if family not in types:
+                    family = re.sub(r"_(bucket|sum|count)\Z", "", family)
+                self.assertIn(family, types)
+                self.assertNotIn(match.group(1, 2), seen)
+                seen.add(match.group(1, 2))
+        self.assertEqual(types["belay_http_requests_total"], "counter")
+        self.assertEqual(types["belay_http_request_duration_seconds"], "histogram")
+
+    def test_inspector(self):
+        self.assertEqual(self.ask("GET", "/_belay/").status, 200)
+        self.assertTrue(self.ask("GET", "/_belay/tasks.json").json())
+        self.check_problem(self.ask("GET", "/_belay/", headers={"Host": "evil.example"}), 403)
+
+
+class Shutdown(unittest.TestCase):
+    def test_sigterm_ends_with_0_and_a_report(self):
+        service = Service()
+        self.assertEqual(service.ask("GET", "/users").status, 200)
+        self.assertEqual(service.stop(), 0)
+        self.assertEqual(service.records[-1]["event"], "shutdown_report")
+
+    def test_usage(self):
+        run = subprocess.run([BINARY, "--nonsense"], capture_output=True, timeout=20, check=False)
+        self.assertEqual(run.returncode, 2)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    BINARY = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
