@@ -36,8 +36,8 @@ struct app::state {
   std::vector<std::pair<std::string, std::function<std::size_t()>>> gauges;
   background_tasks background;
   telemetry::metrics numbers;
-  request_metrics counted{numbers};
-  requests_under_way under_way{counted};
+  request_metrics tally{numbers};
+  requests_under_way under_way{tally};
   std::shared_ptr<diagnostics_seen> diagnostics = std::make_shared<diagnostics_seen>();
   time_point run_at{};  // once it runs
   // Each worker is supervised by itself, so that one that fails often does not use up the restarts of others.

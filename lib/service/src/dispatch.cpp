@@ -233,11 +233,11 @@ http::server_hooks app::state::make_hooks() {
   http::server_hooks hooks;
   hooks.judge_head = [this](const http::request& head, const io::endpoint&) {
     std::optional<http::response> answer = judge_head(head);
-    if (answer) counted.note_early(head.method, answer->status);
+    if (answer) tally.note_early(head.method, answer->status);
     return answer;
   };
   hooks.refused = [this](const http::protocol_error& why, const http::request& head, const io::endpoint&) {
-    counted.note_refused(why.status);
+    tally.note_refused(why.status);
     return refuse({.status = why.status, .code = why.code, .detail = why.detail}, {}, head,
                   http::continue_trace(head.headers, random), nullptr);
   };
@@ -245,7 +245,7 @@ http::server_hooks app::state::make_hooks() {
     return answer_failure(why, of.request, http::continue_trace(of.request.headers, random), registry.root());
   };
   hooks.ended = [this](http::exchange& of, const http::response* what, http::delivery how) {
-    counted.note_delivery(how);
+    tally.note_delivery(how);
     end(of, what != nullptr);
   };
   hooks.accept_failed = [this](const failure& why) { log.error("accept_failed", why); };
