@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <map>
 #include <optional>
 #include <utility>
@@ -50,6 +51,7 @@ struct connection {
   io::tcp_stream stream;
   time_point idle_since{};
   bool clean = false;  // idle
+  bool reusable = true;
   std::array<char, 8192> buffer;
 };
 using connection_ptr = std::unique_ptr<connection>;
@@ -177,10 +179,18 @@ task<> send_all(connection& c, sending& of, std::string_view bytes, bool& sent) 
   }
 }
 
-// Nothing: the connection had ended, before a byte of the response, and there may be another try on a fresh one.
-task<std::optional<response>> read_answer(connection& c, sending& of, response_parser& parser,
-                                          bool was_used) {
-  while (parser.current() == parsing::reading_head || parser.current() == parsing::reading_body) {
+// Up to which part of the response.
+enum class reach : unsigned char { head, end };
+
+[[nodiscard]] bool is_under_way(const response_parser& parser, reach until) noexcept {
+  return parser.current() == parsing::reading_head ||
+         (until == reach::end && parser.current() == parsing::reading_body);
+}
+
+// False: the connection had ended, before a byte of the response, and there may be another try on a fresh one.
+task<bool> read_answer(connection& c, const sending& of, response_parser& parser, bool was_used,
+                       reach until) {
+  while (is_under_way(parser, until)) {
     try {
       const std::size_t count = co_await c.stream.read_some(c.buffer);
       if (count != 0) {
@@ -189,38 +199,65 @@ task<std::optional<response>> read_answer(connection& c, sending& of, response_p
         parser.end();
       }
     } catch (const io::network_error& e) {
-      if (was_used && !parser.started()) co_return std::nullopt;
+      if (was_used && !parser.started()) co_return false;
       throw of.failed(error_kind::unavailable, "connection_lost", e.what(), carried_out::possibly);
     }
   }
-  if (parser.current() == parsing::complete) co_return parser.take();
+  if (parser.current() != parsing::failed) co_return true;
   const response_fault& fault = parser.fault();
   if (fault.code != "response_truncated")
     throw of.failed(error_kind::data_format, fault.code, fault.detail, carried_out::possibly);
-  if (was_used && !parser.started()) co_return std::nullopt;
+  if (was_used && !parser.started()) co_return false;
   throw of.failed(error_kind::unavailable, parser.started() ? "response_truncated" : "connection_lost",
                   fault.detail, carried_out::possibly);
 }
 
+// A read for a body that is taken part by part.
+task<> read_more(connection& c, const sending& of, response_parser& parser) {
+  if (parser.current() == parsing::reading_body) {
+    try {
+      const std::size_t count = co_await c.stream.read_some(c.buffer);
+      if (count != 0) {
+        parser.feed({c.buffer.data(), count});
+      } else {
+        parser.end();
+      }
+    } catch (const io::network_error& e) {
+      throw of.failed(error_kind::unavailable, "connection_lost", e.what(), carried_out::possibly);
+    }
+  }
+  if (parser.current() != parsing::failed) co_return;
+  const response_fault& fault = parser.fault();
+  const bool cut = fault.code == "response_truncated";
+  throw of.failed(cut ? error_kind::unavailable : error_kind::data_format, fault.code, fault.detail,
+                  carried_out::possibly);
+}
+
 // As `read_answer`.
-task<std::optional<response>> exchange_on(connection& c, sending& of, std::string bytes,
-                                          response_parser& parser, bool was_used) {
+task<bool> exchange_on(connection& c, sending& of, std::string bytes, response_parser& parser, bool was_used,
+                       reach until) {
   bool sent = false;
-  std::optional<response> answer;
+  bool answered = false;
   if (bytes.size() <= sent_first) {
     co_await or_fail(send_all(c, of, bytes, sent));
-    answer = co_await or_fail(read_answer(c, of, parser, was_used));
+    answered = co_await or_fail(read_answer(c, of, parser, was_used, until));
   } else {
     co_await with_group([&](group& tasks) -> task<> {
       auto writer = tasks.spawn(send_all, std::ref(c), std::ref(of), std::string_view(bytes), std::ref(sent));
-      answer = co_await or_fail(read_answer(c, of, parser, was_used));
+      answered = co_await or_fail(read_answer(c, of, parser, was_used, until));
       if (!sent) writer.cancel();
     });
   }
-  // Part of the request may still be on its way, into the next one.
-  if (answer && !sent) c.stream.close();
-  co_return answer;
+  // Part of the request may still be on its way: another must not follow it.
+  if (!sent) c.reusable = false;
+  co_return answered;
 }
+
+// A request that was sent, and what has come of its response.
+struct begun {
+  connection_ptr on;
+  response_parser parser;
+};
 
 }  // namespace
 
@@ -332,38 +369,54 @@ struct client::state {
     co_return std::make_unique<connection>(std::move(*stream), totals.connections);
   }
 
-  // As `exchange_on`, within the limit; then the connection is kept if it is clean.
-  task<std::optional<response>> exchange(host& at, connection_ptr on, sending& of, bool was_used) {
-    response_parser parser(of.what.method, options.limits);
-    auto ended = co_await move_on_after(options.response_timeout,
-                                        exchange_on(*on, of, of.bytes(current_deadline()), parser, was_used));
-    if (!ended) {
-      throw of.failed(error_kind::timed_out, "response_timed_out",
-                      "no response within " + belay::detail::length_text(options.response_timeout) +
-                          " (response_timeout)",
-                      carried_out::possibly);
-    }
-    if (*ended && parser.keeps_alive() && on->stream.is_open() && !closed) {
-      on->idle_since = now();
-      on->clean = true;
-      at.idle.push_back(std::move(on));
-      ++totals.idle;
-    }
-    co_return std::move(*ended);
+  // As `exchange_on`, within the limit. Nothing: there may be another try.
+  task<std::optional<begun>> exchange(connection_ptr on, sending& of, bool was_used, reach until) {
+    parser_options limits = options.limits;
+    if (until == reach::head) limits.body_limit = std::numeric_limits<std::uint64_t>::max();
+    begun made{std::move(on), response_parser(of.what.method, limits)};
+    const std::optional<bool> ended = co_await move_on_after(
+        options.response_timeout,
+        exchange_on(*made.on, of, of.bytes(current_deadline()), made.parser, was_used, until));
+    if (!ended) throw timed_out(of);
+    if (!*ended) co_return std::nullopt;
+    co_return std::move(made);
   }
 
-  task<answered> send(const client_request& what, std::source_location where) {
+  [[nodiscard]] request_error timed_out(const sending& of) const {
+    return of.failed(
+        error_kind::timed_out, "response_timed_out",
+        "no response within " + belay::detail::length_text(options.response_timeout) + " (response_timeout)",
+        carried_out::possibly);
+  }
+
+  // Keeps the connection if it is clean.
+  void give_back(host& at, begun from) {
+    if (!from.parser.keeps_alive() || !from.on->reusable || !from.on->stream.is_open() || closed) return;
+    from.on->idle_since = now();
+    at.idle.push_back(std::move(from.on));
+    at.idle.back()->clean = true;
+    ++totals.idle;
+  }
+
+  // What a request needs until its response was read, in the order in which it is let go.
+  struct request_state {
+    std::optional<sending> of{};
+    std::optional<visit> here{};
+    std::optional<permit> allowed{};
+  };
+
+  task<begun> begin(const client_request& what, std::source_location where, reach until, request_state& in) {
     if (closed) throw misuse_error("http::client::send: the client is closed", where);
     const bool tells_deadline = options.sends_deadline && !what.headers.contains(deadline_header);
     if (what.url.scheme == scheme::https && !options.tls) options.tls = io::tls::context::client();
     const url* proxy = options.proxy.choose(what.url);
-    sending of{what, to_head(what, proxy, options.proxy.authorization), tells_deadline, where, proxy};
+    sending& of = in.of.emplace(
+        sending{what, to_head(what, proxy, options.proxy.authorization), tells_deadline, where, proxy});
     ++totals.requests;
     drop_old();
-    visit here(*this, detail::connection_key(what.url, proxy));
-    host& at = here.at();
-    const std::optional<permit> allowed = co_await move_on_after(options.wait_timeout, take(at.permits));
-    if (!allowed) {
+    host& at = in.here.emplace(*this, detail::connection_key(what.url, proxy)).at();
+    in.allowed = co_await move_on_after(options.wait_timeout, take(at.permits));
+    if (!in.allowed) {
       throw of.failed(error_kind::overloaded, "no_connection_free",
                       "all " + std::to_string(options.connections_per_host) +
                           " connections to this host are in use, waited " +
@@ -373,50 +426,61 @@ struct client::state {
     if (is_idempotent(what.method)) {
       if (connection_ptr used = co_await find_clean(at)) {
         ++totals.reused;
-        if (std::optional<response> answer = co_await exchange(at, std::move(used), of, true))
-          co_return answered{std::move(*answer), carried_out::no};
+        if (std::optional<begun> made = co_await exchange(std::move(used), of, true, until))
+          co_return std::move(*made);
         ++totals.resent;
         of.by_first_try = carried_out::possibly;
         of.unwritten = {};
       }
     }
-    std::optional<response> answer = co_await exchange(at, co_await connect(at, of), of, false);
-    co_return answered{std::move(*answer), of.by_first_try};
+    std::optional<begun> made = co_await exchange(co_await connect(at, of), of, false, until);
+    co_return std::move(*made);
+  }
+
+  task<answered> send(const client_request& what, std::source_location where) {
+    request_state in;
+    begun made = co_await or_fail(begin(what, where, reach::end, in));
+    answered out{made.parser.take(), in.of->by_first_try};
+    give_back(in.here->at(), std::move(made));
+    co_return out;
   }
 
   // The same, and what it is redirected to. `what` is the last request then.
   task<answered> follow(client_request& what, std::source_location where) {
     for (unsigned followed = 0;; ++followed) {
-      if (!options.prepare) {
-        answered got = co_await or_fail(send(what, where));
-        if (!go_on(what, got, followed, where)) co_return got;
-      } else {
-        client_request prepared = what;  // what was added is not carried to another origin
-        options.prepare(prepared);
-        answered got = co_await or_fail(send(prepared, where));
-        if (!go_on(what, got, followed, where)) co_return got;
-      }
+      std::optional<client_request> prepared = prepare(what);
+      answered got = co_await or_fail(send(prepared ? *prepared : what, where));
+      if (!go_on(what, got.answer, got.by_first_try, followed, where)) co_return got;
     }
   }
 
+  // What is added is not carried to where a redirect leads. Nothing: nothing is added.
+  [[nodiscard]] std::optional<client_request> prepare(const client_request& what) const {
+    if (!options.prepare) return std::nullopt;
+    std::optional<client_request> prepared = what;
+    options.prepare(*prepared);
+    return prepared;
+  }
+
   // Whether there is another request to send, which `what` is then.
-  bool go_on(client_request& what, const answered& got, unsigned followed, std::source_location where) const {
+  bool go_on(client_request& what, const response& got, carried_out by_first_try, unsigned followed,
+             std::source_location where) const {
     if (options.redirects == 0) return false;
-    const std::optional<std::string> target = detail::redirect_target(got.answer);
+    const std::optional<std::string> target = detail::redirect_target(got);
     if (!target) return false;
-    const int code = to_int(got.answer.status);
+    const int code = to_int(got.status);
     const auto refuse = [&](std::string_view error_code, const std::string& why) {
       return request_error(
           error_kind::data_format, std::string(error_code),
-          message_of(what, "redirected by " + std::to_string(code) + ": " + why, got.by_first_try),
-          what.method, carried_out::possibly, where);
+          message_of(what, "redirected by " + std::to_string(code) + ": " + why, by_first_try), what.method,
+          carried_out::possibly, where);
     };
     if (followed == options.redirects) {
       throw refuse("too_many_redirects", "for the " + std::to_string(followed + 1) + ". time, and " +
                                              std::to_string(options.redirects) + " are followed (redirects)");
     }
     try {
-      detail::follow_redirect(what, got.answer.status, *target);
+      detail::follow_redirect(what, got.status, *target);
     } catch (const message_error& e) {
       throw refuse(e.code() == "redirect_refused" ? e.code() : "bad_redirect", e.what());
     }
@@ -460,6 +524,47 @@ task<response> client::fetch(client_request what, std::source_location where) {
   co_await fail(status_error(std::move(answer), what.method, message_of(what, why, by_first_try), wait,
                              by_first_try, where));
   __builtin_unreachable();
+}
+
+struct incoming::impl {
+  client::state& owner;
+  const sending& of;
+  begun made;
+};
+
+http::status incoming::status() const noexcept { return impl_->made.parser.head().status; }
+const http::headers& incoming::headers() const noexcept { return impl_->made.parser.head().headers; }
+
+task<std::string> incoming::read() {
+  auto& [owner, of, made] = *impl_;
+  const time_point limit = saturating_add(now(), owner.options.response_timeout);
+  while (true) {
+    if (std::string part = made.parser.take_body(); !part.empty()) co_return part;
+    if (made.parser.current() == parsing::complete) co_return std::string();
+    const auto more = co_await move_on_after(limit - now(), read_more(*made.on, of, made.parser));
+    if (!more) throw owner.timed_out(of);
+  }
+}
+
+managed<incoming> client::stream(client_request what, std::source_location where) {
+  state& s = *state_;
+  for (unsigned followed = 0;; ++followed) {
+    const std::optional<client_request> prepared = s.prepare(what);
+    state::request_state in;
+    begun made = co_await or_fail(s.begin(prepared ? *prepared : what, where, reach::head, in));
+    const carried_out before = in.of->by_first_try;
+    client_request next = what;
+    if (s.go_on(next, made.parser.head(), before, followed, where)) {
+      s.give_back(in.here->at(), std::move(made));  // if it has no body to wait for
+      what = std::move(next);
+      continue;
+    }
+    incoming::impl parts{s, *in.of, std::move(made)};
+    incoming answer(parts);
+    co_yield answer;
+    s.give_back(in.here->at(), std::move(parts.made));
+    co_return;
+  }
 }
 
 void client::close() noexcept {

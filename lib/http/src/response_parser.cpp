@@ -204,6 +204,9 @@ response response_parser::take() {
   return std::exchange(impl_->message, {});
 }
 
+const response& response_parser::head() const noexcept { return impl_->message; }
+std::string response_parser::take_body() { return std::exchange(impl_->message.body, {}); }
+
 state response_parser::current() const noexcept { return impl_->now; }
 const response_fault& response_parser::fault() const noexcept { return impl_->why; }
 bool response_parser::started() const noexcept { return impl_->anything; }

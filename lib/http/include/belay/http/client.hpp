@@ -78,12 +78,32 @@ struct client_statistics {
       0;  ///< connections that the server had closed, or sent something on, while they were idle
 };
 
+/// A response of which the body is still coming: see `client::stream`. Thread: the loop's.
+class incoming {
+ public:
+  [[nodiscard]] http::status status() const noexcept;
+  [[nodiscard]] const http::headers& headers() const noexcept;
+
+  /// The next part of the body, at least one byte; empty once it is complete, then and whenever it is asked again. Nothing is read from
+  /// the server before it is asked for.
+  /// Errors:        `request_error` `connection_lost`, `response_truncated`, `bad_response`, `response_timed_out`; again at each further call.
+  /// Cancellation:  no part is lost.
+  /// Time:          `client_options::response_timeout` for each part.
+  [[nodiscard]] task<std::string> read();
+
+  struct impl;
+  explicit incoming(impl& of) noexcept : impl_(&of) {}
+
+ private:
+  impl* impl_;
+};
+
 /// A client for any number of hosts.
 ///
 ///     http::client& web = co_await use(http::open_client());
 ///     const http::response quote = co_await with_timeout(1s, web.fetch(http::client_request::get(http::url::parse(text))));
 ///
-/// Responses are taken whole, within the limits. Nothing is decompressed, cookies are not kept.
+/// Responses are taken whole, within the limits, or by `stream`. Nothing is decompressed, cookies are not kept.
 ///
 /// https: the certificate is verified, always, against `client_options::tls`; a client that shall trust anybody needs a context that says so.
 /// A large body is sent while the response is looked for: one that comes before is given at once, and the connection is not used again.
@@ -116,12 +136,25 @@ class client {
   [[nodiscard]] task<response> fetch(client_request what,
                                      std::source_location where = std::source_location::current());
 
+  /// Sends `what`, and gives the response when its head has come, whatever its status; the body is read part by part, of any length:
+  ///
+  ///     co_await with(web.stream(client_request::get(from)), [&](http::incoming& answer) -> task<> {
+  ///       for (std::string part = co_await answer.read(); !part.empty(); part = co_await answer.read()) co_await save(part);
+  ///     });
+  ///
+  /// The connection is used again if the block has read to the end, and is dropped otherwise.
+  /// Errors, Cancellation: as `send`. Redirects are followed likewise.
+  /// Time: `response_timeout` up to the head; then see `incoming::read`. Lifetime: the client outlives the block.
+  [[nodiscard]] managed<incoming> stream(client_request what,
+                                         std::source_location where = std::source_location::current());
+
   /// Drops idle connections; those in use are dropped when their request ends, and `send` is refused. Idempotent.
   void close() noexcept;
 
   [[nodiscard]] client_statistics statistics() const noexcept;
 
  private:
+  friend class incoming;
   struct state;
   std::unique_ptr<state> state_;
 };

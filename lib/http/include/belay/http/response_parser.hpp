@@ -51,6 +51,11 @@ class response_parser {
   /// After `complete`, once.
   [[nodiscard]] response take();
 
+  /// From `reading_body` on: status and header fields; the body is what has come of it and was not taken.
+  [[nodiscard]] const response& head() const noexcept;
+  /// From `reading_body` on: what has come of the body since the last call. It still counts for the limit.
+  [[nodiscard]] std::string take_body();
+
   [[nodiscard]] state current() const noexcept;
   /// When failed: why.
   [[nodiscard]] const response_fault& fault() const noexcept;
