@@ -12,7 +12,10 @@ namespace {
 
 class asio_reactor final : public reactor {
  public:
-  explicit asio_reactor(int wake_fd) : context_(1), wake_(context_, wake_fd) {}
+  // Without locks around descriptors, which belong to the loop's thread. (Asio's resolver works on a thread of its own and comes back through
+  // the queue, which keeps its lock.)
+  explicit asio_reactor(int wake_fd)
+      : context_(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO), wake_(context_, wake_fd) {}
   ~asio_reactor() override { wake_.release(); }  // the descriptor is the loop's
 
   void wait(duration limit) override {
