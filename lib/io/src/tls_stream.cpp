@@ -78,7 +78,10 @@ class tls_stream final : public stream_transport {
       name_the_host();
     }
   }
-  ~tls_stream() override { ERR_clear_error(); }
+  ~tls_stream() override {
+    if (ended_ && !below_ended_ && below_.is_open()) send_now();  // the last chance of a close_notify
+    ERR_clear_error();
+  }
 
   task<> shake_hands() {
     const mutex_guard only_one = co_await shaking_.lock();
@@ -158,7 +161,13 @@ class tls_stream final : public stream_transport {
   }
 
   void close() noexcept override {
-    if (below_.is_open() && !std::exchange(ended_, true)) static_cast<void>(say_goodbye());
+    if (below_.is_open() && !below_ended_) {
+      if (std::exchange(ended_, true)) {
+        send_now();
+      } else {
+        static_cast<void>(say_goodbye());
+      }
+    }
     below_.close();
   }
 
