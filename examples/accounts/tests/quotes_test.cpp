@@ -170,7 +170,7 @@ TEST_CASE("quotes: a client that leaves, and one that has less time than the ups
 
 TEST_CASE("quotes: --quotes-url is checked at the start") {
   const temporary_directory directory;
-  for (const char* bad : {"https://127.0.0.1/", "127.0.0.1:80", "http://name/"}) {
+  for (const char* bad : {"ftp://127.0.0.1/", "127.0.0.1:80", "http://a name/"}) {
     const auto run =
         run_to_end({.arguments = {"--quotes-url", bad}, .environment = {}, .directory = directory.path()});
     CHECK(run.status == 2);
