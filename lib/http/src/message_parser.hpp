@@ -49,7 +49,8 @@ class message_parser final : public boost::beast::http::basic_parser<IsRequest> 
   void on_response_impl(int, text, int, error_code& ec) override { ec = {}; }
   void on_field_impl(boost::beast::http::field, text name, text value, error_code& ec) override {
     ec = {};
-    if (head_done_) return;  // a trailer: it must not pass for a header
+    if (head_done_) return;                    // a trailer: it must not pass for a header
+    if (fields_.empty()) fields_.reserve(16);  // most messages have no more
     fields_.add(view(name), view(value));
   }
   void on_header_impl(error_code& ec) override {

@@ -194,3 +194,61 @@ TEST_CASE("server: wrong limits are misuse") {
   limits.first_byte_timeout = 0s;
   CHECK_THROWS_AS(http::server(hello, {}, limits), belay::misuse_error);
 }
+
+TEST_CASE(
+    "server: who answers for a failed handler has the body that the handler had, and as often as it likes [row 440]") {
+  http::server_hooks hooks;
+  hooks.failed = [](const http::exchange& of, const belay::failure& why) {
+    why.observe();
+    return http::response::text(http::status::internal_server_error, "about " + of.request.body);
+  };
+  test::run_site(
+      [](http::exchange& e) -> task<http::response> {
+        for (int i = 0; i != 2; ++i) {
+          std::string body;
+          co_await belay::for_each(e.body_stream(), [&](const std::string& piece) { body += piece; });
+          CHECK(body == "words");
+        }
+        throw std::runtime_error("no");
+        co_return http::response();
+      },
+      [](http::server&) -> task<> {
+        visitor v = co_await visitor::arrive();
+        co_await v.send(test::ask("/", "Content-Length: 5\r\n", "POST") + "words");
+        CHECK(co_await v.body() == "about words");
+      },
+      {}, std::move(hooks));
+}
+
+TEST_CASE(
+    "server: a listener that fails for good ends serving with that error, and nothing is left [row 442]") {
+  belay::testing::test_loop loop;
+  belay::testing::fake_network net;
+  belay::io::network_override here(net);
+  bool cleaned = false;
+  http::server web([&](http::exchange&) -> task<http::response> {
+    struct guard {
+      bool& of;
+      ~guard() { of = true; }
+    };
+    const guard at_the_end{cleaned};
+    co_await belay::sleep_for(24h);
+    co_return http::response();
+  });
+  const auto run = [&]() -> task<> {
+    co_await belay::with_group([&](belay::group& tasks) -> task<> {
+      tasks.adopt(web.serve(belay::io::tcp_listener::bind(test::site_address)));
+      visitor v = co_await visitor::arrive();
+      co_await v.send(test::ask("/"));
+      co_await belay::sleep_for(1s);
+      net.fail_accepts(std::errc::permission_denied);
+      const visitor next = co_await visitor::arrive();
+      static_cast<void>(co_await v.rest());
+      co_await belay::sleep_for(1h);
+    });
+  };
+  CHECK_THROWS_AS(loop.run(run()), belay::io::network_error);
+  CHECK(cleaned);
+  CHECK(web.statistics().accept_failures == 0);
+  CHECK_MESSAGE(net.nothing_left(), net.describe());
+}

@@ -40,6 +40,8 @@ class headers {
 
   /// Adds one more field, also when the name is there already.
   void add(std::string_view name, std::string_view value);
+  /// Makes room for so many fields.
+  void reserve(std::size_t count) { fields_.reserve(count); }
   /// Puts `value` in the place of all fields of that name; adds it when there is none.
   void set(std::string_view name, std::string_view value);
   /// Removes all fields of that name; says how many there were.
