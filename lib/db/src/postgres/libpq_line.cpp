@@ -236,7 +236,9 @@ void libpq_line::readable(const error_code& problem) noexcept {
     }
     hear();
     advance();
-    if (conn_) watch_reading();
+    if (!conn_) return;
+    hear();  // what came behind an answer
+    watch_reading();
   } catch (...) {
     broken_by(std::current_exception());
   }
@@ -263,6 +265,7 @@ void libpq_line::hear() {
   bool some = false;
   while (PGnotify* one = PQnotifies(conn_.get())) {
     const std::unique_ptr<PGnotify, decltype(&PQfreemem)> owned(one, &PQfreemem);
+    if (!told) continue;  // somebody said LISTEN on a connection of the pool
     heard.push_back({one->relname, one->extra, one->be_pid});
     some = true;
   }

@@ -80,7 +80,7 @@ class line {
   // The number of the server's process.
   [[nodiscard]] virtual int backend() const noexcept = 0;
 
-  // What came for LISTEN; `told` is called when there is something new, and when the connection is lost.
+  // What came for LISTEN, kept while there is somebody to be told; `told` is called when there is something new, and when the connection is lost.
   std::deque<notice_of_channel> heard;
   std::function<void()> told;
 };

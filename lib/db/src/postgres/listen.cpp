@@ -39,6 +39,7 @@ std::string quoted(const std::string& name) {
 task<std::shared_ptr<line>> connect_and_listen(std::shared_ptr<detail::pool> from,
                                                std::vector<std::string> channels) {
   std::shared_ptr<line> made = co_await from->connect_apart();
+  made->told = [] {};  // keeps what comes from now on
   std::vector<statement> all;
   for (const std::string& one : channels) all.push_back({"LISTEN " + quoted(one)});
   static_cast<void>(co_await detail::run_batch(*made, std::move(all)));

@@ -60,7 +60,7 @@ void pool::throw_closed() const {
 
 void pool::take_back(std::shared_ptr<line> used, time_point born) noexcept {
   used->told = {};
-  const bool clean = used->usable() && used->transaction() == transaction_state::none && used->heard.empty();
+  const bool clean = used->usable() && used->transaction() == transaction_state::none;
   const time_point here = now();
   if (clean && !closing_ && here - born < settings_.max_lifetime) {
     idle_.push_back({std::move(used), born, here});  // there is room

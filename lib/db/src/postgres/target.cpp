@@ -44,9 +44,9 @@ std::vector<std::string> split(std::string_view list) {
   }
 }
 
-// The first address of a host. IPv4 before IPv6 or as the system sorts them.
-std::string look_up(const std::string& host, const std::string& database) {
-  if (host.empty() || host.starts_with('/') || host.starts_with('@')) return {};  // a local socket
+// All addresses of a host, in the order of the system's preference. None for a local socket.
+std::vector<std::string> look_up(const std::string& host, const std::string& database) {
+  if (host.empty() || host.starts_with('/') || host.starts_with('@')) return {std::string()};
   addrinfo wanted{};
   wanted.ai_family = AF_UNSPEC;
   wanted.ai_socktype = SOCK_STREAM;
@@ -58,15 +58,16 @@ std::string look_up(const std::string& host, const std::string& database) {
         error_kind::unavailable, "server_away",
         fmt::format("database {}: connect: look up {}: {}", database, host, ::gai_strerror(problem)));
   }
-  std::string text(NI_MAXHOST, '\0');
-  if (::getnameinfo(all->ai_addr, all->ai_addrlen, text.data(), static_cast<socklen_t>(text.size()), nullptr,
-                    0, NI_NUMERICHOST) != 0) {
-    throw connection_error(
-        error_kind::unavailable, "server_away",
-        fmt::format("database {}: connect: {} has an address of a strange kind", database, host));
+  std::vector<std::string> found;
+  for (const addrinfo* one = all.get(); one != nullptr; one = one->ai_next) {
+    std::string text(NI_MAXHOST, '\0');
+    if (::getnameinfo(one->ai_addr, one->ai_addrlen, text.data(), static_cast<socklen_t>(text.size()),
+                      nullptr, 0, NI_NUMERICHOST) != 0)
+      continue;
+    text.resize(text.find('\0'));
+    found.push_back(std::move(text));
   }
-  text.resize(text.find('\0'));
-  return text;
+  return found;
 }
 
 bool is_numeric(const std::string& host) {
@@ -127,11 +128,23 @@ target read_target(const std::string& url) {
 }
 
 std::vector<std::pair<std::string, std::string>> with_addresses(target where) {
+  // libpq takes lists of the same length, and tries one after the other.
+  std::string* const host = find(where.words, "host");
+  std::string* const port = find(where.words, "port");
+  const std::vector<std::string> ports = port == nullptr ? std::vector<std::string>() : split(*port);
+  std::string hosts;
   std::string addresses;
-  for (const std::string& host : where.hosts) {
-    if (&host != &where.hosts.front()) addresses += ',';
-    addresses += look_up(host, where.name);
+  std::string all_ports;
+  for (std::size_t i = 0; i < where.hosts.size(); ++i) {
+    for (const std::string& address : look_up(where.hosts[i], where.name)) {
+      const char* const comma = addresses.empty() && hosts.empty() ? "" : ",";
+      hosts += comma + where.hosts[i];
+      addresses += comma + address;
+      if (ports.size() == where.hosts.size()) all_ports += comma + ports[i];
+    }
   }
+  if (host != nullptr) *host = hosts;
+  if (port != nullptr && ports.size() > 1) *port = all_ports;
   where.words.emplace_back("hostaddr", addresses);
   return std::move(where.words);
 }
