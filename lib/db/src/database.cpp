@@ -17,8 +17,8 @@ namespace detail {
 namespace {
 
 task<statement_result> run_alone(std::shared_ptr<pool> from, handle::role as, std::string sql,
-                                 parameters bound) {
-  lease taken = co_await from->acquire(as);
+                                 parameters bound, std::source_location where) {
+  lease taken = co_await from->acquire(as, where);
   handle& connection = taken.connection();
   const lock_deadline until = taken.deadline();
   statement_result result = co_await to_thread(
@@ -65,22 +65,37 @@ std::optional<row> at_most_one(rows found, const std::string& path, const std::s
 }  // namespace detail
 
 task<change> database::execute_with(std::string sql, parameters bound) const {
+  const auto from = pool_;
+  const std::source_location where = co_await belay::detail::caller_site_awaiter();
   const detail::statement_result done =
-      co_await detail::run_alone(pool_, detail::handle::role::writer, std::move(sql), std::move(bound));
+      co_await detail::run_alone(from, detail::handle::role::writer, std::move(sql), std::move(bound), where);
   co_return done.changed;
 }
 
 task<rows> database::query_with(std::string sql, parameters bound) const {
+  const auto from = pool_;
+  const std::source_location where = co_await belay::detail::caller_site_awaiter();
   detail::statement_result done =
-      co_await detail::run_alone(pool_, detail::handle::role::reader, std::move(sql), std::move(bound));
+      co_await detail::run_alone(from, detail::handle::role::reader, std::move(sql), std::move(bound), where);
   co_return std::move(done.rows);
 }
 
 task<std::optional<row>> database::query_one_with(std::string sql, parameters bound) const {
   const auto from = pool_;
-  rows found = co_await query_with(sql, std::move(bound));
-  co_return detail::at_most_one(std::move(found), from->path(), sql);
+  const std::source_location where = co_await belay::detail::caller_site_awaiter();
+  detail::statement_result done =
+      co_await detail::run_alone(from, detail::handle::role::reader, sql, std::move(bound), where);
+  co_return detail::at_most_one(std::move(done.rows), from->path(), sql);
 }
+
+task<> database::ping() const {
+  const auto from = pool_;
+  const std::source_location where = co_await belay::detail::caller_site_awaiter();
+  co_await detail::run_alone(from, detail::handle::role::reader, "SELECT count(*) FROM sqlite_schema", {},
+                             where);
+}
+
+std::vector<pool_holder> database::holders() const { return pool_->holders(); }
 
 pool_statistics database::statistics() const noexcept { return pool_->statistics(); }
 

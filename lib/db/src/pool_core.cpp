@@ -42,8 +42,8 @@ pool_options checked(pool_options set) {
   return set;
 }
 
-std::string task_text(const pool_slot& of) {
-  if (of.holder.text != nullptr) return "task '" + belay::detail::name_text(of.holder) + "'";
+std::string task_text(const lease_origin& of) {
+  if (of.task.text != nullptr) return "task '" + belay::detail::name_text(of.task) + "'";
   if (of.main_task) return "the main task";
   if (of.spawned_at.line() == 0) return "a task";
   return "the task spawned at " + place_text(of.spawned_at);
@@ -57,6 +57,19 @@ void throw_opened_nothing() { throw misuse_error("db::open_pool: pool_functions:
 
 // ---- a lease
 
+lease_origin lease_origin::of(const belay::detail::node& task, std::source_location where,
+                              time_point at) noexcept {
+  return {.at = at,
+          .where = where,
+          .spawned_at = task.spawned_at(),
+          .task = task.labelled ? *task.label : belay::detail::task_label(),
+          .main_task = task.group == nullptr};
+}
+
+pool_holder lease_origin::holder(time_point now_is) const {
+  return {.task = task_text(*this), .taken_at = where, .spawned_at = spawned_at, .held = now_is - at};
+}
+
 void pool_grant::give_back() noexcept {
   const std::shared_ptr<pool_core> from = std::exchange(from_, nullptr);
   from->came_back(slot_);
@@ -65,11 +78,7 @@ void pool_grant::give_back() noexcept {
 void pool_core::lend(slot_list::iterator which, std::source_location where, const belay::detail::node& to,
                      time_point at) noexcept {
   pool_slot& one = *which;
-  one.leased_at = at;
-  one.leased_by = where;
-  one.spawned_at = to.spawned_at();
-  one.main_task = to.group == nullptr;
-  one.holder = to.labelled ? *to.label : belay::detail::task_label();
+  one.leased = lease_origin::of(to, where, at);
   one.broken = false;
   one.told = false;
   one.unused = false;
@@ -283,18 +292,11 @@ pool_statistics pool_core::statistics() const noexcept {
   return all;
 }
 
-pool_holder pool_core::holder_of(const pool_slot& one, time_point at) const {
-  return {.task = task_text(one),
-          .taken_at = one.leased_by,
-          .spawned_at = one.spawned_at,
-          .held = at - one.leased_at};
-}
-
 std::vector<pool_holder> pool_core::holders() const {
   const time_point at = now();
   std::vector<pool_holder> all;
   all.reserve(used_.size());
-  for (const pool_slot& one : used_) all.push_back(holder_of(one, at));
+  for (const pool_slot& one : used_) all.push_back(one.leased.holder(at));
   return all;
 }
 
@@ -305,7 +307,7 @@ std::string pool_core::occupation() const {
   if (const std::size_t others = returned_.size() + tended_.size(); others > 0)
     text += fmt::format(", {} being checked, reset or closed", others);
   text += fmt::format(", {} more waiting", line_.size());
-  if (!used_.empty()) text += "; held longest by " + describe(holder_of(used_.front(), now()));
+  if (!used_.empty()) text += "; held longest by " + describe(used_.front().leased.holder(now()));
   if (last_failure_)
     text += fmt::format("; the last {} attempts to open one failed: {}", failed_in_row_,
                         belay::detail::cut_text(last_failure_.message(), 500));

@@ -274,7 +274,7 @@ time_point pool_core::next_look(time_point at) const noexcept {
   }
   for (const pool_slot& one : used_) {
     if (one.told) continue;
-    next = std::min(next, saturating_add(one.leased_at, options_.leak_after));
+    next = std::min(next, saturating_add(one.leased.at, options_.leak_after));
     break;
   }
   return next;
@@ -282,7 +282,7 @@ time_point pool_core::next_look(time_point at) const noexcept {
 
 void pool_core::tell_leaks(time_point at) noexcept {
   for (pool_slot& one : used_) {
-    if (options_.leak_after == duration::max() || at - one.leased_at < options_.leak_after) return;
+    if (options_.leak_after == duration::max() || at - one.leased.at < options_.leak_after) return;
     if (one.told) continue;
     tell_leak(one, at, false);
     one.told = true;
@@ -292,7 +292,7 @@ void pool_core::tell_leaks(time_point at) noexcept {
 
 void pool_core::tell_leak(const pool_slot& one, time_point at, bool over) const noexcept {
   try {
-    const pool_holder who = holder_of(one, at);
+    const pool_holder who = one.leased.holder(at);
     diagnostic told;
     told.kind = diagnostic_kind::lease_held;
     told.over = over;

@@ -43,11 +43,11 @@ auto in_turn(std::shared_ptr<session> open, Work work)
   }
 }
 
-task<> run_command(session& open, const char* sql) {
+task<> run_command(session& open, std::string sql) {
   handle& connection = open.held->connection();
   const lock_deadline until = open.held->deadline();
   // Without the stop token: once it has begun, its outcome is known.
-  co_await to_thread([&connection, sql, until] { connection.run(sql, {}, {}, until); });
+  co_await to_thread([&connection, &sql, until] { connection.run(sql, {}, {}, until); });
 }
 
 // What went wrong, or no failure. A connection that cannot be cleaned is replaced.
@@ -78,14 +78,15 @@ void session::give_back() noexcept {
   from->transaction_ended();
 }
 
-task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_mode mode) {
-  const bool writes = mode == transaction_mode::write;
-  lease taken = co_await from->acquire(writes ? handle::role::writer : handle::role::reader);
+task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_mode mode,
+                                     std::source_location where) {
+  const bool reads = mode == transaction_mode::read;
+  lease taken = co_await from->acquire(reads ? handle::role::reader : handle::role::writer, where);
   handle& connection = taken.connection();
   const lock_deadline until = taken.deadline();
-  co_await to_thread([&connection, writes, until](std::stop_token stop) {
-    connection.run(writes ? "BEGIN IMMEDIATE" : "BEGIN", {}, std::move(stop), until);
-  });
+  const char* const sql = mode == transaction_mode::write ? "BEGIN IMMEDIATE" : "BEGIN";
+  co_await to_thread(
+      [&connection, sql, until](std::stop_token stop) { connection.run(sql, {}, std::move(stop), until); });
   from->transaction_opened();
   co_return std::make_shared<session>(from, std::move(taken));
 }
@@ -98,6 +99,11 @@ task<> end(std::shared_ptr<session> open, bool commit) {
   if (commit) {
     try {
       open->require_transaction();
+      if (!open->savepoints.empty()) {
+        throw error(error_kind::unavailable, "transaction_lost",
+                    fmt::format("database {}: commit: a savepoint of the transaction could not be ended",
+                                open->from->path()));
+      }
       co_await run_command(*open, "COMMIT");
     } catch (...) {
       problem = current_failure();
@@ -109,6 +115,89 @@ task<> end(std::shared_ptr<session> open, bool commit) {
   }
   failure unclean = co_await roll_back(*open);
   open->give_back();
+  if (problem) {
+    if (unclean) problem.attach(std::move(unclean));
+    problem.rethrow();
+  }
+  if (unclean) unclean.rethrow();
+}
+
+// ---- savepoints
+
+namespace {
+
+std::string savepoint_sql(const char* verb, std::uint64_t number) {
+  return fmt::format("{} belay_{}", verb, number);
+}
+
+// The connection is as it was before the savepoint, or the transaction is over.
+task<failure> undo_savepoint(session& open, std::uint64_t number) {
+  failure problem;
+  try {
+    co_await run_command(open, savepoint_sql("ROLLBACK TO", number));
+    co_await run_command(open, savepoint_sql("RELEASE", number));
+  } catch (...) {
+    problem = current_failure();
+  }
+  if (problem) {
+    if (open.lost_because.empty()) open.lost_because = problem.message();
+    if (failure worse = co_await roll_back(open)) problem.attach(std::move(worse));
+  }
+  co_return problem;
+}
+
+}  // namespace
+
+task<std::uint64_t> begin_savepoint(std::shared_ptr<session> open) {
+  if (!open->held) throw_ended(*open);
+  const permit turn = co_await open->turn.acquire();
+  if (!open->held) throw_ended(*open);
+  open->require_transaction();
+  open->held->renew_deadline();
+  const std::uint64_t number = open->next_savepoint++;
+  open->savepoints.reserve(open->savepoints.size() + 1);
+  co_await run_command(*open, savepoint_sql("SAVEPOINT", number));
+  open->savepoints.push_back(number);
+  co_return number;
+}
+
+task<> end_savepoint(std::shared_ptr<session> open, std::uint64_t number, const std::string& name,
+                     bool keep) {
+  const permit turn = co_await open->turn.acquire();
+  if (!open->held) {
+    if (keep) throw_ended(*open);
+    co_return;
+  }
+  if (!open->held->connection().in_transaction()) {
+    if (keep) open->require_transaction();
+    co_return;  // it was undone with all the rest
+  }
+  open->held->renew_deadline();
+  if (open->savepoints.back() != number) {
+    const std::string who = name.empty() ? "a savepoint" : "savepoint '" + name + "'";
+    open->lost_because = who + " ended before one that was opened in it";
+    failure worse = co_await roll_back(*open);
+    failure mistake = failure::of(std::make_exception_ptr(misuse_error(fmt::format(
+        "database {}: {}; the transaction was rolled back: end savepoints in the opposite order, in one task",
+        open->from->path(), open->lost_because))));
+    if (worse) mistake.attach(std::move(worse));
+    mistake.rethrow();
+  }
+  // It stays in the list until it has really ended: with one left there, nothing is committed.
+  failure problem;
+  if (keep) {
+    try {
+      co_await run_command(*open, savepoint_sql("RELEASE", number));
+    } catch (...) {
+      problem = current_failure();
+    }
+    if (!problem) {
+      open->savepoints.pop_back();
+      co_return;
+    }
+  }
+  failure unclean = co_await undo_savepoint(*open, number);
+  if (!unclean) open->savepoints.pop_back();
   if (problem) {
     if (unclean) problem.attach(std::move(unclean));
     problem.rethrow();
@@ -149,11 +238,22 @@ task<> connection::execute_script(std::string sql) const {
   });
 }
 
-managed<connection> transaction(const database& db, transaction_mode mode) {
-  const auto open = co_await detail::begin(db.pool(), mode);
+managed<connection> transaction(const database& db, transaction_mode mode, std::source_location where) {
+  const auto open = co_await detail::begin(db.pool(), mode, where);
   connection usable(open);
   const exit_status how = co_yield usable;
   co_await detail::end(open, how.succeeded());
+}
+
+managed<connection> savepoint(connection in, std::string name) {
+  const auto open = in.session();
+  const std::uint64_t number = co_await detail::begin_savepoint(open);
+  const exit_status how = co_yield in;
+  if (how.failed() && !name.empty()) {
+    failure story = how.failure();
+    story.note("in savepoint '" + name + "'");
+  }
+  co_await detail::end_savepoint(open, number, name, how.succeeded());
 }
 
 }  // namespace belay::db::sqlite

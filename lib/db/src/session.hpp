@@ -5,9 +5,12 @@
 #include <belay/core/semaphore.hpp>
 #include <belay/core/task.hpp>
 #include <belay/db/sqlite/transaction.hpp>
+#include <cstdint>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <string>
+#include <vector>
 
 #include "sqlite_pool.hpp"
 
@@ -26,14 +29,21 @@ struct session {
   void give_back() noexcept;
 
   const std::shared_ptr<pool> from;
-  std::optional<lease> held;  // none once the transaction has ended
-  semaphore turn{1};          // one statement at a time
-  std::string lost_because;   // what the database said when it rolled the transaction back
+  std::optional<lease> held;              // none once the transaction has ended
+  semaphore turn{1};                      // one statement at a time
+  std::string lost_because;               // what the database said when it rolled the transaction back
+  std::vector<std::uint64_t> savepoints;  // that are open, innermost last
+  std::uint64_t next_savepoint = 1;
 };
 
 // Takes a connection and begins.
-task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_mode mode);
+task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_mode mode,
+                                     std::source_location where);
 // Commits or rolls back, and gives the connection back.
 task<> end(std::shared_ptr<session> open, bool commit);
+
+// Gives its number.
+task<std::uint64_t> begin_savepoint(std::shared_ptr<session> open);
+task<> end_savepoint(std::shared_ptr<session> open, std::uint64_t number, const std::string& name, bool keep);
 
 }  // namespace belay::db::sqlite::detail

@@ -7,9 +7,11 @@
 #include <fmt/format.h>
 
 #include <belay/core/failure.hpp>
+#include <belay/core/sleep.hpp>
 #include <belay/core/thread.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/db/error.hpp>
+#include <algorithm>
 
 namespace belay::db::sqlite::detail {
 
@@ -49,9 +51,10 @@ task<> close_slot(slot& closing, failure& first) {
 
 }  // namespace
 
-lease::lease(std::shared_ptr<pool> owner, permit turn, slot& taken) noexcept
+lease::lease(std::shared_ptr<pool> owner, permit turn, slot& taken, std::source_location where) noexcept
     : pool_(std::move(owner)), turn_(std::move(turn)), slot_(&taken) {
   slot_->in_use = true;
+  slot_->taken = db::detail::lease_origin::of(*belay::detail::this_runtime->current, where, now());
   renew_deadline();
 }
 
@@ -93,16 +96,23 @@ void pool::throw_closed() const {
 
 void pool::throw_no_connection(handle::role as) const {
   const auto now = statistics();
+  const bool writes = as == handle::role::writer || !readers_free_;
+  std::string longest;
+  if (writes && writer_.in_use) {
+    longest = "; held by " + describe(writer_.taken.holder(belay::now()));
+  } else if (const auto all = holders(); !all.empty()) {
+    longest = "; held longest by " + describe(all.front());
+  }
   throw busy_error(
       error_kind::unavailable, "no_connection_free",
       fmt::format("database {}: wait for a connection to {}: none came free within {}: {} in use, {} more "
-                  "waiting; try again later",
+                  "waiting{}; try again later",
                   path_, as == handle::role::writer ? "write" : "read",
                   std::chrono::duration_cast<std::chrono::milliseconds>(settings_.busy_timeout), now.in_use,
-                  now.waiting));
+                  now.waiting, longest));
 }
 
-task<lease> pool::acquire(handle::role as) {
+task<lease> pool::acquire(handle::role as, std::source_location where) {
   const auto self = shared_from_this();
   if (closing_) throw_closed();
   const bool reading = as == handle::role::reader && readers_free_;
@@ -129,7 +139,7 @@ task<lease> pool::acquire(handle::role as) {
       }
     }
   }
-  lease granted(self, std::move(*turn), *free);
+  lease granted(self, std::move(*turn), *free, where);
   granted.deadline_ =
       asked_at + std::chrono::duration_cast<std::chrono::steady_clock::duration>(settings_.busy_timeout);
   if (free->open && free->open->in_transaction()) {
@@ -144,7 +154,9 @@ task<lease> pool::acquire(handle::role as) {
   co_return granted;
 }
 
-task<> pool::open() { const lease opened = co_await acquire(handle::role::writer); }
+task<> pool::open() {
+  const lease opened = co_await acquire(handle::role::writer, std::source_location::current());
+}
 
 task<> pool::close() {
   closing_ = true;
@@ -182,6 +194,18 @@ pool_statistics pool::statistics() const noexcept {
   now.transactions = transactions_;
   now.replaced = replaced_;
   return now;
+}
+
+std::vector<pool_holder> pool::holders() const {
+  const time_point at = now();
+  std::vector<pool_holder> all;
+  const auto add = [&](const slot& one) {
+    if (one.in_use) all.push_back(one.taken.holder(at));
+  };
+  add(writer_);
+  for (const slot& one : readers_) add(one);
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.held > b.held; });
+  return all;
 }
 
 }  // namespace belay::db::sqlite::detail

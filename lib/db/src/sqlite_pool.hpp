@@ -4,11 +4,13 @@
 
 #include <belay/core/semaphore.hpp>
 #include <belay/core/task.hpp>
+#include <belay/db/detail/pool_core.hpp>
 #include <belay/db/sqlite/database.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -25,6 +27,7 @@ struct slot {
   handle::role role;
   std::unique_ptr<handle> open;
   bool in_use = false;
+  db::detail::lease_origin taken;  // while it is in use
 };
 
 class pool;
@@ -32,7 +35,7 @@ class pool;
 // The right to use one connection. Dropped with a transaction still open, the next who gets the connection rolls it back first.
 class lease {
  public:
-  lease(std::shared_ptr<pool> owner, permit turn, slot& taken) noexcept;
+  lease(std::shared_ptr<pool> owner, permit turn, slot& taken, std::source_location where) noexcept;
   lease(lease&& other) noexcept = default;
   lease& operator=(lease&&) = delete;
   ~lease();
@@ -67,9 +70,12 @@ class pool : public std::enable_shared_from_this<pool> {
   // Closes now what is free, on the loop's thread, and what is in use when it is given back. For what an orderly closing left.
   void abort() noexcept;
 
-  task<lease> acquire(handle::role as);
+  // `where` is told by `holders`.
+  task<lease> acquire(handle::role as, std::source_location where);
 
   [[nodiscard]] pool_statistics statistics() const noexcept;
+  // Who has it longest first.
+  [[nodiscard]] std::vector<pool_holder> holders() const;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const options& settings() const noexcept { return settings_; }
   [[nodiscard]] bool is_in_memory() const noexcept { return path_ == ":memory:"; }

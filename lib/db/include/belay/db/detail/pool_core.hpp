@@ -87,6 +87,18 @@ class functions_of final : public member_functions {
 class pool_core;
 class pool_wait;
 
+// Who has taken something, when and where.
+struct lease_origin {
+  time_point at{};
+  std::source_location where;
+  std::source_location spawned_at;
+  belay::detail::task_label task;
+  bool main_task = false;
+
+  static lease_origin of(const belay::detail::node& task, std::source_location where, time_point at) noexcept;
+  [[nodiscard]] pool_holder holder(time_point now_is) const;
+};
+
 enum class tending : unsigned char { nothing, check, reset, close, replace };
 
 // Room for one connection. It is in the list of the pool that tells its state.
@@ -96,11 +108,7 @@ struct pool_slot {
   time_point idle_since{};
   time_point proven_at = time_point::min();  // opened or checked
   // While it is leased, and until it is tended to:
-  time_point leased_at{};
-  std::source_location leased_by;
-  std::source_location spawned_at;
-  belay::detail::task_label holder;
-  bool main_task = false;
+  lease_origin leased;
   bool broken = false;
   bool told = false;    // that it is held for long
   bool unused = false;  // the lease never reached its task
@@ -207,7 +215,6 @@ class pool_core : public std::enable_shared_from_this<pool_core> {
   void opened(slot_list::iterator which, std::unique_ptr<pool_member> member) noexcept;
   void opening_failed(const failure& why, std::uint64_t line_begun_at) noexcept;
 
-  [[nodiscard]] pool_holder holder_of(const pool_slot& one, time_point at) const;
   [[nodiscard]] std::string occupation() const;
   [[nodiscard]] std::exception_ptr busy(std::source_location where, bool too_many) const noexcept;
   [[nodiscard]] std::exception_ptr closed(const char* call, std::source_location where) const noexcept;

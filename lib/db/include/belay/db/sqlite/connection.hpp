@@ -56,6 +56,7 @@ class connection {
 
   // Made by `transaction`.
   explicit connection(std::shared_ptr<detail::session> session) noexcept : session_(std::move(session)) {}
+  [[nodiscard]] const std::shared_ptr<detail::session>& session() const noexcept { return session_; }
 
  private:
   std::shared_ptr<detail::session> session_;

@@ -4,6 +4,7 @@
 
 #include <belay/core/managed.hpp>
 #include <belay/core/task.hpp>
+#include <belay/db/pool_options.hpp>
 #include <belay/db/row.hpp>
 #include <belay/db/sqlite/options.hpp>
 #include <belay/db/value.hpp>
@@ -13,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace belay::db::sqlite {
 
@@ -62,7 +64,12 @@ class database {
   [[nodiscard]] task<rows> query_with(std::string sql, parameters bound) const;
   [[nodiscard]] task<std::optional<row>> query_one_with(std::string sql, parameters bound) const;
 
+  /// Reads a page of the file, on a reading connection: for health checks. Errors: as `query`.
+  [[nodiscard]] task<> ping() const;
+
   [[nodiscard]] pool_statistics statistics() const noexcept;
+  /// Who has a connection now, who has it longest first: the task, where it was taken (the statement or the transaction), and for how long.
+  [[nodiscard]] std::vector<pool_holder> holders() const;
   /// The path of the file, as it was given.
   [[nodiscard]] const std::string& path() const noexcept;
 
