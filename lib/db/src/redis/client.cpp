@@ -42,16 +42,13 @@ void check(const command& words) {
   }
 }
 
-}  // namespace
-
-task<reply> client::send_or_undo(command words, std::function<command(const reply&)> undo) const {
-  check(words);
-  const std::shared_ptr<detail::line> on = line_;
+// `name` is that of the command, never an argument: that may be a secret.
+task<reply> exchange(std::shared_ptr<detail::line> on, std::string name, std::string bytes,
+                     std::function<command(const reply&)> undo, std::size_t replies) {
   on->require_here();
-  const std::string name = words.front().substr(0, 32);  // never an argument: it may be a secret
-  detail::answer got = co_await detail::command_wait(*on, detail::encode(words), std::move(undo));
+  detail::answer got = co_await detail::command_wait(*on, std::move(bytes), std::move(undo), replies);
   using detail::ending;
-  const std::string server = on->settings().at.to_string();
+  const std::string server = on->settings().server();
   switch (got.how) {
     case ending::answered:
       if (got.reply.type == reply_type::error) co_await fail(server_error(got.reply.text, server, name));
@@ -78,10 +75,66 @@ task<reply> client::send_or_undo(command words, std::function<command(const repl
   } else {
     code = got.how == ending::silent ? "redis_silent" : "redis_lost";
     if (got.how == ending::silent) kind = error_kind::timed_out;
-    text += ": " + got.why + "; the command may have been done";
+    text += ": " + got.why + "; " + (replies > 1 ? "some of them" : "the command") + " may have been done";
   }
   co_await fail(connection_error(kind, code, std::move(text)));
   __builtin_unreachable();
+}
+
+// All of them as bytes. Errors: misuse_error.
+std::string encode_all(const std::vector<command>& all) {
+  std::string bytes;
+  for (const command& one : all) {
+    check(one);
+    bytes += detail::encode(one);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+task<reply> client::send_or_undo(command words, std::function<command(const reply&)> undo) const {
+  check(words);
+  const std::shared_ptr<detail::line> on = line_;
+  co_return co_await or_fail(
+      exchange(on, words.front().substr(0, 32), detail::encode(words), std::move(undo), 1));
+}
+
+task<std::vector<reply>> client::pipeline(std::vector<command> all) const {
+  if (all.empty()) co_return std::vector<reply>();
+  const std::shared_ptr<detail::line> on = line_;
+  const std::size_t count = all.size();
+  std::string bytes = encode_all(all);
+  reply got =
+      co_await or_fail(exchange(on, "a pipeline of " + std::to_string(count), std::move(bytes), {}, count));
+  if (count == 1) co_return std::vector<reply>(1, std::move(got));
+  co_return std::move(got.elements);
+}
+
+task<std::vector<reply>> client::transact(std::vector<command> all) const {
+  if (all.empty()) co_return std::vector<reply>();
+  const std::shared_ptr<detail::line> on = line_;
+  const std::string bytes =
+      detail::encode(command{"MULTI"}) + encode_all(all) + detail::encode(command{"EXEC"});
+  reply got = co_await or_fail(
+      exchange(on, "a transaction of " + std::to_string(all.size()), bytes, {}, all.size() + 2));
+  const std::string server = on->settings().server();
+  reply& done = got.elements.back();
+  if (done.type == reply_type::error) {
+    // One of them was refused when it was queued, and nothing was done: that one says why.
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const reply& queued = got.elements[i + 1];
+      if (queued.type == reply_type::error)
+        co_await fail(server_error(queued.text, server, all[i].front().substr(0, 32)));
+    }
+    co_await fail(server_error(done.text, server, "EXEC"));
+  }
+  if (done.type != reply_type::array || done.elements.size() != all.size()) {
+    co_await fail(protocol_error(error_kind::data_format, "redis_protocol",
+                                 "Redis at " + server + ": EXEC gave " + std::string(to_string(done.type)) +
+                                     " instead of " + std::to_string(all.size()) + " replies"));
+  }
+  co_return std::move(done.elements);
 }
 
 task<reply> client::run(script& code, std::vector<std::string> keys, std::vector<std::string> arguments,

@@ -3,6 +3,8 @@
 
 #include "line.hpp"
 
+#include "greeting.hpp"
+
 #include <belay/core/group.hpp>
 #include <belay/core/random.hpp>
 #include <belay/core/sleep.hpp>
@@ -25,31 +27,12 @@ void observe_all(const failure& what) noexcept {
   for (const failure& besides : what.attached()) observe_all(besides);
 }
 
-// Of an answer to AUTH, only words that are known: some servers repeat what they did not understand, whole or in part.
-std::string known_refusal(std::string_view text) {
-  const std::string_view first = text.substr(0, text.find(' '));
-  for (const std::string_view known : {"WRONGPASS", "NOAUTH", "NOPERM", "LOADING", "MASTERDOWN", "BUSY"})
-    if (first == known) return std::string(known) + " (the rest is not shown: it may hold the password)";
-  return "ERR (not shown: it may hold the password)";
-}
-
-options checked(options set) {
-  const auto require = [](bool holds, const char* what) {
-    if (!holds) throw misuse_error(std::string("redis::connect: ") + what);
-  };
-  require(set.connect_limit > duration::zero(), "options.connect_limit must be more than 0");
-  require(set.reply_limit > duration::zero(), "options.reply_limit must be more than 0");
-  require(set.largest_reply >= 1024, "options.largest_reply must be at least 1024");
-  require(set.most_pending >= 1, "options.most_pending must be at least 1");
-  require(set.database <= 1'000'000, "options.database must be at most 1,000,000");
-  require(set.user.empty() || !set.password.value.empty(), "options.user needs options.password");
-  return set;
-}
-
 }  // namespace
 
 line::line(options set)
-    : set_(checked(std::move(set))), name_(set_.at.to_string()), network_(&io::current_network()) {}
+    : set_(checked(std::move(set), "redis::connect")),
+      name_(set_.server()),
+      network_(&io::current_network()) {}
 
 void line::start(std::source_location where) {
   require_here();
@@ -95,12 +78,20 @@ void command_wait::start() {
                 "Redis at " + on.name_ + ": " + std::to_string(on.set_.most_pending) +
                     " commands wait for their reply already (most_pending)");
   }
-  on.enqueue({.bytes = std::move(bytes_), .who = this, .undo = std::move(undo_)});
+  // One that is larger than all that may wait is let through when nothing else waits.
+  if (!on.unsent_.empty() && bytes_.size() > on.set_.most_pending_bytes - on.unsent_bytes_) {
+    throw error(error_kind::overloaded, "redis_queue_full",
+                "Redis at " + on.name_ + ": " + std::to_string(on.unsent_bytes_) +
+                    " bytes of commands wait to be sent already (most_pending_bytes)");
+  }
+  on.enqueue({.bytes = std::move(bytes_), .who = this, .undo = std::move(undo_), .replies = replies_});
   at_ = std::prev(on.unsent_.end());
 }
 
 void line::enqueue(pending one) {
+  const std::size_t size = one.bytes.size();
   unsent_.push_back(std::move(one));
+  unsent_bytes_ += size;
   to_send_.set();
 }
 
@@ -108,11 +99,13 @@ void line::withdraw(std::list<pending>::iterator which) noexcept {
   if (which->sent) {
     which->who = nullptr;
   } else {
+    unsent_bytes_ -= which->bytes.size();
     unsent_.erase(which);
   }
 }
 
 void line::end_all(std::list<pending>& of, ending how, const std::string& why) noexcept {
+  if (&of == &unsent_) unsent_bytes_ = 0;
   while (!of.empty()) {
     command_wait* const who = of.front().who;
     of.pop_front();
@@ -132,9 +125,17 @@ void line::deliver(reply got) {
     throw protocol_error(error_kind::data_format, "redis_protocol",
                          "a " + std::string(to_string(got.type)) + " came in that answers no command");
   }
+  ++counted_.replies;
+  if (pending& head = sent_.front(); head.replies > 1) {
+    if (head.who != nullptr) head.collected.push_back(std::move(got));
+    if (++head.came_in < head.replies) return;
+    reply whole;
+    whole.type = reply_type::array;
+    whole.elements = std::move(head.collected);
+    got = std::move(whole);
+  }
   const pending first = std::move(sent_.front());
   sent_.pop_front();
-  ++counted_.replies;
   if (first.who != nullptr) return first.who->end({.how = ending::answered, .reply = std::move(got)});
   ++counted_.thrown_away;
   if (first.undoing && got.type == reply_type::error) return not_undone(got.text);
@@ -208,7 +209,8 @@ task<> line::round() {
   to_send_.reset();
   to_watch_.reset();
   parser_.emplace(set_.largest_reply);
-  io::tcp_stream stream = co_await with_timeout({set_.connect_limit, "connecting to Redis"}, greet());
+  io::tcp_stream stream = co_await with_timeout({set_.connect_limit, "connecting to Redis"},
+                                                greet(*network_, set_, name_, *parser_));
   ++counted_.connections;
   state_ = state::connected;
   connected_at_ = now();
@@ -222,44 +224,6 @@ task<> line::serve(io::tcp_stream& stream) {
     both.spawn(&line::watch, this);
     co_await or_fail(read_all(stream));
   });
-}
-
-task<io::tcp_stream> line::greet() {
-  io::tcp_stream stream = co_await network_->connect(set_.at, std::source_location::current());
-  std::string bytes;
-  std::vector<std::string_view> asked;
-  const std::string& password = set_.password.value;
-  if (!password.empty()) {
-    bytes +=
-        set_.user.empty() ? encode(command{"AUTH", password}) : encode(command{"AUTH", set_.user, password});
-    asked.push_back("AUTH");
-  }
-  if (set_.database != 0) {
-    bytes += encode(command{"SELECT", std::to_string(set_.database)});
-    asked.push_back("SELECT");
-  }
-  bytes += encode(command{"PING"});
-  asked.push_back("PING");
-  co_await stream.write(bytes);
-  for (const std::string_view one : asked) {
-    const reply got = co_await handshake_reply(stream);
-    if (got.type == reply_type::error)
-      throw server_error(one == "AUTH" ? known_refusal(got.text) : got.text, name_, one);
-  }
-  co_return stream;
-}
-
-task<reply> line::handshake_reply(io::tcp_stream& stream) {
-  std::array<char, 1024> part{};
-  for (;;) {
-    if (auto got = parser_->next()) co_return std::move(*got);
-    const std::size_t count = co_await stream.read_some(part);
-    if (count == 0) {
-      throw connection_error(error_kind::unavailable, "redis_away",
-                             "Redis at " + name_ + " hung up during the handshake");
-    }
-    parser_->feed({part.data(), count});
-  }
 }
 
 task<> line::read_all(io::tcp_stream& stream) {

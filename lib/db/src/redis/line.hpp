@@ -12,6 +12,7 @@
 #include <belay/resilience/detail/sharing.hpp>
 #include <list>
 #include <optional>
+#include <vector>
 
 namespace belay::db::redis::detail {
 
@@ -27,6 +28,9 @@ struct pending {
   time_point sent_at{};
   bool sent = false;
   bool undoing = false;
+  std::size_t replies = 1;  // of several commands in one; they are given as an array
+  std::size_t came_in = 0;
+  std::vector<reply> collected{};
 };
 
 enum class ending : unsigned char { answered, away, lost, silent, garbled, too_large, closed };
@@ -63,8 +67,6 @@ class line {
   task<> keep();
   task<> round();
   task<> serve(io::tcp_stream& stream);
-  task<io::tcp_stream> greet();
-  task<reply> handshake_reply(io::tcp_stream& stream);
   task<> read_all(io::tcp_stream& stream);
   task<> write_all(io::tcp_stream& stream);
   task<> watch();
@@ -86,6 +88,7 @@ class line {
   std::optional<reply_parser> parser_;
 
   std::list<pending> unsent_;
+  std::size_t unsent_bytes_ = 0;
   std::list<pending> sent_;
   event to_send_{"a command for Redis"};
   event to_watch_{"a command sent to Redis"};
@@ -95,8 +98,8 @@ class line {
 // Waits for the reply to one command.
 class command_wait final : public operation {
  public:
-  command_wait(line& on, std::string bytes, undo_function undo)
-      : on_(&on), bytes_(std::move(bytes)), undo_(std::move(undo)) {}
+  command_wait(line& on, std::string bytes, undo_function undo, std::size_t replies)
+      : on_(&on), bytes_(std::move(bytes)), undo_(std::move(undo)), replies_(replies) {}
   answer await_resume() noexcept { return std::move(got_); }
   [[nodiscard]] awaited waits_for() const noexcept override { return {"a reply of Redis", ""}; }
 
@@ -116,6 +119,7 @@ class command_wait final : public operation {
   line* on_;
   std::string bytes_;
   undo_function undo_;
+  std::size_t replies_;
   std::list<pending>::iterator at_{};
   answer got_;
 };

@@ -5,6 +5,7 @@
 #include <belay/db/redis/options.hpp>
 
 #include <charconv>
+#include <cstdint>
 #include <optional>
 
 namespace belay::db::redis {
@@ -43,6 +44,17 @@ std::string decode(std::string_view text) {
   return plain;
 }
 
+// Whether it can be the name of a host, and no address.
+bool is_name(std::string_view text) noexcept {
+  bool letters = false;
+  for (const char c : text) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!letter && !(c >= '0' && c <= '9') && c != '-' && c != '.' && c != '_') return false;
+    letters = letters || letter;
+  }
+  return letters && text.front() != '.' && text.front() != '-' && text.size() <= 253;
+}
+
 }  // namespace
 
 options options::from_url(std::string_view url) {
@@ -73,6 +85,16 @@ options options::from_url(std::string_view url) {
   }
   const auto colon = url.rfind(':');
   const bool has_port = colon != std::string_view::npos && url.find(']', colon) == std::string_view::npos;
+  const std::string_view host = has_port ? url.substr(0, colon) : url;
+  if (host != "localhost" && is_name(host)) {
+    made.host = host;
+    if (has_port) {
+      const auto port = number<std::uint16_t>(url.substr(colon + 1), 65535);
+      if (!port || *port == 0) refuse("after ':' there must be a port, 1 to 65535");
+      made.at.port = *port;
+    }
+    return made;
+  }
   try {
     made.at = io::endpoint::parse(has_port ? std::string(url) : std::string(url) + ":6379");
   } catch (const error& e) {
@@ -81,8 +103,12 @@ options options::from_url(std::string_view url) {
   return made;
 }
 
+std::string options::server() const {
+  return host.empty() ? at.to_string() : host + ":" + std::to_string(at.port);
+}
+
 std::string options::describe() const {
-  std::string text = "redis " + at.to_string() + "/" + std::to_string(database);
+  std::string text = "redis " + server() + "/" + std::to_string(database);
   if (!user.empty()) text += " as '" + user + "'";
   return text;
 }

@@ -24,11 +24,21 @@ TEST_CASE("redis::options: what a URL says") {
   CHECK(redis::options::from_url("redis://:pw@127.0.0.1/").password.value == "pw");
 }
 
+TEST_CASE("redis::options: a name of a host") {
+  const auto named = redis::options::from_url("redis://:pw@cache-1.example:7000/3");
+  CHECK(named.host == "cache-1.example");
+  CHECK(named.at.port == 7000);
+  CHECK(named.server() == "cache-1.example:7000");
+  CHECK(named.database == 3);
+  CHECK(redis::options::from_url("redis://cache").at.port == 6379);
+}
+
 TEST_CASE("redis::options: a bad URL is refused, and the password is not repeated") {
   for (const char* bad :
-       {"", "http://127.0.0.1", "rediss://127.0.0.1", "redis://", "redis://host.example",
-        "redis://hunter2@127.0.0.1", "redis://me:@127.0.0.1", "redis://me:hunter2@127.0.0.1:99999",
-        "redis://me:hunter2@127.0.0.1/x", "redis://me:hunter2%4@127.0.0.1", "redis://me:hunter2%zz@127.0.0.1",
+       {"", "http://127.0.0.1", "rediss://127.0.0.1", "redis://", "redis://-x.example",
+        "redis://host.example:0", "redis://a host", "redis://hunter2@127.0.0.1", "redis://me:@127.0.0.1",
+        "redis://me:hunter2@127.0.0.1:99999", "redis://me:hunter2@127.0.0.1/x",
+        "redis://me:hunter2%4@127.0.0.1", "redis://me:hunter2%zz@127.0.0.1",
         "redis://me:hunter2@127.0.0.1/1?a=b", "redis://127.0.0.1/1000001"}) {
     CAPTURE(bad);
     try {
@@ -53,5 +63,6 @@ TEST_CASE("redis::connect: options out of range") {
   refused({.reply_limit = -1s});
   refused({.largest_reply = 10});
   refused({.most_pending = 0});
+  refused({.most_pending_bytes = 1});
   refused({.user = "me"});
 }

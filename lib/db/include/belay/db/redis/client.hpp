@@ -57,7 +57,7 @@ class script {
 /// Errors:        `server_error`: Redis refused. `connection_error`: `redis_away` at once while the last attempt to connect failed (before
 ///                it is known, commands wait), and when the connection goes before it was sent; `redis_lost` and `redis_silent`
 ///                when it was sent, and may have been done. `protocol_error`. `closed_error` after the end of `connect`'s scope.
-///                `belay::error` (overloaded, `redis_queue_full`) for more than `most_pending`. Nothing is sent twice.
+///                `belay::error` (overloaded, `redis_queue_full`) for more than `most_pending`, or `most_pending_bytes`. Nothing is sent twice.
 ///                `misuse_error` for an empty command, one that would change the shared connection or hold it up for the others (SUBSCRIBE,
 ///                MONITOR, MULTI, WATCH, SELECT, AUTH, BLPOP, XREAD BLOCK, CLIENT REPLY …), for one of more than 512 MiB, and on another
 ///                thread. Messages name the command, never its arguments.
@@ -72,6 +72,21 @@ class client {
   /// The same. If the task is cancelled after the command was written, `undo` is shown the reply when it comes, and may give
   /// a command (or an empty one) that makes up for what was done; its reply is thrown away. It must not throw.
   [[nodiscard]] task<reply> send_or_undo(command words, std::function<command(const reply&)> undo) const;
+
+  /// Several commands at once, in one write: `auto got = co_await c.pipeline({{"INCR", "a"}, {"GET", "b"}});` Other tasks' commands come
+  /// before or after them.
+  ///
+  /// Result:        a reply for each. One that Redis refused is a reply of type `error`; the others are done all the same.
+  /// Errors:        as `send`, for all together: after `redis_lost` and `redis_silent`, some may have been done.
+  /// Cancellation:  as `send`, for all together.
+  [[nodiscard]] task<std::vector<reply>> pipeline(std::vector<command> all) const;
+
+  /// The same as one transaction (MULTI, EXEC): nobody else's commands are done in between. For a condition on what is there, use a script:
+  /// WATCH needs a connection of its own.
+  ///
+  /// Result:        a reply for each. Redis does not roll back: one that failed when it was run is a reply of type `error`, the others are done.
+  /// Errors:        as `pipeline`; `server_error` when one was refused beforehand (no such command, too few arguments): none is done then.
+  [[nodiscard]] task<std::vector<reply>> transact(std::vector<command> all) const;
 
   /// Runs a script: EVALSHA, and EVAL if Redis does not have it (any more). Arguments, errors and cancellation as for `send_or_undo`.
   /// Lifetime: `code` outlives the call.

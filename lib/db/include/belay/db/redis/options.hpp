@@ -15,6 +15,8 @@ namespace belay::db::redis {
 /// Each field says its range; `client` checks them.
 struct options {
   io::endpoint at{.address = "127.0.0.1", .port = 6379};
+  /// A name instead of the address of `at`, whose port counts: looked up for each connection (`io::connect`). Empty: none.
+  std::string host = {};
   /// Empty: the default user.
   std::string user = {};
   /// Empty: no AUTH is sent. Appears in no message, log or description.
@@ -33,11 +35,15 @@ struct options {
   std::size_t largest_reply = 16 * 1024 * 1024;
   /// Commands without a reply yet, at least 1; those that were given up count until their reply has come.
   std::size_t most_pending = 10'000;
+  /// Bytes of the commands that were not sent yet, at least 1024.
+  std::size_t most_pending_bytes = 64 * 1024 * 1024;
 
-  /// `redis://[[user]:password@]address[:port][/database]`; user and password may be percent-encoded. The address is numeric (IPv6 in
-  /// brackets) or `localhost`.
+  /// `redis://[[user]:password@]host[:port][/database]`; user and password may be percent-encoded. The host is an address (IPv6 in
+  /// brackets), `localhost`, or a name.
   /// Errors: `belay::error` (invalid, `bad_redis_url`) that says what is wrong, without the password. `rediss:` is refused: there is no TLS.
   [[nodiscard]] static options from_url(std::string_view url);
+  /// "127.0.0.1:6379", "cache.example:6379"
+  [[nodiscard]] std::string server() const;
   /// "redis 127.0.0.1:6379/0 as 'worker'", never the password.
   [[nodiscard]] std::string describe() const;
 };
