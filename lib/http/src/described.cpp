@@ -13,7 +13,11 @@
 
 namespace belay::http {
 
-void value_reading::fail(std::string detail) { findings_->fail(at_, std::move(detail)); }
+void value_reading::fail(std::string detail) {
+  constexpr std::size_t most = 100;
+  ++failures_;
+  if (findings_->errors().size() < most) findings_->fail(at_, std::move(detail));
+}
 
 std::size_t value_reading::enter(std::string_view name) {
   const std::size_t back = at_.size();
@@ -464,7 +468,7 @@ void read_object(const object_description& what, void* into, json_view from, val
     at.fail("must be an object");
     return;
   }
-  const std::size_t before = at.findings();
+  const std::size_t before = at.failures();
   for (const field& one : what.fields) {
     const std::size_t back = at.enter(one.name);
     const auto found = from.find(one.name);
@@ -475,7 +479,7 @@ void read_object(const object_description& what, void* into, json_view from, val
     }
     at.leave(back);
   }
-  if (at.findings() != before) return;
+  if (at.failures() != before) return;
   for (const object_check& one : what.checks) {
     if (one.holds(into)) continue;
     if (one.member.empty()) {

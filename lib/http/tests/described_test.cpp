@@ -175,6 +175,13 @@ TEST_CASE("described: integers are neither rounded nor converted") {
   CHECK(http::from_json<double>("-3") == -3.0);
 }
 
+TEST_CASE("described: no more than a hundred findings, however much is wrong") {
+  std::string text = "[";
+  for (int i = 0; i != 1000; ++i) text += "\"x\",";
+  text.back() = ']';
+  CHECK(findings([&] { return http::from_json<std::vector<int>>(text); }).size() == 100);
+}
+
 TEST_CASE("described: members together, only when each is valid") {
   CHECK(http::from_json<shop::span>(R"({"begin":1,"end":2})").end == 2);
   CHECK(findings([] { return http::from_json<shop::span>(R"({"begin":2,"end":2})"); }) ==

@@ -47,12 +47,14 @@ class unserialisable_error : public error {
       : error(error_kind::internal, "unserialisable", std::move(message), where) {}
 };
 
-/// Where findings about a value go, and where in the request it is.
+/// Where findings about a value go, and where in the request it is. After the first 100 no more are noted: an answer must not be much larger
+/// than what it answers.
 class value_reading {
  public:
   explicit value_reading(validation& into, std::string at = {}) : findings_(&into), at_(std::move(at)) {}
   void fail(std::string detail);
-  [[nodiscard]] std::size_t findings() const noexcept { return findings_->errors().size(); }
+  /// How often it failed so far.
+  [[nodiscard]] std::size_t failures() const noexcept { return failures_; }
   /// Goes to a member or an element; gives what `leave` wants.
   std::size_t enter(std::string_view name);
   std::size_t enter(std::size_t index);
@@ -61,6 +63,7 @@ class value_reading {
  private:
   validation* findings_;
   std::string at_;
+  std::size_t failures_ = 0;
 };
 
 /// The text of a value, while it is written.
