@@ -156,7 +156,7 @@ void app::state::begin_shutdown(std::string reason) {
 
 task<int> app::state::run(signals which) {
   if (std::exchange(used, true)) throw misuse_error("app: it can run only once");
-  registry.complete();
+  complete_routes();
   run_at = belay::now();
   child<int> living;  // outlives the watcher
   struct registration {

@@ -33,6 +33,7 @@ struct app::state {
   http::random_source random;
   lifespan steps;
   detail::route_registry registry;
+  std::string api_document;  // OpenAPI, once it runs, if it is wanted
   std::vector<std::pair<std::string, std::function<std::size_t()>>> gauges;
   background_tasks background;
   telemetry::metrics numbers;
@@ -85,7 +86,10 @@ struct app::state {
                                               const detail::route_scope& within);
   [[nodiscard]] task<http::response> answer_error(const failure& what, detail::served& of);
   void note_failed_request(telemetry::level importance, int status, std::string_view code,
-                           const http::request& head, const http::trace_context& trace, const failure* cause);
+                           std::string_view detail, const http::request& head,
+                           const http::trace_context& trace, const failure* cause);
+  // api.cpp
+  void complete_routes();
   // health.cpp
   void add_health_routes(app& of);
   // metrics_page.cpp

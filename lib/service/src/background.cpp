@@ -75,12 +75,17 @@ std::vector<std::string> background_tasks::unfinished() const {
 }
 
 void background_tasks::forget(jobs::iterator ended) noexcept {
+  const auto tell = [&log = ended->log](const background_work& piece) {
+    log.warn("background_task_cancelled",
+             {{"task", piece.name}, {"cancelled", telemetry::to_value(current_cancellation())}});
+  };
   for (const background_work& piece : ended->left) {
-    ended->log.warn("background_task_cancelled",
-                    {{"task", piece.name}, {"cancelled", telemetry::to_value(current_cancellation())}});
+    tell(piece);
     --unfinished_;
   }
   if (ended->holds) {
+    for (const background_work& piece : ended->holds->work) tell(piece);  // it came too late
+    ended->holds->work.clear();
     ended->holds->decided.set();
     --unfinished_;
   }

@@ -95,7 +95,10 @@ task<> app::state::keep_open(exit_stack& open, detail::served& of) {
   const std::string path = of.asked.http().method_name + " " + of.asked.http().path;
   background.keep("dependencies of " + path, held, of.asked.log());
   co_await held->decided.wait();
-  if (held->stack == nullptr) co_return;  // the program ends: they are closed with the handler
+  if (held->stack == nullptr) {  // the program ends: they are closed with the handler, and no work may follow
+    after.held = std::move(held);
+    co_return;
+  }
   open.move_to(*held->stack);
   held->life = after.life;
   after.held = std::move(held);
@@ -224,6 +227,10 @@ void app::state::end(http::exchange& of, bool answered) {
   if (after.held && after.held->stack != nullptr) {
     after.held->work = std::move(after.work);
     after.held->released.set();
+  } else if (after.held) {
+    // What the work may refer to has been closed: the program ends.
+    for (const background_work& one : after.work)
+      after.log.warn("background_task_cancelled", {{"task", one.name}});
   } else {
     background.start(std::move(after.work), after.log);
   }

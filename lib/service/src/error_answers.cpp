@@ -6,8 +6,8 @@
 namespace belay::service {
 
 void app::state::note_failed_request(telemetry::level importance, int status, std::string_view code,
-                                     const http::request& head, const http::trace_context& trace,
-                                     const failure* cause) {
+                                     std::string_view detail, const http::request& head,
+                                     const http::trace_context& trace, const failure* cause) {
   std::vector<telemetry::field> fields = {{"trace_id", http::to_string(trace.trace)},
                                           {"status", status},
                                           {"code", code},
@@ -20,6 +20,7 @@ void app::state::note_failed_request(telemetry::level importance, int status, st
     // Told in the record, or below its threshold: either way it has had its fate.
     for (const failure& one : cause->flatten()) one.observe();
   } else {
+    if (!detail.empty()) fields.emplace_back("detail", detail);
     log.write(importance, "request_failed", fields);
   }
 }
@@ -54,7 +55,7 @@ http::response app::state::refuse(http::problem why, const http::headers& extra,
   why.trace_id = http::to_string(trace.trace);
   if (why.instance.empty()) why.instance = head.path.empty() ? "/" : head.path;
   const int status = static_cast<int>(why.status);
-  note_failed_request(importance_of(status), status, why.code, head, trace, cause);
+  note_failed_request(importance_of(status), status, why.code, why.detail, head, trace, cause);
   return problem_answer(std::move(why), extra, head, trace);
 }
 
@@ -75,6 +76,11 @@ http::response app::state::answer_failure(const failure& what, const http::reque
   if (typed != nullptr && typed->retry_after() && !extra.contains("Retry-After")) {
     extra.add("Retry-After", http::to_retry_after(*typed->retry_after()));
   }
+  if (ready != nullptr && ruled && found.rule->as_it_says && what.attached().empty() && !what.cause()) {
+    // An answer that was given on purpose: its code and detail say all, it has no story to tell.
+    what.observe();
+    return refuse(std::move(answer), extra, head, trace, nullptr);
+  }
   return refuse(std::move(answer), extra, head, trace, &what);
 }
 
@@ -91,8 +97,8 @@ task<http::response> app::state::answer_error(const failure& what, detail::serve
     if (!how.failed()) {
       http::response made = std::move(how).value();
       const int status = static_cast<int>(made.status);
-      note_failed_request(found.catch_all ? telemetry::level::error : importance_of(status), status, "", head,
-                          of.trace, &what);
+      note_failed_request(found.catch_all ? telemetry::level::error : importance_of(status), status, "", "",
+                          head, of.trace, &what);
       add_trace(made, head, of.trace);
       if (handler_failed) handler_failed(what, made);
       co_return made;

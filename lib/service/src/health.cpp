@@ -10,10 +10,10 @@
 namespace belay::service {
 
 void app::state::add_health_routes(app& of) {
-  of.get("/health/live", [](request&) -> task<http::response> {
+  const auto live = [](request&) -> task<http::response> {
     co_return http::response::json(http::status::ok, R"({"status":"ok"})");
-  });
-  of.get("/health/ready", [this](request&) -> task<http::response> {
+  };
+  const auto ready = [this](request&) -> task<http::response> {
     boost::json::object in_use;
     // The request that asks is not counted.
     const std::size_t requests = server != nullptr ? server->statistics().active_requests : 0;
@@ -43,7 +43,9 @@ void app::state::add_health_routes(app& of) {
     co_return http::response::json(
         now == phase::serving && !starting ? http::status::ok : http::status::service_unavailable,
         boost::json::serialize(body));
-  });
+  };
+  of.get("/health/live", live, {.hidden = true});
+  of.get("/health/ready", ready, {.hidden = true});
 }
 
 }  // namespace belay::service

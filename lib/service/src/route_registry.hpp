@@ -6,8 +6,10 @@
 #include <belay/http/route_table.hpp>
 #include <belay/service/routes.hpp>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@ struct route_scope {
   std::deque<middleware> around{};
   error_table<error_rule> rules{};
   std::optional<error_rule> catch_all{};
+  std::map<http::status, std::set<std::string>> told{};  // the rules, for the API's description
 };
 
 struct route_record {

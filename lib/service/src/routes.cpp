@@ -50,6 +50,8 @@ error_table<detail::error_rule>& routes::rules() {
   return scope_->rules;
 }
 
+void routes::tell_rule(http::status status, std::string_view code) { scope_->told[status].emplace(code); }
+
 void routes::set_catch_all(detail::error_rule rule) {
   registry_->require_open("on_any_error");
   scope_->catch_all = std::move(rule);

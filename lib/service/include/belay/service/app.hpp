@@ -47,6 +47,8 @@ struct app_options {
   /// How many background tasks may be reserved by requests under way, queued or running.
   std::size_t most_background_tasks = 10'000;
   http::server_options http{};
+  /// Serves a description of the API, made of the declarations of the routes; empty: does not.
+  std::optional<api_options> api{};
   /// Where the page with `app::metrics` is: "/metrics". Whoever reaches the service can read it. Empty: nowhere.
   std::string metrics_path{};
   inspector_options inspector{};

@@ -34,6 +34,17 @@ struct route_options {
   std::vector<std::pair<http::status, std::string>> responses{};
 };
 
+/// What is served about the API itself. It tells everything that is not `hidden` to everybody who asks.
+struct api_options {
+  /// Empty: the name of the app.
+  std::string title{};
+  std::string version = "1";
+  std::string description{};
+  /// The path of the document (OpenAPI 3.1), and of a page that shows it without loading anything else. Empty: not served.
+  std::string document = "/openapi.json";
+  std::string page = "/docs";
+};
+
 /// The rest of what answers a request: further middleware, then the handler.
 class next {
  public:
@@ -156,6 +167,7 @@ class routes {
   /// of the error becomes Retry-After.
   template <class E>
   void on_error(http::status status, std::string code) {
+    tell_rule(status, code);
     rules().template on<E>({.status = status, .code = std::move(code)});
   }
   /// The same with an answer of your own: a function of `(request&, const E&)` that gives an `http::problem`, an `http::response`, or a task
@@ -213,6 +225,7 @@ class routes {
   void add_provider(std::unique_ptr<detail::provider> made, bool replaces);
   error_table<detail::error_rule>& rules();
   void set_catch_all(detail::error_rule rule);
+  void tell_rule(http::status status, std::string_view code);
 
   detail::route_registry* registry_;
   detail::route_scope* scope_;
