@@ -25,15 +25,16 @@ belay::service::config<settings> options() {
   all.add("mail-url", &settings::mail,
           "the service that mails are POSTed to; none: a row in the table outbox for each");
   // Other users of the machine see the command line: better in the environment or the file.
-  all.add("inspector-token", &settings::inspector_token,
-          "whoever sends this as Authorization: Bearer may see /_belay/; none: only this machine may",
-          {.secret = true, .form = "at least 16 visible ASCII characters", .check = [](const std::string& text) {
-             const bool visible =
-                 std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
-             return std::string(text.empty() || (text.size() >= 16 && visible)
-                                    ? ""
-                                    : "expected at least 16 visible ASCII characters");
-           }});
+  all.add(
+      "inspector-token", &settings::inspector_token,
+      "whoever sends this as Authorization: Bearer may see /_belay/; none: only this machine may",
+      {.secret = true, .form = "at least 16 visible ASCII characters", .check = [](const std::string& text) {
+         const bool visible =
+             std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+         return std::string(text.empty() || (text.size() >= 16 && visible)
+                                ? ""
+                                : "expected at least 16 visible ASCII characters");
+       }});
   all.add("log", &settings::log, "form of the log on stderr",
           {.choices = {{"json", belay::telemetry::log_format::json},
                        {"pretty", belay::telemetry::log_format::pretty}}});

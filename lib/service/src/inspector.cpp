@@ -280,17 +280,21 @@ std::string app::state::inspector_page() const {
 void app::state::add_inspector_routes(app& of) {
   check_inspector();
   if (options.inspector.path.empty()) return;
-  of.get(options.inspector.path, [this](request& asked) -> task<http::response> {
-    require_access(asked, options.inspector);
-    http::response made;
-    made.headers.add("Content-Type", "text/html; charset=utf-8");
-    made.body = inspector_page();
-    co_return with_guards(std::move(made));
-  });
-  of.get(options.inspector.path + "tasks.json", [this](request& asked) -> task<http::response> {
-    require_access(asked, options.inspector);
-    co_return with_guards(http::response::json(http::status::ok, to_json(live_tasks())));
-  });
+  of.get(options.inspector.path,
+         [this](request& asked) -> task<http::response> {
+           require_access(asked, options.inspector);
+           http::response made;
+           made.headers.add("Content-Type", "text/html; charset=utf-8");
+           made.body = inspector_page();
+           co_return with_guards(std::move(made));
+         },
+         {.hidden = true});
+  of.get(options.inspector.path + "tasks.json",
+         [this](request& asked) -> task<http::response> {
+           require_access(asked, options.inspector);
+           co_return with_guards(http::response::json(http::status::ok, to_json(live_tasks())));
+         },
+         {.hidden = true});
 }
 
 }  // namespace belay::service

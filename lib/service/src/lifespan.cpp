@@ -34,6 +34,7 @@ void throw_not_open(const std::string& name) {
 // ---- before it runs
 
 std::size_t lifespan::add_place() {
+  if (begun_) return places_.size();  // `add` refuses; the places are being gone through
   places_.emplace_back();
   return places_.size() - 1;
 }
@@ -60,7 +61,10 @@ void concurrent_steps::step(std::string name, task_function<task<>()> what, step
   of_->add(place_, std::move(name), only_at_start(std::move(what)), limits, where);
 }
 
-concurrent_steps lifespan::together() { return {*this, add_place()}; }
+concurrent_steps lifespan::together() {
+  if (begun_) throw misuse_error("lifespan::together was called after the start");
+  return {*this, add_place()};
+}
 
 std::size_t lifespan::size() const noexcept {
   std::size_t all = 0;

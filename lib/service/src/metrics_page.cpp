@@ -129,17 +129,19 @@ void app::state::add_own_metrics() {
 
 void app::state::add_metrics_route(app& of) {
   if (options.metrics_path.empty()) return;
-  of.get(options.metrics_path, [this](request& asked) -> task<http::response> {
-    const telemetry::metrics_format format =
-        telemetry::choose_metrics_format(asked.http().headers.combined("Accept"));
-    const telemetry::metrics_snapshot page = numbers.snapshot();
-    http::response made;
-    made.headers.add("Content-Type", telemetry::media_type_of(format));
-    made.headers.add("Cache-Control", "no-store");
-    made.body = format == telemetry::metrics_format::openmetrics ? telemetry::to_openmetrics(page)
-                                                                 : telemetry::to_prometheus(page);
-    co_return made;
-  });
+  of.get(options.metrics_path,
+         [this](request& asked) -> task<http::response> {
+           const telemetry::metrics_format format =
+               telemetry::choose_metrics_format(asked.http().headers.combined("Accept"));
+           const telemetry::metrics_snapshot page = numbers.snapshot();
+           http::response made;
+           made.headers.add("Content-Type", telemetry::media_type_of(format));
+           made.headers.add("Cache-Control", "no-store");
+           made.body = format == telemetry::metrics_format::openmetrics ? telemetry::to_openmetrics(page)
+                                                                        : telemetry::to_prometheus(page);
+           co_return made;
+         },
+         {.hidden = true});
 }
 
 }  // namespace belay::service

@@ -168,6 +168,21 @@ TEST_CASE("lifespan: of those that close together one hangs: the others are not 
   CHECK(f.report.overran == words{"stuck"});
 }
 
+TEST_CASE("lifespan: a place that is added after the start is misuse, and leaves the steps as they are") {
+  fixture f;
+  f.steps.step("adds others", [&f]() -> task<> {
+    CHECK_THROWS_AS(static_cast<void>(f.steps.together()), belay::misuse_error);
+    for (int i = 0; i != 100; ++i) {
+      CHECK_THROWS_WITH_AS(f.steps.step("late", []() -> task<> { co_return; }), doctest::Contains("'late'"),
+                           belay::misuse_error);
+    }
+    co_return;
+  });
+  f.steps.manage("after", slow(f.said, "after"));
+  CHECK(f.run().succeeded());
+  CHECK(f.steps.size() == 2);
+}
+
 TEST_CASE("lifespan: a step without a name, or with a limit of zero, is misuse where it is added") {
   lifespan steps;
   const auto nothing = []() -> task<> { co_return; };
