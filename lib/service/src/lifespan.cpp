@@ -142,8 +142,9 @@ task<> lifespan::close_one(entry& one, exit_status told, outcome<void>& how, shu
   one.now = stage::closing;
   const time_point begin = now();
   const duration limit = one.limits.close_limit.value_or(belay::detail::cleanup_limit());
-  belay::detail::cleanup_scope shield(one.where, limit);
+  belay::detail::cleanup_scope shield(one.where);
   shield.arm();
+  if (one.limits.close_limit) shield.move_to(saturating_add(begin, limit), limit);
   outcome<void> closed = co_await belay::detail::close_awaiter(one.what.release(), std::move(told), shield);
   shield.disarm();
   one.now = stage::closed;

@@ -56,9 +56,8 @@ class deadline_scope : public scope, protected timer_node {
 // What cleanup runs in: no cancellation from outside reaches it, and it has its own limit.
 class cleanup_scope final : public deadline_scope {
  public:
-  explicit cleanup_scope(std::source_location where) noexcept : cleanup_scope(where, cleanup_limit()) {}
-  cleanup_scope(std::source_location where, duration limit) noexcept
-      : deadline_scope("cleanup limit", limit, where) {
+  explicit cleanup_scope(std::source_location where) noexcept
+      : deadline_scope("cleanup limit", cleanup_limit(), where) {
     shielded = true;
     for_cleanup = true;
   }
