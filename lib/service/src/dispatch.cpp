@@ -6,6 +6,8 @@
 #include <belay/core/timeout.hpp>
 #include <belay/http/deadline.hpp>
 
+#include <algorithm>
+
 #include "app_state.hpp"
 
 namespace belay::service {
@@ -71,7 +73,8 @@ std::optional<http::response> app::state::judge_head(const http::request& head) 
     }
     case http::route_match::outcome::found: break;
   }
-  if (needs_json(registry.all[match.route].bound, head)) {
+  const detail::route_record& route = registry.all[match.route];
+  if (!route.options.streams_body && needs_json(route.bound, head)) {
     try {
       http::require_json(head);
     } catch (const http::problem_error& refused) {
@@ -243,6 +246,26 @@ http::server_hooks app::state::make_hooks() {
     if (answer) tally.note_early(head.method, answer->status);
     return answer;
   };
+  const auto reads_otherwise = [](const detail::route_record& one) {
+    return one.options.streams_body || one.options.body_limit.has_value();
+  };
+  if (std::any_of(registry.all.begin(), registry.all.end(), reads_otherwise)) {
+    hooks.plan_body = [this](const http::request& head, const io::endpoint&) {
+      const http::route_match match = registry.table.find(head.method, head.path);
+      if (match.what != http::route_match::outcome::found) return http::body_plan{};
+      const route_options& route = registry.all[match.route].options;
+      return http::body_plan{
+          .how = route.streams_body ? http::body_plan::way::streamed : http::body_plan::way::whole,
+          .limit = route.body_limit};
+    };
+  }
+  hooks.body_failed = [this](const http::exchange& of, const failure& why) {
+    const http::trace_context trace = http::continue_trace(of.request.headers, random);
+    bind_log(log, of.request, trace)
+        .write(telemetry::level::error, "response_cut_off", why,
+               {{"method", of.request.method_name}, {"path", of.request.path}});
+    for (const failure& one : why.flatten()) one.observe();
+  };
   hooks.refused = [this](const http::protocol_error& why, const http::request& head, const io::endpoint&) {
     tally.note_refused(why.status);
     return refuse({.status = why.status, .code = why.code, .detail = why.detail}, {}, head,
@@ -253,7 +276,7 @@ http::server_hooks app::state::make_hooks() {
   };
   hooks.ended = [this](http::exchange& of, const http::response* what, http::delivery how) {
     tally.note_delivery(how);
-    end(of, what != nullptr);
+    end(of, what != nullptr && how != http::delivery::broken);
   };
   hooks.accept_failed = [this](const failure& why) { log.error("accept_failed", why); };
   return hooks;

@@ -2,6 +2,7 @@
 #pragma once
 // What a handler gets: the HTTP request with its path parameters, trace, logger and background work.
 
+#include <belay/core/stream.hpp>
 #include <belay/core/thread.hpp>
 #include <belay/http/route_table.hpp>
 #include <belay/http/server.hpp>
@@ -45,6 +46,10 @@ class request {
   [[nodiscard]] std::string_view id() const noexcept;
   /// Writes records with the request's trace id, and its request id.
   [[nodiscard]] const telemetry::logger& log() const noexcept { return log_; }
+
+  /// The body, piece by piece; see `http::exchange::body_stream`. While it comes where the route has `streams_body`, otherwise as a whole.
+  /// It may also go into the stream of the response, for which this request, other than the exchange, is gone.
+  [[nodiscard]] BELAY_CORO_WRAPPER stream<std::string> body_stream() { return exchange_->body_stream(); }
 
   /// The decoded value of `{name}` in the route's pattern; nothing when the pattern has none.
   [[nodiscard]] std::optional<std::string_view> path(std::string_view name) const noexcept;

@@ -9,6 +9,7 @@
 #include <belay/service/dependencies.hpp>
 #include <belay/service/request.hpp>
 #include <concepts>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,10 @@ struct route_options {
   /// From the arrival of the request to the end of the handler, middleware included; then 504 `deadline_exceeded`. Zero: none. Of the route's,
   /// its groups' and the client's deadline (`Belay-Deadline-Ms`) the earliest counts.
   duration deadline{};
+  /// The handler takes a `request&` and reads the body while it comes: `request::body_stream`. Any media type; `http().body` is empty.
+  bool streams_body = false;
+  /// Bytes of a body at most; empty: `http::parser_options::body_limit`.
+  std::optional<std::uint64_t> body_limit{};
   /// For the API's description. The tags of groups come first.
   std::vector<std::string> tags{};
   std::string summary{};
