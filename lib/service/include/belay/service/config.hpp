@@ -58,7 +58,9 @@ class config_result {
 
   explicit operator bool() const noexcept { return settings_.has_value(); }
   [[nodiscard]] Settings& operator*() noexcept { return *settings_; }
+  [[nodiscard]] const Settings& operator*() const noexcept { return *settings_; }
   [[nodiscard]] Settings* operator->() noexcept { return &*settings_; }
+  [[nodiscard]] const Settings* operator->() const noexcept { return &*settings_; }
   /// What `--help` or `--print-config` asked for, or the mistakes.
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
   /// 0 for what was asked for, 2 for mistakes.
