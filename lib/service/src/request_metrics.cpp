@@ -16,6 +16,7 @@ std::string_view name_of(http::delivery how) noexcept {
   if (how == http::delivery::lost) return "lost";
   if (how == http::delivery::disconnected) return "disconnected";
   if (how == http::delivery::stopped) return "stopped";
+  if (how == http::delivery::broken) return "broken";
   return "sent";
 }
 
