@@ -30,6 +30,7 @@ b::task<> with_pool(fake_server& server, F body) {
 b::task<> scenario(t::stage& s) {
   auto& server = s.make<fake_server>();
   s.expect("no connection is left", [&server] { return server.open_lines == 0; });
+  s.expect("connections come clean", [&server] { return server.begun_twice == 0; });
   s.expect("all or nothing", [&server] { return server.rows == 0 || server.rows == 2 || server.rows == 4; });
   co_await with_pool(server, [](pg::database& db) -> b::task<> {
     co_await b::with_group([&db](b::group& both) -> b::task<> {

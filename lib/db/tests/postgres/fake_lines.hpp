@@ -66,9 +66,18 @@ class fake_server final : public pg::detail::connector {
  public:
   int rows = 0;
   std::size_t open_lines = 0;
+  int refusals = 0;  // so many attempts to connect fail, for the reason of `refused_as`
+  b::error_kind refused_as = b::error_kind::unavailable;
+  int tries = 0;
+  int begun_twice = 0;  // transactions begun on a connection that had one
 
   b::task<std::shared_ptr<pg::detail::line>> connect() override {
     co_await b::sleep_for(2ms);
+    ++tries;
+    if (refusals > 0) {
+      --refusals;
+      throw pg::connection_error(refused_as, "refused", "refused by the fake server");
+    }
     auto made = std::make_shared<fake_line>(*this, ++made_);
     lines_.push_back(made);
     ++open_lines;
@@ -138,6 +147,7 @@ inline bool fake_line::run_one(const pg::statement& each) {
   current_->results.emplace_back();
   current_->tags.push_back(sql.substr(0, sql.find(' ')));
   if (sql.starts_with("BEGIN")) {
+    if (state_ != transaction_state::none) ++at_->begun_twice;
     state_ = transaction_state::open;
   } else if (sql == "COMMIT") {
     at_->rows += uncommitted_;

@@ -23,8 +23,8 @@ struct options {
   /// How long the server may take to give up a cancelled statement, and to answer the question after a sign of life; then the connection is
   /// dropped. Above 0.
   duration cancel_limit = std::chrono::seconds(2);
-  /// How long a COMMIT may take, and, when its connection was lost, how long its outcome is inquired. Both together must be less than
-  /// `loop_options::cleanup_limit`. Above 0.
+  /// Half of it: how long a COMMIT may take; the other half: how long its outcome is inquired when its connection was lost. With
+  /// `cancel_limit` twice, it must fit into `loop_options::cleanup_limit`. Above 0.
   duration commit_limit = std::chrono::seconds(4);
   std::size_t cached_statements = 128;  ///< prepared statements kept by each connection; 0: none
   /// Gets the server's notices and warnings: "WARNING: there is no transaction in progress". Must not throw; called on the loop's thread.
