@@ -23,7 +23,7 @@ using support::answer;
 using support::client;
 using support::contains;
 
-namespace shop {
+namespace bookshop {
 
 struct user {
   std::int64_t id = 0;
@@ -37,7 +37,7 @@ struct not_there : belay::error {
   not_there() : error(belay::error_kind::not_found, "not_there", "not there") {}
 };
 
-}  // namespace shop
+}  // namespace bookshop
 
 namespace {
 
@@ -53,16 +53,16 @@ std::vector<answer> ask(app& of, std::vector<std::string> requests) {
 }
 
 void add_routes(app& to) {
-  to.on_error<shop::not_there>(http::status::not_found, "user_not_found");
+  to.on_error<bookshop::not_there>(http::status::not_found, "user_not_found");
   to.provide<session>([](service::header<"Authorization", std::string>) { return session(); });
-  to.get("/users/{id}", [](std::int64_t) -> task<shop::user> { co_return shop::user(); },
+  to.get("/users/{id}", [](std::int64_t) -> task<bookshop::user> { co_return bookshop::user(); },
          {.tags = {"users"}, .summary = "One user"});
   to.get("/users",
-         [](query<"limit", int, rule{.min = 1, .max = 100, .fallback = 20}>,
-            service::dep<session>) -> task<std::vector<shop::user>> { co_return std::vector<shop::user>(); },
+         [](query<"limit", int, rule{.min = 1, .max = 100, .fallback = 20}>, service::dep<session>)
+             -> task<std::vector<bookshop::user>> { co_return std::vector<bookshop::user>(); },
          {.tags = {"users"}});
-  to.post("/users", [](service::json<shop::user> body) -> task<service::created<shop::user>> {
-    co_return service::created<shop::user>{*body, {}};
+  to.post("/users", [](service::json<bookshop::user> body) -> task<service::created<bookshop::user>> {
+    co_return service::created<bookshop::user>{*body, {}};
   });
   service::routes old = to.group("/old", {.deadline = std::chrono::seconds(1), .tags = {"old"}});
   old.del("/{kind}/{id}", [](service::path<"id", int>, std::string) -> task<> { co_return; },
