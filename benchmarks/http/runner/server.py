@@ -103,10 +103,11 @@ class Server:
             if self.process.poll() is not None:
                 break
             try:
-                self.request("GET", path)
-                return
+                if self.request("GET", path)[0] != 503:  # it listens, and is starting
+                    return
             except OSError:
-                time.sleep(0.05)
+                pass  # not yet
+            time.sleep(0.05)
         raise Broken(f"{self.name} does not serve: {self.stop()[-500:]}")
 
     def check_json(self, path: str, expected: object) -> None:
