@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <stdexcept>
+#include <string>
+
 #include "support/proof.hpp"
 
 namespace bt = belay::testing;
@@ -63,6 +66,20 @@ TEST_CASE("POST /accounts/{id}/deposits: whatever await is hit, the answer is tr
        .requests = {post("/accounts/1/deposits", R"({"amount":50})")},
        .status = 201,
        .rules = is_truthful([](const books& now) { return now.total == 250 && now.deposits == 3; })});
+}
+
+TEST_CASE("POST /reports: whatever await is hit, the answer is true, and what was promised can be fetched") {
+  proof::prove({.name = "ask for a report",
+                .requests = {post("/reports", R"({"user_id":1})")},
+                .status = 202,
+                .rules = is_truthful([](const books& now) { return now.reports == 1; }),
+                .afterwards = [](world& bank) -> belay::task<> {
+                  const bool promised = (co_await bank.read_books()).reports == 1;
+                  const proof::answer got = co_await bank.serve_again(get("/reports/1"));
+                  if (got.status != (promised ? 200 : 404)) {
+                    throw std::runtime_error("fetched: " + std::to_string(got.status));
+                  }
+                }});
 }
 
 TEST_CASE("GET: whatever await is hit, nothing is left") {

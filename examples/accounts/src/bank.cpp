@@ -30,7 +30,7 @@ void add_bank(belay::service::app& app, belay::managed<store> storage, belay::te
   add_user_routes(app, db, add_mailer(app, db, std::move(options.mail)));
   add_post_routes(app, db);
   add_account_routes(app, db);
-  add_transfer_routes(app, db);
+  add_transfer_routes(app, db, add_events(app, db, options.events));
   add_dashboard_route(app, db);
   add_reports(app, db, options.reports, std::move(log));
 }

@@ -4,6 +4,7 @@
 
 #include <belay/service/app.hpp>
 
+#include "events.hpp"
 #include "mail.hpp"
 #include "quotes.hpp"
 #include "reports.hpp"
@@ -14,6 +15,7 @@ namespace accounts {
 struct bank_options {
   mail_options mail{};
   report_options reports{};
+  event_feed_options events{};
 };
 
 /// Adds what the bank needs to `app`: `storage` and its migration as steps of the lifespan, the errors and how they are answered,

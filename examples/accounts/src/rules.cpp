@@ -39,6 +39,11 @@ post_not_found::post_not_found(std::int64_t id, std::source_location where)
     : error(error_kind::not_found, "post_not_found", "there is no post " + std::to_string(id), where) {}
 report_not_found::report_not_found(std::int64_t id, std::source_location where)
     : error(error_kind::not_found, "report_not_found", "there is no report " + std::to_string(id), where) {}
+too_many_subscribers::too_many_subscribers(std::source_location where)
+    : error(error_kind::overloaded, "too_many_subscribers", "too many listen to the events; try again later",
+            where) {
+  set_retry_after(std::chrono::seconds(5));
+}
 too_many_reports::too_many_reports(std::source_location where)
     : error(error_kind::overloaded, "too_many_reports", "too many reports are waiting; try again later",
             where) {

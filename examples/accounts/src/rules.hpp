@@ -35,6 +35,9 @@ struct post_not_found : belay::error {
 struct report_not_found : belay::error {
   explicit report_not_found(std::int64_t id, std::source_location where = std::source_location::current());
 };
+struct too_many_subscribers : belay::error {
+  explicit too_many_subscribers(std::source_location where = std::source_location::current());
+};
 struct too_many_reports : belay::error {
   explicit too_many_reports(std::source_location where = std::source_location::current());
 };

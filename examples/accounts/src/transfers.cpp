@@ -94,7 +94,8 @@ task<belay::db::row> transfer_once(const store& db, const order& what,
   co_return co_await transfer(db, what, key);
 }
 
-task<http::response> create_transfer(belay::service::request& asked, const database& db) {
+task<http::response> create_transfer(belay::service::request& asked, const database& db,
+                                     const std::shared_ptr<event_feed>& feed) {
   http::validation check;
   http::json_reader body(asked.http(), check);
   const order what{body.required_integer("from", id_rule), body.required_integer("to", id_rule),
@@ -109,14 +110,16 @@ task<http::response> create_transfer(belay::service::request& asked, const datab
     check_idempotency_key(*key, check);
   }
   check.finish();
-  co_return answer(http::status::created, to_json(co_await transfer_once(*db, what, key)));
+  const belay::db::row made = co_await transfer_once(*db, what, key);
+  feed->publish();  // also for one that was made before under this key: whoever looks finds nothing new
+  co_return answer(http::status::created, to_json(made));
 }
 
 }  // namespace
 
-void add_transfer_routes(belay::service::app& app, database db) {
-  app.post("/transfers", [db](belay::service::request& r) -> task<http::response> {
-    co_return co_await create_transfer(r, db);
+void add_transfer_routes(belay::service::app& app, database db, std::shared_ptr<event_feed> feed) {
+  app.post("/transfers", [db, feed = std::move(feed)](belay::service::request& r) -> task<http::response> {
+    co_return co_await create_transfer(r, db, feed);
   });
 }
 

@@ -20,6 +20,8 @@ import unittest
 TIME = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
 TRACE = re.compile(r"\A00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 BINARY = ""
+# Another one than a file of its own: it must be empty at the start.
+DATABASE = os.environ.get("ACCOUNTS_TEST_DB", "sqlite:bank.db")
 
 
 class Service:
@@ -30,7 +32,7 @@ class Service:
         self.records = []
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ACCOUNTS_")}
         self.process = subprocess.Popen(
-            [BINARY, "--listen", "127.0.0.1:0", "--log", "json", "--db", "sqlite:bank.db", *options],
+            [BINARY, "--listen", "127.0.0.1:0", "--log", "json", "--db", DATABASE, *options],
             cwd=self.directory.name, env=environment, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             record = json.loads(line)
@@ -361,7 +363,103 @@ class Contract(unittest.TestCase):
         self.check_problem(self.ask("GET", "/_belay/", headers={"Host": "evil.example"}), 403)
 
 
+    def subscribe(self, last=None):
+        of = self.service.socket()
+        after = "" if last is None else f"Last-Event-ID: {last}\r\n"
+        of.sendall(f"GET /events HTTP/1.1\r\nHost: a\r\n{after}\r\n".encode())
+        return Events(of)
+
+    def test_events_one_for_each_transfer(self):
+        one, other = self.add_account(1000), self.add_account()
+        before = self.ask("POST", "/transfers", {"from": one, "to": other, "amount": 1}).json()
+        with self.subscribe() as events, self.subscribe() as second:
+            self.assertEqual(events.status, 200)
+            self.assertIn("content-type: text/event-stream", events.head.lower())
+            self.assertRegex(events.head, r"(?i)traceparent: 00-")
+            made = [self.ask("POST", "/transfers", {"from": one, "to": other, "amount": n}).json() for n in (2, 3)]
+            for stream in (events, second):
+                for transfer in made:
+                    event = stream.next()
+                    self.assertEqual(event["event"], "transfer")
+                    self.assertEqual(event["id"], str(transfer["id"]))
+                    self.assertEqual(json.loads(event["data"]), transfer)
+        # Whoever comes back gets what happened since.
+        with self.subscribe(before["id"]) as events:
+            ids = [int(events.next()["id"]) for _ in made]
+        self.assertEqual(ids, [transfer["id"] for transfer in made])
+        self.check_problem(self.ask("GET", "/events", headers={"Last-Event-ID": "x"}), 422,
+                           pointers={"/header/Last-Event-ID"})
+
+    def test_events_of_a_long_time_come_in_order(self):
+        with self.subscribe(0) as events:
+            one, other = self.add_account(1000), self.add_account()
+            for _ in range(150):
+                last = self.ask("POST", "/transfers", {"from": one, "to": other, "amount": 1}).json()["id"]
+            ids = []
+            while not ids or ids[-1] < last:
+                ids.append(int(events.next()["id"]))
+        self.assertEqual(ids, list(range(1, last + 1)))
+
+    def test_events_leave_nothing_when_the_client_goes(self):
+        streams = [self.subscribe() for _ in range(5)]
+        self.assertEqual(self.ask("GET", "/health/ready").json()["in_use"]["subscribers"], 5)
+        for stream in streams:
+            stream.close()
+        for _ in range(1000):
+            left = self.ask("GET", "/health/ready").json()["in_use"]["subscribers"]
+            if left == 0:
+                break
+            time.sleep(0.01)
+        self.assertEqual(left, 0)
+
+
+class Events:
+    """A stream of server-sent events in chunks, as it comes."""
+
+    def __init__(self, of):
+        self.socket = of
+        self.file = of.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
+        self.head = ""
+        while (line := self.file.readline().decode()) != "\r\n":
+            self.head += line
+        self.text = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def next(self):
+        """The next event as a dict; None when the stream has ended in good order."""
+        while True:
+            while b"\n\n" not in self.text:
+                size = int(self.file.readline(), 16)
+                self.text += self.file.read(size)
+                assert self.file.readline() == b"\r\n"
+                if size == 0:
+                    return None
+            block, self.text = self.text.split(b"\n\n", 1)
+            event = dict(line.split(": ", 1) for line in block.decode().split("\n") if not line.startswith(":"))
+            if "data" in event:
+                return event
+
+
 class Shutdown(unittest.TestCase):
+    def test_sigterm_ends_the_events_in_good_order(self):
+        service = Service()
+        of = service.socket()
+        of.sendall(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+        with Events(of) as events:
+            self.assertEqual(events.status, 200)
+            self.assertEqual(service.stop(), 0)
+            self.assertIsNone(events.next())
+
     def test_sigterm_ends_with_0_and_a_report(self):
         service = Service()
         self.assertEqual(service.ask("GET", "/users").status, 200)

@@ -19,7 +19,8 @@ TEST_CASE("/health/ready: says ready and that an idle service uses nothing") {
   const auto answer = app.get("/health/ready");
   check_json(answer, 200);
   const boost::json::value nothing{{"requests", 0},   {"connections", 0},       {"transactions", 0},
-                                   {"background", 0}, {"upstream_requests", 0}, {"reports", 0}};
+                                   {"background", 0}, {"upstream_requests", 0}, {"reports", 0},
+                                   {"subscribers", 0}};
   const boost::json::value workers{{"reports", 0}};
   CHECK(answer.json() ==
         boost::json::value{{"status", "ready"}, {"in_use", nothing}, {"worker_restarts", workers}});

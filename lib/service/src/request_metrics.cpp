@@ -30,8 +30,8 @@ request_metrics::request_metrics(telemetry::metrics& into)
                          {"route", "method", "status"})),
       undelivered_(&into.counters(
           "belay_http_undelivered_total",
-          "Requests whose client did not get the answer: it was lost on its way (lost), or there was none because the "
-          "client left (disconnected) or the program ended (stopped).",
+          "Requests whose client did not get the answer: it was lost on its way (lost) or broke off (broken), or there "
+          "was none because the client left (disconnected) or the program ended (stopped).",
           {"delivery"})),
       took_(&into.histograms(
           "belay_http_request_duration_seconds",

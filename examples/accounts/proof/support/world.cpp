@@ -142,6 +142,7 @@ task<books> world::read_books() {
       (SELECT count(*) FROM transfers) AS transfers,
       (SELECT count(*) FROM idempotency_keys k JOIN transfers t ON t.id = k.transfer_id) AS keys,
       (SELECT count(*) FROM idempotency_keys WHERE transfer_id NOT IN (SELECT id FROM transfers)) AS broken_keys,
+      (SELECT count(*) FROM reports) AS reports,
       (SELECT total(balance) FROM accounts) AS total,
       (SELECT count(*) FROM accounts a WHERE balance <>
         (SELECT coalesce(sum(amount), 0) FROM deposits WHERE account_id = a.id)
@@ -156,6 +157,7 @@ task<books> world::read_books() {
                   .transfers = number("transfers"),
                   .keys = number("keys"),
                   .broken_keys = number("broken_keys"),
+                  .reports = number("reports"),
                   .total = static_cast<std::int64_t>(found->get<double>("total")),
                   .unbalanced = number("unbalanced")};
 }

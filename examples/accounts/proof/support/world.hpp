@@ -33,6 +33,7 @@ struct books {
   std::int64_t transfers = 0;
   std::int64_t keys = 0;         ///< idempotency keys whose transfer exists
   std::int64_t broken_keys = 0;  ///< and those whose transfer does not
+  std::int64_t reports = 0;      ///< asked for, in whatever state
   std::int64_t total = 0;        ///< of all balances
   std::int64_t unbalanced = 0;   ///< accounts whose balance is not what was paid in and moved
 

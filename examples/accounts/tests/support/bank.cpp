@@ -189,7 +189,7 @@ bool bank::wait_for_idle(milliseconds limit) {
   return wait_until(limit, [&] {
     const auto answer = require(probe.get("/health/ready"), 200).json();
     const auto& in_use = answer.at("in_use").as_object();
-    return in_use.size() == 6 &&
+    return in_use.size() == 7 &&
            std::ranges::all_of(in_use, [](const auto& entry) { return entry.value() == 0; });
   });
 }

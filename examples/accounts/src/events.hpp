@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// GET /events: one server-sent event for each transfer.
+
+#include <belay/core/event.hpp>
+#include <belay/service/app.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "store.hpp"
+
+namespace accounts {
+
+struct event_feed_options {
+  std::size_t most_subscribers = 1000;  ///< then 503 `too_many_subscribers`
+  /// How often a subscriber looks for transfers that another program on the same database has made.
+  belay::duration look_every = std::chrono::seconds(1);
+};
+
+/// Tells subscribers that there are transfers that they have not seen.
+///
+/// The table is the buffer: each subscriber has a place in it, the id of the last transfer that it was sent, and reads on from there when
+/// there is news, some at a time. So a client that is slow costs no memory and loses nothing; one that takes nothing at all is cut
+/// off by the server's `write_timeout`; and one that comes back goes on where it was, by Last-Event-ID.
+class event_feed {
+ public:
+  explicit event_feed(event_feed_options options) noexcept : options_(options) {}
+
+  /// There is a new one. Thread: the loop's.
+  void publish() noexcept;
+  [[nodiscard]] std::size_t subscribers() const noexcept { return subscribers_; }
+
+  // For the subscribers.
+  [[nodiscard]] const event_feed_options& options() const noexcept { return options_; }
+  [[nodiscard]] std::uint64_t published() const noexcept { return published_; }
+  /// Waits for more than `seen`, for `look_every` at the most.
+  [[nodiscard]] belay::task<> wait_for_news(std::uint64_t seen);
+  void count(std::ptrdiff_t change) noexcept { subscribers_ += static_cast<std::size_t>(change); }
+
+ private:
+  event_feed_options options_;
+  std::uint64_t published_ = 0;
+  std::size_t subscribers_ = 0;
+  belay::event news_;
+};
+
+/// Adds `GET /events`. From the client's Last-Event-ID on; without one, what happens from now on.
+std::shared_ptr<event_feed> add_events(belay::service::app& app, database db, event_feed_options options);
+
+}  // namespace accounts
