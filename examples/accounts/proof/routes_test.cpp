@@ -74,8 +74,8 @@ TEST_CASE("POST /reports: whatever await is hit, the answer is true, and what wa
                 .status = 202,
                 .rules = is_truthful([](const books& now) { return now.reports == 1; }),
                 .afterwards = [](world& bank) -> belay::task<> {
-                  const bool promised = (co_await bank.read_books()).reports == 1;
                   const proof::answer got = co_await bank.serve_again(get("/reports/1"));
+                  const bool promised = (co_await bank.read_books()).reports == 1;
                   if (got.status != (promised ? 200 : 404)) {
                     throw std::runtime_error("fetched: " + std::to_string(got.status));
                   }
