@@ -41,8 +41,8 @@ class seat {
 };
 
 task<std::int64_t> last_transfer(const database& db) {
-  const auto found = co_await db->query_one("SELECT coalesce(max(id), 0) AS id FROM transfers");
-  co_return found->get<std::int64_t>("id");
+  const auto found = co_await db->query_one("SELECT id FROM transfers" + std::string(db->last_transfer()));
+  co_return found ? found->get<std::int64_t>("id") : 0;
 }
 
 belay::stream<http::sse_event> transfers_after(database db, std::int64_t last, seat here) {
@@ -50,8 +50,8 @@ belay::stream<http::sse_event> transfers_after(database db, std::int64_t last, s
     const std::uint64_t seen =
         here.feed().published();  // before the look: what comes during it is looked for again
     const belay::db::rows found = co_await db->query(
-        "SELECT " + std::string(transfer_columns) + " FROM transfers WHERE id > ? ORDER BY id LIMIT ?", last,
-        most_at_once);
+        "SELECT " + std::string(transfer_columns) + " FROM transfers" + std::string(db->after_transfer()),
+        last, most_at_once);
     for (const belay::db::row& one : found) {
       last = one.get<std::int64_t>("id");
       co_yield http::sse_event{

@@ -5,7 +5,23 @@
 
 #include <algorithm>
 
+#include "store.hpp"
+
 namespace accounts {
+
+namespace {
+
+// "postgresql://bank:***@host/name"
+std::string without_password(const std::string& url) {
+  const std::size_t begin = url.find("://");
+  if (begin == std::string::npos) return url;
+  const std::size_t at = url.find('@', begin);
+  const std::size_t colon = url.find(':', begin + 3);
+  if (at == std::string::npos || colon > at) return url;
+  return url.substr(0, colon + 1) + "***" + url.substr(at);
+}
+
+}  // namespace
 
 // [snippet options]
 belay::service::config<settings> options() {
@@ -15,10 +31,12 @@ belay::service::config<settings> options() {
        .footer =
            "Exit status: 0 clean, 1 start failed, 2 usage, 3 unclean shutdown, 130 forced by a second SIGINT."});
   all.add("listen", &settings::listen, "where to serve; port 0 picks a free one");
-  all.add("db", &settings::db, "the database; created and migrated at the start",
-          {.form = "sqlite:PATH", .check = [](const std::string& text) {
-             const bool usable = text.starts_with("sqlite:") && text != "sqlite:";
-             return std::string(usable ? "" : "expected sqlite:PATH");
+  all.add("db", &settings::db, "the database; its tables are made, or brought up to date, at the start",
+          {.show = without_password,
+           .form = "sqlite:PATH|postgresql://USER@HOST/NAME",
+           .check = [](const std::string& text) {
+             const bool usable = (text.starts_with("sqlite:") && text != "sqlite:") || is_postgres_name(text);
+             return std::string(usable ? "" : "expected sqlite:PATH or postgresql://USER@HOST/NAME");
            }});
   all.add("quotes-url", &settings::quotes,
           "the service that is asked for quotes, the symbol is added; none: no quotes");

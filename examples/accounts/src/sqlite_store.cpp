@@ -25,6 +25,13 @@ class sqlite_statements : public Base {
   [[nodiscard]] std::string_view now() const noexcept override {
     return "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
   }
+  // One transaction writes at a time: ids rise in the order of the commits.
+  [[nodiscard]] std::string_view after_transfer() const noexcept override {
+    return " WHERE id > ? ORDER BY id LIMIT ?";
+  }
+  [[nodiscard]] std::string_view last_transfer() const noexcept override {
+    return " ORDER BY id DESC LIMIT 1";
+  }
 
  protected:
   [[nodiscard]] const Target& target() const noexcept { return target_; }
@@ -65,7 +72,7 @@ class sqlite_store final : public sqlite_statements<sqlite::database, store> {
 
 }  // namespace
 
-belay::managed<store> open_store(std::string name) {
+belay::managed<store> open_sqlite_store(std::string name) {
   sqlite_store opened(co_await belay::use(sqlite::open(std::move(name))));
   co_yield opened;
 }

@@ -19,8 +19,8 @@
 
 namespace accounts {
 
-/// Takes SQL, in what all databases here have in common, with a `?` for each parameter. Where they differ, the text asks `for_update` and
-/// `now`.
+/// Takes SQL, in what all databases here have in common, with a `?` for each parameter. Where they differ, the text asks `for_update`,
+/// `now`, and the two about the order of transfers.
 ///
 /// Errors:        those of <belay/db/error.hpp>.
 /// Cancellation:  the statement is stopped in the database, and waited for.
@@ -52,6 +52,11 @@ class statements {
   [[nodiscard]] virtual std::string_view for_update() const noexcept = 0;
   /// An expression for the present time, as text in RFC 3339.
   [[nodiscard]] virtual std::string_view now() const noexcept = 0;
+  /// The end of a SELECT from `transfers`: those that come after the one whose id is the first parameter, as many as the second says, in an
+  /// order in which none will ever be put before one that was seen.
+  [[nodiscard]] virtual std::string_view after_transfer() const noexcept = 0;
+  /// Likewise: the last one in that order.
+  [[nodiscard]] virtual std::string_view last_transfer() const noexcept = 0;
 
  private:
   virtual belay::task<belay::db::change> run_execute(std::string sql, belay::db::parameters bound) const = 0;
@@ -100,9 +105,14 @@ class store : public statements {
 /// The store of an app, open between its steps.
 using database = belay::service::resource<store>;
 
-/// Opens what `name` says: `sqlite:PATH`.
+/// `postgresql://...` and `postgres://...`.
+[[nodiscard]] bool is_postgres_name(std::string_view name) noexcept;
+/// Opens what `name` says: `sqlite:PATH` or `postgresql://...`.
 [[nodiscard]] belay::managed<store> open_store(std::string name);
 /// The bank's data in an open SQLite database, which goes on after it.
 [[nodiscard]] belay::managed<store> lend_store(belay::db::sqlite::database open);
+/// `open_store` of either kind.
+[[nodiscard]] belay::managed<store> open_sqlite_store(std::string name);
+[[nodiscard]] belay::managed<store> open_postgres_store(std::string url);
 
 }  // namespace accounts

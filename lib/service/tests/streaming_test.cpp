@@ -47,10 +47,7 @@ belay::stream<http::sse_event> ticks() {
 
 task<http::response> count_bytes(request& asked) {
   std::size_t count = 0;
-  {
-    belay::stream<std::string> body = asked.body_stream();
-    while (auto piece = co_await body.next()) count += piece->size();
-  }
+  co_await belay::for_each(asked.body_stream(), [&](const std::string& piece) { count += piece.size(); });
   co_return http::response::json(http::status::ok, std::to_string(count));
 }
 

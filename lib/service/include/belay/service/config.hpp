@@ -34,6 +34,8 @@ struct config_value {
   std::vector<std::pair<std::string, T>> choices{};
   /// Never shown: not by `--help`, `--print-config`, nor in a message.
   bool secret = false;
+  /// How the value is shown by `--help` and `--print-config`, such as a URL without its password; empty: as it is.
+  std::function<std::string(const T&)> show{};
   /// What stands for the value in the help and in messages; empty: by its type. `ADDRESS:PORT`
   std::string form{};
   /// What is wrong with a value, such as "expected sqlite:PATH"; empty: nothing.

@@ -74,6 +74,7 @@ template <class T, class How>
   if constexpr (requires { of.has_value(); }) {
     return of ? shown(*of, how) : std::string();
   } else {
+    if (how.show) return how.show(of);
     if constexpr (std::equality_comparable<T>) {
       for (const auto& [word, value] : how.choices) {
         if (value == of) return word;

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bank's data in PostgreSQL.
+
+#include <belay/db/postgres/migrate.hpp>
+#include <belay/db/postgres/placeholders.hpp>
+#include <belay/db/postgres/transaction.hpp>
+
+#include "schema.hpp"
+#include "store.hpp"
+
+namespace accounts {
+
+namespace {
+
+namespace db = belay::db;
+namespace postgres = belay::db::postgres;
+using belay::task;
+
+// Statements of a database or of a transaction: both have the same functions.
+template <class Target, class Base>
+class postgres_statements : public Base {
+ public:
+  explicit postgres_statements(Target target) noexcept : target_(std::move(target)) {}
+  [[nodiscard]] std::string_view for_update() const noexcept override { return " FOR UPDATE"; }
+  [[nodiscard]] std::string_view now() const noexcept override { return "clock_timestamp()"; }
+  // Transactions run side by side, and the one with the lower id may commit later. So transfers are told in the order of their transactions,
+  // and only those of which every earlier transaction has ended.
+  [[nodiscard]] std::string_view after_transfer() const noexcept override {
+    return " WHERE (made_in, id) > (SELECT coalesce(t.made_in, '0'::xid8), seen.id FROM (SELECT ?::bigint AS id) seen "
+           "LEFT JOIN transfers t ON t.id = seen.id) AND made_in < pg_snapshot_xmin(pg_current_snapshot()) "
+           "ORDER BY made_in, id LIMIT ?";
+  }
+  [[nodiscard]] std::string_view last_transfer() const noexcept override {
+    return " WHERE made_in < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY made_in DESC, id DESC LIMIT 1";
+  }
+
+ protected:
+  [[nodiscard]] const Target& target() const noexcept { return target_; }
+
+ private:
+  task<db::change> run_execute(std::string sql, db::parameters bound) const override {
+    co_return co_await target_.execute_with(postgres::numbered(sql), std::move(bound));
+  }
+  task<db::rows> run_query(std::string sql, db::parameters bound) const override {
+    co_return co_await target_.query_with(postgres::numbered(sql), std::move(bound));
+  }
+  task<std::optional<db::row>> run_query_one(std::string sql, db::parameters bound) const override {
+    co_return co_await target_.query_one_with(postgres::numbered(sql), std::move(bound));
+  }
+
+  Target target_;
+};
+
+class postgres_store final : public postgres_statements<postgres::database, store> {
+ public:
+  using postgres_statements::postgres_statements;
+
+  [[nodiscard]] task<> migrate() const override { co_await postgres::migrate(target(), postgres_schema()); }
+  [[nodiscard]] store_statistics statistics() const noexcept override {
+    const postgres::pool_statistics now = target().statistics();
+    return {.in_use = now.in_use, .idle = now.idle, .waiting = now.waiting, .transactions = now.transactions};
+  }
+
+ private:
+  // Blocks have no effects outside of the database: they may run again when the server gave one up for another.
+  task<> run_transaction(belay::task_function<task<>(const statements&)> body) const override {
+    co_await postgres::repeatable(target(), {}, [&body](postgres::connection& c) -> task<> {
+      const postgres_statements<postgres::connection, statements> within(c);
+      co_await body(within);
+    });
+  }
+};
+
+}  // namespace
+
+belay::managed<store> open_postgres_store(std::string url) {
+  postgres_store opened(co_await belay::use(postgres::open(std::move(url))));
+  co_yield opened;
+}
+
+}  // namespace accounts
