@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of the service, asked by a client in another language: Python's standard library and nothing else.
 
-usage: black_box.py BINARY      exit: 0 all holds, 1 something does not, 2 usage
+usage: black_box.py BINARY [--postgres]     exit: 0 all holds, 1 something does not, 2 usage, 77 there is no PostgreSQL
+
+Each service has a database of its own: a file, or one on a PostgreSQL that is started for this run. ACCOUNTS_TEST_DB names another, which
+must be empty.
 """
 import http.client
 import json
@@ -17,11 +20,18 @@ import threading
 import time
 import unittest
 
+from support import postgres
+
 TIME = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
 TRACE = re.compile(r"\A00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 BINARY = ""
-# Another one than a file of its own: it must be empty at the start.
-DATABASE = os.environ.get("ACCOUNTS_TEST_DB", "sqlite:bank.db")
+SERVER = None  # of PostgreSQL
+
+
+def new_database():
+    if SERVER is not None:
+        return SERVER.url(SERVER.create())
+    return os.environ.get("ACCOUNTS_TEST_DB", "sqlite:bank.db")
 
 
 class Service:
@@ -32,7 +42,7 @@ class Service:
         self.records = []
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ACCOUNTS_")}
         self.process = subprocess.Popen(
-            [BINARY, "--listen", "127.0.0.1:0", "--log", "json", "--db", DATABASE, *options],
+            [BINARY, "--listen", "127.0.0.1:0", "--log", "json", "--db", new_database(), *options],
             cwd=self.directory.name, env=environment, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             record = json.loads(line)
@@ -475,4 +485,11 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     BINARY = os.path.abspath(sys.argv.pop(1))
-    unittest.main()
+    if "--postgres" not in sys.argv:
+        unittest.main()
+    sys.argv.remove("--postgres")
+    if postgres.missing():
+        print(postgres.missing(), file=sys.stderr)
+        sys.exit(77)
+    with postgres.Postgres() as SERVER:
+        unittest.main()

@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random transfers while everything goes wrong, and the books afterwards.
 
-usage: invariants.py BINARY [--seconds 600] [--clients 8] [--seed N]      exit: 0 all holds, 1 something does not, 2 usage
+usage: invariants.py BINARY [--postgres] [--seconds 600] [--clients 8] [--seed N]
+exit: 0 all holds, 1 something does not, 2 usage, 77 there is no PostgreSQL
 
 Clients move money, each transfer under a key of its own. Some leave in the middle of a request or before the answer, some set deadlines that
 are too short, and whoever got no answer asks again with the same key, now and at the end. Meanwhile the service is stalled (SIGSTOP), stopped
-(SIGTERM) and killed (SIGKILL), and started again on the same database. What must hold: no money appears or is lost, every 201 that a client
+(SIGTERM) and killed (SIGKILL), and started again on the same database; with --postgres, the database server, too. What must hold: no money appears or is lost, every 201 that a client
 saw is there as it was told, each key moved money at most once, and nothing is in use when nobody asks any more.
 
 The seed is printed; the same seed makes the same choices (when they meet is up to the machine).
 """
 import argparse
 import collections
+import contextlib
 import http.client
 import json
 import os
@@ -26,6 +28,8 @@ import tempfile
 import threading
 import time
 
+from support import postgres
+
 ACCOUNTS = 8
 START_BALANCE = 1000
 
@@ -35,9 +39,10 @@ class Wrong(Exception):
 
 
 class Service:
-    def __init__(self, binary, directory):
+    def __init__(self, binary, directory, database):
         self.binary = binary
         self.directory = directory
+        self.database = database
         self.events = collections.Counter()
         self.port = 0
         self.process = None
@@ -46,7 +51,7 @@ class Service:
     def start(self):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ACCOUNTS_")}
         self.process = subprocess.Popen(
-            [self.binary, "--listen", "127.0.0.1:0", "--log", "json", "--db", "sqlite:bank.db"],
+            [self.binary, "--listen", "127.0.0.1:0", "--log", "json", "--db", self.database],
             cwd=self.directory, env=environment, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             record = json.loads(line)
@@ -157,11 +162,12 @@ class Client(threading.Thread):
             self.wrong.append(f"{key}: {status} {answer}")
 
 
-def disturb(service, rng, until, report):
-    """Stalls, stops and kills the service until the time is over."""
+def disturb(service, server, rng, until, report):
+    """Stalls, stops and kills the service, and the server of its database if there is one, until the time is over."""
+    ways = ["stall", "stop", "kill"] + (["stall database", "stop database", "kill database"] if server else [])
     while time.monotonic() < until:
         time.sleep(rng.uniform(0.2, 1.5))
-        what = rng.choice(("stall", "stop", "kill"))
+        what = rng.choice(ways)
         if time.monotonic() >= until:
             break
         report[what] += 1
@@ -169,6 +175,11 @@ def disturb(service, rng, until, report):
             service.process.send_signal(signal.SIGSTOP)
             time.sleep(rng.uniform(0.05, 0.6))
             service.process.send_signal(signal.SIGCONT)
+        elif what == "stall database":
+            server.pause(rng.uniform(0.05, 0.6))
+        elif what in ("stop database", "kill database"):
+            server.stop(signal.SIGINT if what == "stop database" else signal.SIGKILL)
+            server.start()
         else:
             service.end(signal.SIGTERM if what == "stop" else signal.SIGKILL)
             service.start()
@@ -185,19 +196,41 @@ def wait_for_idle(service, limit=20.0):
         time.sleep(0.02)
 
 
-def check_books(path, clients):
-    with sqlite3.connect(path) as db:
-        for account, balance, expected in db.execute(
-                "SELECT id, balance, (SELECT coalesce(sum(amount), 0) FROM deposits WHERE account_id = a.id)"
-                " + (SELECT coalesce(sum(amount), 0) FROM transfers WHERE to_id = a.id)"
-                " - (SELECT coalesce(sum(amount), 0) FROM transfers WHERE from_id = a.id) FROM accounts a"):
-            if balance != expected or balance < 0:
-                raise Wrong(f"account {account} has {balance}, its transfers say {expected}")
-        total, = db.execute("SELECT sum(balance) FROM accounts").fetchone()
-        if total != ACCOUNTS * START_BALANCE:
-            raise Wrong(f"{total} in all accounts, {ACCOUNTS * START_BALANCE} were paid in")
-        made = {row[0]: row[1:] for row in db.execute("SELECT id, from_id, to_id, amount FROM transfers")}
-        keys = dict(db.execute("SELECT key, transfer_id FROM idempotency_keys"))
+class File:
+    """The books in SQLite."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def query(self, sql):
+        with sqlite3.connect(self.path) as db:
+            return list(db.execute(sql))
+
+
+class Server:
+    """The books in PostgreSQL."""
+
+    def __init__(self, server, database):
+        self.server = server
+        self.database = database
+
+    def query(self, sql):
+        rows = self.server.query(self.database, sql)
+        return [tuple(int(text) if text.lstrip("-").isdigit() else text for text in row) for row in rows]
+
+
+def check_books(books, clients):
+    for account, balance, expected in books.query(
+            "SELECT id, balance, (SELECT coalesce(sum(amount), 0) FROM deposits WHERE account_id = a.id)"
+            " + (SELECT coalesce(sum(amount), 0) FROM transfers WHERE to_id = a.id)"
+            " - (SELECT coalesce(sum(amount), 0) FROM transfers WHERE from_id = a.id) FROM accounts a"):
+        if balance != expected or balance < 0:
+            raise Wrong(f"account {account} has {balance}, its transfers say {expected}")
+    (total,), = books.query("SELECT sum(balance) FROM accounts")
+    if total != ACCOUNTS * START_BALANCE:
+        raise Wrong(f"{total} in all accounts, {ACCOUNTS * START_BALANCE} were paid in")
+    made = {row[0]: row[1:] for row in books.query("SELECT id, from_id, to_id, amount FROM transfers")}
+    keys = dict(books.query("SELECT key, transfer_id FROM idempotency_keys"))
     if sorted(keys.values()) != sorted(made):
         raise Wrong("transfers and keys do not belong to each other one to one")
     for client in clients:
@@ -207,9 +240,11 @@ def check_books(path, clients):
     return len(made)
 
 
-def run(binary, seconds, count, seed):
+def run(binary, server, seconds, count, seed):
     with tempfile.TemporaryDirectory() as directory:
-        service = Service(binary, directory)
+        name = server.create() if server else ""
+        books = Server(server, name) if server else File(os.path.join(directory, "bank.db"))
+        service = Service(binary, directory, server.url(name) if server else "sqlite:bank.db")
         service.start()
         for number in range(1, ACCOUNTS + 1):
             service.ask("POST", "/users", {"email": f"user{number}@example.com", "name": "Ada"})
@@ -222,7 +257,7 @@ def run(binary, seconds, count, seed):
         try:
             for client in clients:
                 client.start()
-            disturb(service, random.Random(f"{seed}/disturb"), time.monotonic() + seconds, disturbances)
+            disturb(service, server, random.Random(f"{seed}/disturb"), time.monotonic() + seconds, disturbances)
         finally:
             ending.set()
             for client in clients:
@@ -237,7 +272,7 @@ def run(binary, seconds, count, seed):
                 raise Wrong("\n".join(client.wrong))
         wait_for_idle(service)
         service.end(signal.SIGTERM)
-        transfers = check_books(os.path.join(directory, "bank.db"), clients)
+        transfers = check_books(books, clients)
         answers = sum((client.answers for client in clients), collections.Counter())
         confirmed = sum(len(client.confirmed) for client in clients)
         if service.events["lost_failure"]:
@@ -251,13 +286,18 @@ def run(binary, seconds, count, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
+    parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     told = parser.parse_args()
     print(f"seed {told.seed}", flush=True)
+    if told.postgres and postgres.missing():
+        print(postgres.missing(), file=sys.stderr)
+        return 77
     try:
-        run(os.path.abspath(told.binary), told.seconds, told.clients, told.seed)
+        with postgres.Postgres() if told.postgres else contextlib.nullcontext() as server:
+            run(os.path.abspath(told.binary), server, told.seconds, told.clients, told.seed)
     except Wrong as wrong:
         print(f"invariants.py: seed {told.seed}: {wrong}", file=sys.stderr)
         return 1
