@@ -9,7 +9,7 @@ bool is_postgres_name(std::string_view name) noexcept {
   return name.starts_with("postgresql://") || name.starts_with("postgres://");
 }
 
-belay::managed<store> open_store(std::string name) {
+BELAY_CORO_WRAPPER belay::managed<store> open_store(std::string name) {
   return is_postgres_name(name) ? open_postgres_store(std::move(name)) : open_sqlite_store(std::move(name));
 }
 

@@ -108,7 +108,7 @@ using database = belay::service::resource<store>;
 /// `postgresql://...` and `postgres://...`.
 [[nodiscard]] bool is_postgres_name(std::string_view name) noexcept;
 /// Opens what `name` says: `sqlite:PATH` or `postgresql://...`.
-[[nodiscard]] belay::managed<store> open_store(std::string name);
+[[nodiscard]] BELAY_CORO_WRAPPER belay::managed<store> open_store(std::string name);
 /// The bank's data in an open SQLite database, which goes on after it.
 [[nodiscard]] belay::managed<store> lend_store(belay::db::sqlite::database open);
 /// `open_store` of either kind.
