@@ -43,7 +43,7 @@ TEST_CASE("metrics: requests by route, what is in use, and what the policies did
   CHECK(got.body.find(R"(belay_policy_events_total{policy="quotes",kind="retry",action="gave_up"} 1)") !=
         std::string::npos);
   CHECK(got.body.find("secret-path") == std::string::npos);
-  CHECK(got.body.find("999") == std::string::npos);
+  CHECK(got.body.find("/users/999") == std::string::npos);
 }
 
 TEST_CASE("inspector: for this machine, with the tasks as JSON; for others 403") {

@@ -161,7 +161,7 @@ TEST_CASE(
       "shop: --graec (command line): there is no such option; did you mean --grace?\n"
       "shop: listen 'nonsense' (" +
           bad.path() +
-          ":1:1): is no address: the port is missing; expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080\n"
+          ":1:1): is no address: the port is missing; expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080, or unix:PATH\n"
           "shop: loops '2' (" +
           bad.path() +
           ":2:1): expected a whole number, without quotes\n"
