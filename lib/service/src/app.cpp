@@ -164,7 +164,10 @@ task<int> app::state::run(signals which) {
     ~registration() { self.program = nullptr; }
   } const at_end{*this};
   const auto program_and_watchers = [this, which, &living](group& watchers) -> task<int> {
-    if (which == signals::watched) watchers.spawn(&state::watch_signals, this, std::ref(watchers));
+    if (which == signals::watched) {
+      watchers.spawn(&state::watch_signals, this, std::ref(watchers));
+      watchers.spawn(&state::bound_the_end, this);
+    }
     if (manager) watchers.spawn(&state::keep_manager_informed, this);
     living = watchers.spawn(&state::live, this);
     program = &living;
@@ -198,11 +201,7 @@ task<> app::state::watch_signals(group& watchers) {
         printing = watchers.spawn(belay::detail::write_patiently, "belay: tasks\n" + describe(live_tasks()));
       continue;
     }
-    if (report.reason.empty()) {
-      stop(number == SIGINT ? "SIGINT" : "SIGTERM");
-      watchers.spawn(&state::end_process_after, this, longest_shutdown(belay::detail::cleanup_limit()),
-                     exit_unclean_shutdown);
-    }
+    if (report.reason.empty()) stop(number == SIGINT ? "SIGINT" : "SIGTERM");
     if (number != SIGINT) continue;  // repeated SIGTERM does not force: orchestrators send it again
     ++interrupts;
     if (interrupts == 2) {
@@ -230,6 +229,12 @@ void app::state::note(const telemetry::logger& log, const diagnostic& what) {
              {"at", at},
              {"over", what.over},
              {"lasted_ms", std::chrono::duration_cast<std::chrono::milliseconds>(what.lasted).count()}});
+}
+
+// However the end began: also by `stop`, a worker that gave up, a listener that failed.
+task<> app::state::bound_the_end() {
+  co_await over.wait();
+  co_await end_process_after(longest_shutdown(belay::detail::cleanup_limit()), exit_unclean_shutdown);
 }
 
 task<> app::state::end_process_after(duration limit, exit_code code) {
@@ -322,6 +327,7 @@ task<> app::state::listen_and_live(std::string& failed_step) {
   hooks.judge_head = [this, then = std::move(hooks.judge_head)](const http::request& head,
                                                                 const io::endpoint& peer) {
     std::optional<http::response> answer = refuse_while_starting(head);
+    if (answer) tally.note_early(head.method, answer->status);
     return answer || !then ? std::move(answer) : then(head, peer);
   };
   hooks.ended = [this, then = std::move(hooks.ended)](http::exchange& of, const http::response* what,

@@ -77,7 +77,7 @@ struct app::state {
   [[nodiscard]] task<> keep_open(exit_stack& open, detail::served& of);
   void end(http::exchange& of, bool answered);
   [[nodiscard]] std::optional<http::response> judge_head(const http::request& head);
-  // errors.cpp
+  // error_answers.cpp
   [[nodiscard]] http::response refuse(http::problem why, const http::headers& extra,
                                       const http::request& head, const http::trace_context& trace,
                                       const failure* cause);
@@ -135,6 +135,7 @@ struct app::state {
   [[nodiscard]] task<int> run(signals which);
   [[nodiscard]] task<> watch_signals(group& watchers);
   [[nodiscard]] task<> end_process_after(duration limit, exit_code code);
+  [[nodiscard]] task<> bound_the_end();
   [[nodiscard]] duration longest_shutdown(duration each) const noexcept;
   static void note(const telemetry::logger& log, const diagnostic& what);
   void note_what_is_cut_short();

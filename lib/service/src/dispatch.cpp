@@ -131,12 +131,10 @@ task<http::response> app::state::call_route(detail::served& of) {
   task<http::response> work = of.context.route->dependencies.empty()
                                   ? call(of.context.route->bound.call, of.asked)
                                   : call_with_dependencies(of);
-  outcome<http::response> how = co_await as_outcome(std::move(work));
-  if (how.failed()) {
-    of.context.handler_failed = true;
-    co_await fail(how.failure());
-  }
-  co_return std::move(how).value();
+  of.context.handler_failed = true;  // also when it is cancelled
+  http::response answer = co_await or_fail(std::move(work));
+  of.context.handler_failed = false;
+  co_return answer;
 }
 
 task<http::response> detail::request_access::go_on(request& of, std::size_t index, bool again) {
@@ -145,14 +143,19 @@ task<http::response> detail::request_access::go_on(request& of, std::size_t inde
                        "; a middleware goes on once");
   request_dependencies& context = *request_access::context(of);
   const auto& chain = context.route->chain;
-  if (index == chain.size()) co_return co_await or_fail(context.owner->call_route(*context.of));
+  // While it starts, only its health is asked for, and what middleware uses is not open yet.
+  if (index == chain.size() || context.owner->now == phase::starting)
+    co_return co_await or_fail(context.owner->call_route(*context.of));
   co_return co_await or_fail((*chain[index])(of, next(of, index + 1)));
 }
 
 task<http::response> detail::request_access::go_on_to_an_answer(request& of, std::size_t index, bool again) {
   request_dependencies& context = *request_access::context(of);
   outcome<http::response> how = co_await as_outcome(go_on(of, index, again));
-  if (how.failed()) co_return co_await or_fail(context.owner->answer_error(how.failure(), *context.of));
+  if (how.failed()) {
+    context.handler_failed = true;
+    co_return co_await or_fail(context.owner->answer_error(how.failure(), *context.of));
+  }
   co_return std::move(how).value();
 }
 
@@ -186,6 +189,7 @@ task<http::response> app::state::answer(detail::served& to) {
 task<http::response> app::state::dispatch(http::exchange& from) {
   http::route_match match = registry.table.find(from.request.method, from.request.path);
   const http::trace_context trace = http::continue_trace(from.request.headers, random);
+  from.request.headers.set("traceparent", trace.to_traceparent());  // for the hooks, which come later
   request_under_way listed(under_way, from, trace.trace);
   listed.set_route(registry.table.pattern(match.route));
   // What stays open after the response refers to it.
@@ -232,6 +236,9 @@ void app::state::end(http::exchange& of, bool answered) {
     after.held->released.set();
   } else if (after.held) {
     // What the work may refer to has been closed: the program ends.
+    for (const background_work& one : after.work)
+      after.log.warn("background_task_cancelled", {{"task", one.name}});
+  } else if (now == phase::starting) {  // nobody runs background work yet
     for (const background_work& one : after.work)
       after.log.warn("background_task_cancelled", {{"task", one.name}});
   } else {

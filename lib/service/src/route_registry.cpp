@@ -9,7 +9,7 @@ namespace belay::service::detail {
 
 route_registry::route_registry() {
   scopes.emplace_back();
-  root().rules.on<http::problem_error>({.as_it_says = true});
+  root().rules.on<http::problem_error>({.as_it_says = true, .for_problems = true});
 }
 
 void route_registry::require_open(std::string_view what) const {
@@ -73,6 +73,9 @@ void route_registry::complete() {
     std::vector<const route_scope*> outwards;
     for (const route_scope* at = one.within; at != nullptr; at = at->parent) {
       outwards.push_back(at);
+      one.options.hidden = one.options.hidden || at->options.hidden;
+      one.options.deprecated = one.options.deprecated || at->options.deprecated;
+      if (!one.options.body_limit) one.options.body_limit = at->options.body_limit;
       const duration limit = at->options.deadline;
       if (limit > duration::zero() && (one.deadline <= duration::zero() || limit < one.deadline))
         one.deadline = limit;
@@ -88,7 +91,14 @@ void route_registry::complete() {
 
 found_rule find_rule(const route_scope& within, const failure& what) {
   for (const route_scope* at = &within; at != nullptr; at = at->parent) {
-    if (const auto found = at->rules.find(what)) return {.rule = &found->value, .leaf = found->leaf};
+    const auto found = at->rules.find(what);
+    if (!found) continue;
+    // A rule for a base of it: an answer that was given on purpose stays as it is.
+    if (!found->value.for_problems &&
+        belay::detail::exception_as<http::problem_error>(found->leaf.exception()) != nullptr) {
+      continue;
+    }
+    return {.rule = &found->value, .leaf = found->leaf};
   }
   for (const route_scope* at = &within; at != nullptr; at = at->parent) {
     if (at->catch_all) return {.rule = &*at->catch_all, .leaf = what, .catch_all = true};

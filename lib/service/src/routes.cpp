@@ -28,6 +28,8 @@ routes routes::group(std::string prefix, route_options options) {
     throw misuse_error("group: the prefix \"" + prefix + "\" must begin with a slash and not end with one");
   if (options.deadline < duration::zero())
     throw misuse_error("group " + prefix + ": a deadline cannot be negative");
+  if (options.streams_body || !options.responses.empty())
+    throw misuse_error("group " + prefix + ": streams_body and responses are options of a route");
   detail::route_scope& made = registry_->scopes.emplace_back();
   made.parent = scope_;
   made.prefix = full(prefix);

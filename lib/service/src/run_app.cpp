@@ -123,7 +123,10 @@ managed<unit> app::state::follow(std::shared_ptr<follower> it, resource<loop> th
 task<> app::state::lead(std::shared_ptr<follower> it) {
   struct ending {
     follower& of;
-    ~ending() { of.over.set(); }
+    ~ending() {
+      of.on = nullptr;  // its loop may go now
+      of.over.set();
+    }
   } const at_end{*it};
   outcome<int> how = co_await as_outcome(on_loop(*it->on, &follower::run, std::ref(*it)));
   if (how.failed()) {

@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <csignal>
 #include <functional>
 #include <mutex>
 #include <set>
@@ -175,6 +176,25 @@ TEST_CASE("run_app: a loop that cannot go on ends the program, and the others ar
   CHECK(all.open == 0);
   CHECK(records.events("shutdown_report").size() == 1);
   CHECK(contains(records.events("service_failed").at(0), "the feed broke"));
+}
+
+TEST_CASE("run_app: a signal while the first loop closes after a failed start finds no loop that is gone") {
+  support::record_keeper records;
+  const int code = service::run_app(options(2), records.log, [](app& a, unsigned loop) {
+    if (loop == 0) {
+      a.manage("database", []() -> managed<int> {
+        co_yield 0;
+        ::raise(SIGTERM);
+        co_await belay::sleep_for(50ms);
+      }());
+    } else {
+      a.step("migrate", []() -> task<> {
+        co_await belay::yield();
+        throw belay::error("no table");
+      });
+    }
+  });
+  CHECK(code == service::exit_start_failed);
 }
 
 TEST_CASE("run_app: with one loop it is an app; numbers out of range and an empty set-up are misuse") {

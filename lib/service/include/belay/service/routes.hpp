@@ -53,6 +53,10 @@ struct api_options {
 /// The rest of what answers a request: further middleware, then the handler.
 class next {
  public:
+  next(next&& other) noexcept
+      : of_(other.of_), index_(other.index_), used_(std::exchange(other.used_, true)) {}
+  next& operator=(next&&) = delete;
+  ~next() = default;
   /// Goes on, once.
   /// Result:        the handler's answer.
   /// Errors:        the original error of what is inside; error rules have not been asked yet. `misuse_error` the second time.
@@ -85,7 +89,8 @@ using error_answer = task_function<task<http::response>(request&, const failure&
 struct error_rule {
   http::status status{};
   std::string code{};
-  bool as_it_says = false;  // a problem_error
+  bool as_it_says = false;    // a problem_error
+  bool for_problems = false;  // its type is problem_error, or derived from it
   std::shared_ptr<error_answer> answer{};
 };
 
@@ -157,12 +162,13 @@ class routes {
     add(verb, pattern, bind(full(pattern), std::forward<H>(handle)), std::move(options));
   }
 
-  /// Routes below `prefix` ("/admin"), which inherit the middleware, the error rules and the deadline of this one and have their own besides.
+  /// Routes below `prefix` ("/admin"), which inherit the middleware, the error rules, the deadline, `body_limit`, `hidden` and `deprecated` of this one and have their
+  /// own besides. Errors: `misuse_error` for `streams_body` and `responses`, which are of routes only.
   [[nodiscard]] routes group(std::string prefix, route_options options = {});
 
   /// Wraps all routes of this group, also those added before. The one added first is the outermost, and those of a group are within those
   /// of what it belongs to; dependencies are opened inside of all middleware. A request that has no route, or that is refused by
-  /// its head (404, 405, 415), meets none.
+  /// its head (404, 405, 415), meets none; nor does `/health/...` while the app starts. Afterwards it does: let probes through.
   void use(middleware around);
 
   /// Errors of type `E` that leave a handler and its middleware become this status and code, with `what()` as the detail: it must be fit for
@@ -173,14 +179,17 @@ class routes {
   template <class E>
   void on_error(http::status status, std::string code) {
     tell_rule(status, code);
-    rules().template on<E>({.status = status, .code = std::move(code)});
+    rules().template on<E>({.status = status,
+                            .code = std::move(code),
+                            .for_problems = std::is_base_of_v<http::problem_error, E>});
   }
   /// The same with an answer of your own: a function of `(request&, const E&)` that gives an `http::problem`, an `http::response`, or a task
   /// of either. One that fails itself is a record `error_handler_failed`, and the answer is that of the error's kind.
   template <class E, std::invocable<request&, const E&> F>
   void on_error(F answer) {
     rules().template on<E>(
-        {.answer = std::make_shared<detail::error_answer>(
+        {.for_problems = std::is_base_of_v<http::problem_error, E>,
+         .answer = std::make_shared<detail::error_answer>(
              [fn = std::move(answer)](request& of, const failure& why) mutable -> task<http::response> {
                const E* what = belay::detail::exception_as<E>(why.exception());
                co_return co_await or_fail(detail::call_error_answer(fn, of, *what));
