@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <ctime>
 #include <system_error>
 
 #include "system_socket.hpp"
@@ -61,8 +62,13 @@ owned_descriptor lock_directory(const endpoint& at) {
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   owned_descriptor opened(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (opened.get() < 0) fail("listen on", at, errno);
-  if (::flock(opened.get(), LOCK_EX | LOCK_NB) != 0)
-    fail("listen on", at, errno == EWOULDBLOCK ? EADDRINUSE : errno);
+  // Whoever makes another socket here holds it for a moment only. Anybody may hold it for ever, so that it is not waited for without end.
+  for (int tries = 0; ::flock(opened.get(), LOCK_EX | LOCK_NB) != 0; ++tries) {
+    if (errno != EWOULDBLOCK && errno != EINTR) fail("lock the directory of", at, errno);
+    if (tries == 100) fail("lock the directory of", at, EWOULDBLOCK);
+    const timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
   return opened;
 }
 

@@ -6,12 +6,16 @@
 #include <doctest/doctest.h>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <thread>
+#include <utility>
 
 #include "networks.hpp"
 #include "tls_support.hpp"
@@ -58,6 +62,24 @@ void leave_stale(const io::endpoint& at) {
   }(at));
 }
 
+// As another program that makes a socket in this directory.
+class directory_lock {
+ public:
+  explicit directory_lock(const std::filesystem::path& of)
+      : open_(::open(of.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    REQUIRE(::flock(open_, LOCK_EX) == 0);
+  }
+  directory_lock(const directory_lock&) = delete;
+  directory_lock& operator=(const directory_lock&) = delete;
+  ~directory_lock() { release(); }
+  void release() noexcept {
+    if (open_ >= 0) ::close(std::exchange(open_, -1));
+  }
+
+ private:
+  int open_;
+};
+
 // A listening socket on a free port.
 int listening_socket() {
   const int made = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -83,6 +105,27 @@ TCP_TEST("unix socket: two ends talk, and the address is in the words of errors"
     CHECK(error_of(twice).reason() == std::errc::address_in_use);
   }());
   CHECK(net.nothing_left());
+}
+
+TEST_CASE(
+    "unix socket: who makes another socket in the same directory is waited for, and one that stays is named") {
+  const test::temporary_directory here;
+  test::loopback net;
+  net.run([](const test::temporary_directory& in) -> b::task<> {
+    directory_lock other(in.path);
+    CHECK_THROWS_WITH_AS(io::tcp_listener::bind({address_in(in), 0}),
+                         doctest::Contains("lock the directory of unix:/"), io::network_error);
+    std::thread soon([&other] {
+      std::this_thread::sleep_for(3ms);  // the other's bind and listen
+      other.release();
+    });
+    const auto how = co_await b::as_outcome([](io::endpoint at) -> b::task<> {
+      auto listener = io::tcp_listener::bind(at);
+      co_await meet(listener);
+    }({address_in(in), 0}));
+    soon.join();
+    CHECK_MESSAGE(how.succeeded(), how.failure().message());
+  }(here));
 }
 
 TEST_CASE(
