@@ -90,12 +90,16 @@ looked_up ask_system(std::string host) {
 
 task<std::vector<endpoint>> resolve_on(network& on, std::string host, std::uint16_t port,
                                        std::source_location where) {
+  const auto refuse_name = [&] {
+    return resolve_error(error_kind::invalid, "bad_name",
+                         "look up '" + shown(host) + "': this cannot be the name of a host", where);
+  };
+  // First: a numeric address ends at a NUL for the system, and what follows it, or a `%`, is not looked at.
+  if (std::ranges::any_of(host, [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; }))
+    throw refuse_name();
   if (is_numeric(host)) co_return std::vector<endpoint>{{std::move(host), port}};
   if (is_localhost(host)) co_return std::vector<endpoint>{{"127.0.0.1", port}, {"::1", port}};
-  if (!can_be_name(host)) {
-    throw resolve_error(error_kind::invalid, "bad_name",
-                        "look up '" + shown(host) + "': this cannot be the name of a host", where);
-  }
+  if (!can_be_name(host)) throw refuse_name();
   std::vector<endpoint> out;
   for (std::string& one : co_await on.look_up(std::move(host), where)) out.push_back({std::move(one), port});
   co_return out;
