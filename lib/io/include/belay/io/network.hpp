@@ -30,6 +30,8 @@ class stream_transport {
   stream_transport& operator=(const stream_transport&) = delete;
   virtual ~stream_transport() = default;
 
+  /// What is there already, the end included, is given even if a limit passes just now: `http::client` looks at idle connections by a
+  /// read with the shortest limit. A cancellation that was requested before has its place.
   [[nodiscard]] virtual task<std::size_t> read_some(std::span<char> into) = 0;
   [[nodiscard]] virtual task<> write(std::string_view data) = 0;
   /// A transport that cannot tell may always say 0.
