@@ -79,6 +79,7 @@ class tls_stream final : public stream_transport {
     }
   }
   ~tls_stream() override {
+    count_end(&handshake_statistics::failed);
     if (ended_ && !below_ended_ && below_.is_open()) send_now();  // the last chance of a close_notify
     ERR_clear_error();
   }
@@ -86,9 +87,11 @@ class tls_stream final : public stream_transport {
   task<> shake_hands() {
     const mutex_guard only_one = co_await shaking_.lock();
     if (ready_ || refused_) co_return co_await check_refused();
+    if (left_) fail_left();
     if (limit_ == duration::max()) co_return co_await negotiate();
     if (!(co_await move_on_after(limit_, negotiate())).has_value()) {
       if (counts_ != nullptr) ++counts_->timed_out;
+      count_end(&handshake_statistics::failed);
       refused_.emplace(
           error_kind::timed_out, "handshake_timed_out",
           what() + ": not over within " +
@@ -125,10 +128,7 @@ class tls_stream final : public stream_transport {
         co_await check_refused();
       }
       send_now();
-      if (!co_await fill()) {
-        fail_truncated("read from",
-                       "the connection ended without TLS's close_notify: what came may be cut off");
-      }
+      if (!co_await fill()) fail_truncated();
     }
   }
 
@@ -228,22 +228,31 @@ class tls_stream final : public stream_transport {
     }
   }
 
+  // Once for each connection: a handshake that its reader gave up is under way until another takes it up, or the connection is gone.
+  void count_begin() noexcept {
+    if (counts_ == nullptr || std::exchange(counted_, true)) return;
+    counting_ = true;
+    ++counts_->under_way;
+  }
+  void count_end(std::uint64_t handshake_statistics::* as) noexcept {
+    if (!std::exchange(counting_, false)) return;
+    --counts_->under_way;
+    ++((*counts_).*as);
+  }
+
   task<> negotiate() {
-    struct count {
-      explicit count(handshake_statistics* in) noexcept : in_(in) {
-        if (in_ != nullptr) ++in_->under_way;
-      }
-      count(const count&) = delete;
-      count& operator=(const count&) = delete;
-      ~count() {
-        if (in_ == nullptr) return;
-        --in_->under_way;
-        ++(succeeded ? in_->succeeded : in_->failed);
-      }
-      handshake_statistics* in_;
-      bool succeeded = false;
-    };
-    count counted(counts_.get());
+    count_begin();
+    try {
+      co_await shake();
+    } catch (...) {  // not by a cancellation, after which it may be taken up
+      count_end(&handshake_statistics::failed);
+      throw;
+    }
+    ready_ = true;
+    count_end(&handshake_statistics::succeeded);
+  }
+
+  task<> shake() {
     while (true) {
       if (cut_) fail_cut_off();
       ERR_clear_error();
@@ -255,15 +264,23 @@ class tls_stream final : public stream_transport {
       }
       co_await send();
       if (why == SSL_ERROR_NONE) break;
-      if (!co_await fill()) fail_truncated("", "the other side ended the connection instead");
+      if (!co_await fill()) {
+        left_ = true;
+        fail_left();
+      }
     }
-    ready_ = true;
-    counted.succeeded = true;
   }
 
-  [[noreturn]] void fail_truncated(std::string_view doing, const char* why) const {
-    const std::string text = doing.empty() ? what() : std::string(doing) + " " + peer().to_string();
-    throw disconnected_error(text + ": " + why, std::make_error_code(std::errc::connection_reset), where_);
+  [[noreturn]] void fail_left() const {
+    throw disconnected_error(what() + ": the other side ended the connection instead",
+                             std::make_error_code(std::errc::connection_reset), where_);
+  }
+
+  [[noreturn]] void fail_truncated() const {
+    throw disconnected_error(
+        "read from " + peer().to_string() +
+            ": the connection ended without TLS's close_notify: what came may be cut off",
+        std::make_error_code(std::errc::connection_reset), where_);
   }
 
   [[noreturn]] void fail_cut_off() const {
@@ -363,6 +380,9 @@ class tls_stream final : public stream_transport {
   std::string to_send_;
   std::optional<tls_error> refused_;
   bool ready_ = false;
+  bool left_ = false;      // the other side, during the handshake
+  bool counted_ = false;   // the handshake, as under way at least
+  bool counting_ = false;  // and not yet as over
   bool sending_ = false;
   bool cut_ = false;
   bool ended_ = false;        // close_notify was said, or may not be

@@ -86,11 +86,15 @@ TCP_TEST("tls listener: a client that speaks no TLS fails its own connection") {
 TEST_CASE("tls listener: a handshake that its reader gave up is taken up by the next, and by the writer") {
   test::fake net(b::testing::network_conditions{.delay = 10ms});
   net.run([]() -> b::task<> {
-    io::tcp_listener listener = tls::listen(io::tcp_listener::bind({}), test::good_server());
-    auto serve = [](io::tcp_listener& on) -> b::task<> {
+    auto counts = std::make_shared<tls::handshake_statistics>();
+    io::tcp_listener listener =
+        tls::listen(io::tcp_listener::bind({}), test::good_server(), {.statistics = counts});
+    auto serve = [](io::tcp_listener& on, tls::handshake_statistics& seen) -> b::task<> {
       io::tcp_stream accepted = co_await on.accept();
       std::array<char, 10> part{};
       for (int i = 0; i != 3; ++i) CHECK_FALSE(co_await b::move_on_after(3ms, accepted.read_some(part)));
+      CHECK(seen.under_way == 1);
+      CHECK(seen.failed == 0);
       co_await b::all(accepted.write("from the server"), [](io::tcp_stream& from) -> b::task<> {
         CHECK(co_await test::read_exactly(from, 5) == "hello");
       }(accepted));
@@ -101,7 +105,46 @@ TEST_CASE("tls listener: a handshake that its reader gave up is taken up by the 
       co_await with.write("hello");
       CHECK(co_await test::read_all(with) == "from the server");
     };
-    co_await b::all(serve(listener), visit(listener.local()));
+    co_await b::all(serve(listener, *counts), visit(listener.local()));
+    CHECK(counts->succeeded == 1);
+    CHECK(counts->failed == 0);
+    CHECK(counts->under_way == 0);
+  }());
+  CHECK(net.nothing_left());
+}
+
+TCP_TEST("tls listener: a handshake that comes to nothing is counted once, however often it is asked for") {
+  Network net;
+  net.run([]() -> b::task<> {
+    auto counts = std::make_shared<tls::handshake_statistics>();
+    io::tcp_listener listener =
+        tls::listen(io::tcp_listener::bind({}), test::good_server(), {.statistics = counts});
+    {
+      io::tcp_stream leaves = co_await io::connect(listener.local());
+      io::tcp_stream accepted = co_await listener.accept();
+      leaves.close();
+      std::array<char, 10> part{};
+      for (int i = 0; i != 3; ++i) {
+        const b::outcome<std::size_t> how = co_await b::as_outcome(accepted.read_some(part));
+        CHECK(contains(error_of<io::disconnected_error>(how).what(), "TLS handshake with"));
+      }
+      const b::outcome<void> written = co_await b::as_outcome(accepted.write("x"));
+      CHECK(contains(error_of<io::disconnected_error>(written).what(), "TLS handshake with"));
+      CHECK(counts->failed == 1);
+      CHECK(counts->under_way == 0);
+    }
+    CHECK(counts->failed == 1);
+    // Given up for good.
+    io::tcp_stream waits = co_await io::connect(listener.local());
+    {
+      io::tcp_stream accepted = co_await listener.accept();
+      std::array<char, 10> part{};
+      CHECK_FALSE(co_await b::move_on_after(3ms, accepted.read_some(part)));
+      CHECK(counts->under_way == 1);
+    }
+    CHECK(counts->failed == 2);
+    CHECK(counts->under_way == 0);
+    CHECK(counts->succeeded == 0);
   }());
   CHECK(net.nothing_left());
 }

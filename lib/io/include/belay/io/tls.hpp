@@ -88,12 +88,15 @@ class context {
 [[nodiscard]] task<tcp_stream> accept(tcp_stream over, context with,
                                       std::source_location where = std::source_location::current());
 
-/// Handshakes of a listener so far, and under way.
+/// Handshakes of a listener so far, and under way. Each connection counts once, from the first read or write on it.
+///
+/// Thread: of one loop; listeners on several loops need one each.
 struct handshake_statistics {
   std::uint64_t succeeded = 0;
-  std::uint64_t failed = 0;  ///< the time limit included
+  std::uint64_t failed = 0;  ///< the time limit included, and connections that were given up during it
   std::uint64_t timed_out = 0;
-  std::size_t under_way = 0;
+  std::size_t under_way =
+      0;  ///< one whose reader was cancelled is, until another takes it up or the connection is gone
 };
 
 struct listen_options {
