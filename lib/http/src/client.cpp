@@ -124,9 +124,21 @@ std::string message_of(const client_request& what, std::string_view why, carried
   return text;
 }
 
+// What the caller asked for. Where a redirect has made a GET of it, the first server has acted, and the errors of the GET are judged as its.
+struct asked {
+  method verb;
+  bool changed = false;
+
+  [[nodiscard]] method judged_as(method sent) const noexcept { return changed ? verb : sent; }
+  [[nodiscard]] carried_out at_least(carried_out fate) const noexcept {
+    return changed ? carried_out::possibly : fate;
+  }
+};
+
 // One request on its way.
 struct sending {
   const client_request& what;
+  asked first;
   std::string head;
   bool tells_deadline;
   std::source_location where;
@@ -141,8 +153,8 @@ struct sending {
 
   [[nodiscard]] request_error failed(error_kind kind, std::string_view code, std::string_view why,
                                      carried_out fate) const {
-    request_error made(kind, std::string(code), message_of(what, why, by_first_try), what.method,
-                       std::max(fate, by_first_try), where);
+    request_error made(kind, std::string(code), message_of(what, why, by_first_try),
+                       first.judged_as(what.method), first.at_least(std::max(fate, by_first_try)), where);
     if (unwritten) belay::detail::error_access::set_cause(made, unwritten);
     return made;
   }
@@ -151,6 +163,7 @@ struct sending {
 struct answered {
   response answer;
   carried_out by_first_try;
+  asked first;
 };
 
 task<permit> take(semaphore& from) { co_return co_await from.acquire(); }
@@ -405,13 +418,14 @@ struct client::state {
     std::optional<permit> allowed{};
   };
 
-  task<begun> begin(const client_request& what, std::source_location where, reach until, request_state& in) {
+  task<begun> begin(const client_request& what, asked first, std::source_location where, reach until,
+                    request_state& in) {
     if (closed) throw misuse_error("http::client::send: the client is closed", where);
     const bool tells_deadline = options.sends_deadline && !what.headers.contains(deadline_header);
     if (what.url.scheme == scheme::https && !options.tls) options.tls = io::tls::context::client();
     const url* proxy = options.proxy.choose(what.url);
-    sending& of = in.of.emplace(
-        sending{what, to_head(what, proxy, options.proxy.authorization), tells_deadline, where, proxy});
+    sending& of = in.of.emplace(sending{what, first, to_head(what, proxy, options.proxy.authorization),
+                                        tells_deadline, where, proxy});
     ++totals.requests;
     drop_old();
     host& at = in.here.emplace(*this, detail::connection_key(what.url, proxy)).at();
@@ -437,20 +451,21 @@ struct client::state {
     co_return std::move(*made);
   }
 
-  task<answered> send(const client_request& what, std::source_location where) {
+  task<answered> send(const client_request& what, asked first, std::source_location where) {
     request_state in;
-    begun made = co_await or_fail(begin(what, where, reach::end, in));
-    answered out{made.parser.take(), in.of->by_first_try};
+    begun made = co_await or_fail(begin(what, first, where, reach::end, in));
+    answered out{made.parser.take(), in.of->by_first_try, first};
     give_back(in.here->at(), std::move(made));
     co_return out;
   }
 
   // The same, and what it is redirected to. `what` is the last request then.
   task<answered> follow(client_request& what, std::source_location where) {
+    asked first{what.method};
     for (unsigned followed = 0;; ++followed) {
       std::optional<client_request> prepared = prepare(what);
-      answered got = co_await or_fail(send(prepared ? *prepared : what, where));
-      if (!go_on(what, got.answer, got.by_first_try, followed, where)) co_return got;
+      answered got = co_await or_fail(send(prepared ? *prepared : what, first, where));
+      if (!go_on(what, first, got.answer, got.by_first_try, followed, where)) co_return got;
     }
   }
 
@@ -463,8 +478,8 @@ struct client::state {
   }
 
   // Whether there is another request to send, which `what` is then.
-  bool go_on(client_request& what, const response& got, carried_out by_first_try, unsigned followed,
-             std::source_location where) const {
+  bool go_on(client_request& what, asked& first, const response& got, carried_out by_first_try,
+             unsigned followed, std::source_location where) const {
     if (options.redirects == 0) return false;
     const std::optional<std::string> target = detail::redirect_target(got);
     if (!target) return false;
@@ -472,8 +487,8 @@ struct client::state {
     const auto refuse = [&](std::string_view error_code, const std::string& why) {
       return request_error(
           error_kind::data_format, std::string(error_code),
-          message_of(what, "redirected by " + std::to_string(code) + ": " + why, by_first_try), what.method,
-          carried_out::possibly, where);
+          message_of(what, "redirected by " + std::to_string(code) + ": " + why, by_first_try),
+          first.judged_as(what.method), carried_out::possibly, where);
     };
     if (followed == options.redirects) {
       throw refuse("too_many_redirects", "for the " + std::to_string(followed + 1) + ". time, and " +
@@ -484,6 +499,7 @@ struct client::state {
     } catch (const message_error& e) {
       throw refuse(e.code() == "redirect_refused" ? e.code() : "bad_redirect", e.what());
     }
+    if (what.method != first.verb) first.changed = true;
     return true;
   }
 };
@@ -515,14 +531,14 @@ task<response> client::send(client_request what, std::source_location where) {
 }
 
 task<response> client::fetch(client_request what, std::source_location where) {
-  auto [answer, by_first_try] = co_await or_fail(state_->follow(what, where));
+  auto [answer, by_first_try, first] = co_await or_fail(state_->follow(what, where));
   if (!is_error(answer.status)) co_return answer;
   const auto clock = state_->options.wall_clock;
   const auto wait = read_retry_after(answer.headers, clock ? clock() : std::chrono::system_clock::now());
   const std::string why =
       std::to_string(to_int(answer.status)) + " " + std::string(reason_phrase(answer.status));
-  co_await fail(status_error(std::move(answer), what.method, message_of(what, why, by_first_try), wait,
-                             by_first_try, where));
+  co_await fail(status_error(std::move(answer), first.judged_as(what.method),
+                             message_of(what, why, by_first_try), wait, first.at_least(by_first_try), where));
   __builtin_unreachable();
 }
 
@@ -548,13 +564,14 @@ task<std::string> incoming::read() {
 
 managed<incoming> client::stream(client_request what, std::source_location where) {
   state& s = *state_;
+  asked first{what.method};
   for (unsigned followed = 0;; ++followed) {
     const std::optional<client_request> prepared = s.prepare(what);
     state::request_state in;
-    begun made = co_await or_fail(s.begin(prepared ? *prepared : what, where, reach::head, in));
+    begun made = co_await or_fail(s.begin(prepared ? *prepared : what, first, where, reach::head, in));
     const carried_out before = in.of->by_first_try;
     client_request next = what;
-    if (s.go_on(next, made.parser.head(), before, followed, where)) {
+    if (s.go_on(next, first, made.parser.head(), before, followed, where)) {
       s.give_back(in.here->at(), std::move(made));  // if it has no body to wait for
       what = std::move(next);
       continue;

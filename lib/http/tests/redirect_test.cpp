@@ -125,3 +125,46 @@ TEST_CASE("redirects: round and round, to nowhere, and from https to http are re
   });
   CHECK(at.seen.back() == "GET /");
 }
+
+namespace {
+
+// Whether the error of a request, which must be one, says that it may be sent again.
+task<bool> may_be_sent_again(task<http::response> op) {
+  const auto how = co_await belay::as_outcome(std::move(op));
+  REQUIRE(how.failed());
+  const auto* found = how.failure().find<http::request_error>();
+  REQUIRE(found != nullptr);
+  co_return found->may_be_tried_again();
+}
+
+task<http::response> streamed(http::client& web, http::client_request what) {
+  co_return co_await belay::with(web.stream(std::move(what)),
+                                 [](http::incoming&) -> task<http::response> { co_return http::response{}; });
+}
+
+}  // namespace
+
+TEST_CASE("redirects: a POST that was carried out is not sent again because the GET after it fails") {
+  test::sites at;
+  at.net.set_name("down.org", {"10.0.0.4"});
+  at.net.set_name("gone.org", {"10.0.0.5"});  // nobody listens
+  at.add({"10.0.0.4", 80}, [](const http::request& of) {
+    if (of.path == "/round") return to(302, "/round");
+    return http::response::text(http::status::service_unavailable, "later");
+  });
+  add_sites(at).run({.redirects = 2}, [](http::client& web) -> task<> {
+    for (const std::string code : {"301", "302", "303"}) {
+      CAPTURE(code);
+      const std::string from = "http://one.org/" + code;
+      CHECK_FALSE(co_await may_be_sent_again(web.fetch(post(from + "/down.org/"))));
+      CHECK_FALSE(co_await may_be_sent_again(web.send(post(from + "/gone.org/"))));
+      CHECK_FALSE(co_await may_be_sent_again(web.send(post(from + "/down.org/round"))));
+      CHECK_FALSE(co_await may_be_sent_again(streamed(web, post(from + "/gone.org/"))));
+    }
+    // The first server has done nothing yet, or the same may be done twice.
+    CHECK(co_await may_be_sent_again(web.send(post("http://one.org/307/gone.org/"))));
+    auto put = post("http://one.org/303/down.org/");
+    put.method = http::method::put;
+    CHECK(co_await may_be_sent_again(web.fetch(put)));
+  });
+}

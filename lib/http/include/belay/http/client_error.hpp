@@ -38,7 +38,8 @@ enum class carried_out : unsigned char {
 ///   data_format   bad_redirect, redirect_refused, too_many_redirects
 ///   data_format   certificate_expired, hostname_mismatch, not_tls …: all codes of `io::tls_error`
 ///
-/// `is_retryable` says yes as the kind does, but never when the request may have been carried out and is not idempotent.
+/// `is_retryable` says yes as the kind does, but never when the request may have been carried out and is not idempotent. A POST of which a
+/// redirect has made a GET may have been: the errors of the GET are judged as the POST's.
 class request_error : public error, public retry_judge {
  public:
   request_error(error_kind kind, std::string code, std::string message, method verb, carried_out fate,
