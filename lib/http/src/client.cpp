@@ -359,10 +359,10 @@ struct client::state {
     }
     std::optional<io::tcp_stream> stream;
     try {
-      stream =
-          co_await move_on_after(options.connect_timeout,
-                                 detail::open_connection({of.what.url, of.proxy, options.proxy.authorization,
-                                                          options.tls, of.where}));
+      stream = co_await move_on_after(
+          options.connect_timeout,
+          detail::open_connection(
+              {of.what.url, of.proxy, options.proxy.authorization_for_https, options.tls, of.where}));
     } catch (const io::tls_error& e) {
       throw of.failed(error_kind::data_format, e.code(), e.what(), carried_out::no);
     } catch (const io::resolve_error& e) {

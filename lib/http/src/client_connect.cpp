@@ -36,7 +36,7 @@ task<> ask_for_tunnel(io::tcp_stream& through, const route& by) {
   const status how = answer.take().status;
   if (to_int(how) >= 200 && to_int(how) < 300) co_return;
   std::string why = "it answered " + std::to_string(to_int(how)) + " " + std::string(reason_phrase(how));
-  if (to_int(how) == 407) why += "; it wants credentials (proxy_settings::authorization)";
+  if (to_int(how) == 407) why += "; it wants credentials (proxy_settings::authorization_for_https)";
   throw proxy_refusal(error_kind::unavailable, "proxy_refused", what + why, by.where);
 }
 

@@ -17,8 +17,8 @@ namespace belay::http::detail {
 
 struct route {
   const url& to;
-  const url* proxy = nullptr;  // null: directly
-  const std::string& proxy_authorization;
+  const url* proxy = nullptr;                      // null: directly
+  const std::string& proxy_authorization;          // for a tunnel
   const std::optional<io::tls::context>& trusted;  // set where it is needed
   std::source_location where;
 };

@@ -50,12 +50,14 @@ std::optional<std::string> decoded(std::string_view text) {
   return out;
 }
 
+// Which of them is set; the second if none is.
 const char* first_set(const char* one, const char* other) noexcept {
   const char* found = std::getenv(one);
-  return found != nullptr && *found != '\0' ? found : std::getenv(other);
+  return found != nullptr && *found != '\0' ? one : other;
 }
 
-std::optional<url> proxy_in(const char* name, const char* text, std::string& authorization) {
+std::optional<url> proxy_in(const char* name, std::string& authorization) {
+  const char* text = std::getenv(name);
   if (text == nullptr || *text == '\0') return std::nullopt;
   std::string whole(text);
   if (whole.find("://") == std::string::npos) whole = "http://" + whole;
@@ -101,9 +103,9 @@ bool matches(std::string_view rule, const url& to) {
 
 proxy_settings proxy_settings::from_environment() {
   proxy_settings out;
-  out.for_http = proxy_in("http_proxy", std::getenv("http_proxy"), out.authorization);
-  out.for_https = proxy_in("https_proxy", first_set("https_proxy", "HTTPS_PROXY"), out.authorization);
-  if (const char* none = first_set("no_proxy", "NO_PROXY")) out.no_proxy = none;
+  out.for_http = proxy_in("http_proxy", out.authorization);
+  out.for_https = proxy_in(first_set("https_proxy", "HTTPS_PROXY"), out.authorization_for_https);
+  if (const char* none = std::getenv(first_set("no_proxy", "NO_PROXY"))) out.no_proxy = none;
   return out;
 }
 

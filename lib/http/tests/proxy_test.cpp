@@ -86,7 +86,8 @@ TEST_CASE("proxy: it is told the whole URL of http requests, and its credentials
   at.add({"10.0.0.1", 80}, [](const http::request& of) {
     return test::text(of.headers.contains("Proxy-Authorization") ? "leaked" : "direct");
   });
-  run(at, proxy, {.proxy = {.authorization = "Basic abc", .no_proxy = "10.0.0.1"}},
+  run(at, proxy,
+      {.proxy = {.authorization = "Basic abc", .authorization_for_https = "Basic x", .no_proxy = "10.0.0.1"}},
       [](http::client& web) -> task<> {
         auto request = test::get("http://example.org:81/a?b=c");
         request.headers.add("Proxy-Authorization", "not this one");
@@ -109,7 +110,9 @@ TEST_CASE("proxy: https goes through a tunnel, verified to its end, and the conn
         return test::text(of.headers.contains("Proxy-Authorization") ? "leaked" : of.target);
       },
       &test::certificates::get().elsewhere);
-  run(at, proxy, {.tls = test::client_context(), .proxy = {.authorization = "Basic abc"}},
+  run(at, proxy,
+      {.tls = test::client_context(),
+       .proxy = {.authorization = "Basic x", .authorization_for_https = "Basic abc"}},
       [](http::client& web) -> task<> {
         CHECK((co_await web.fetch(test::get("https://www.example.org/x"))).body == "/x");
         CHECK((co_await web.fetch(test::get("https://www.example.org/y"))).body == "/y");
@@ -179,6 +182,18 @@ TEST_CASE(
   found = http::proxy_settings::from_environment();
   CHECK(found.authorization == "Basic bWU6cGFzcyB3b3Jk");
   CHECK(found.for_http->host == "proxy.local:3128");
+  CHECK(found.authorization_for_https.empty());  // another proxy, which must not see the password
+  set("HTTPS_PROXY", "http://other:word@proxy.local:3129/");
+  found = http::proxy_settings::from_environment();
+  CHECK(found.authorization == "Basic bWU6cGFzcyB3b3Jk");
+  CHECK(found.authorization_for_https == "Basic b3RoZXI6d29yZA==");
+  set("HTTPS_PROXY", "https://me:secret@host");
+  CHECK_THROWS_WITH_AS(static_cast<void>(http::proxy_settings::from_environment()),
+                       doctest::Contains("environment variable HTTPS_PROXY"), http::message_error);
+  set("https_proxy", "https://me:secret@host");
+  CHECK_THROWS_WITH_AS(static_cast<void>(http::proxy_settings::from_environment()),
+                       doctest::Contains("environment variable https_proxy"), http::message_error);
+  for (const char* name : {"https_proxy", "HTTPS_PROXY"}) set(name, nullptr);
   for (const char* bad :
        {"http://me:secret@:x", "http://me:secret%2@host", "https://me:secret@host", "ftp://me:secret@host"}) {
     set("http_proxy", bad);
