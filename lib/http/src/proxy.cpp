@@ -110,6 +110,7 @@ proxy_settings proxy_settings::from_environment() {
 }
 
 const url* proxy_settings::choose(const url& to) const {
+  if (to.at.is_unix()) return nullptr;  // it is on this machine, where the proxy is not
   const std::optional<url>& found = to.scheme == scheme::https ? for_https : for_http;
   if (!found) return nullptr;
   std::string_view rest = no_proxy;

@@ -158,6 +158,9 @@ TEST_CASE("proxy: which hosts go directly") {
   CHECK(direct("http://special.net:8080/"));
   CHECK_FALSE(direct("http://special.net/"));
   CHECK(direct("https://anything.net/"));  // there is none for https
+  http::url file = http::url::parse("http://anything.net/");
+  file.at = io::endpoint::parse("unix:/run/docker.sock");
+  CHECK(settings.choose(file) == nullptr);  // it is on this machine
   settings.no_proxy = "*";
   CHECK(direct("http://anything.net/"));
 }

@@ -26,7 +26,7 @@ struct proxy_settings {
   /// Errors: `message_error` `invalid_url` that names the variable. Thread: before others change the environment.
   [[nodiscard]] static proxy_settings from_environment();
 
-  /// The proxy for a request to `to`; nothing: it goes directly.
+  /// The proxy for a request to `to`; nothing: it goes directly, as all do whose address is a Unix socket.
   [[nodiscard]] const url* choose(const url& to) const;
 };
 
