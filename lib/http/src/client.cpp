@@ -510,6 +510,30 @@ client_request client_request::json(http::method verb, http::url to, std::string
   return made;
 }
 
+namespace {
+
+void check_proxies(const proxy_settings& set) {
+  const auto check = [](const std::optional<url>& one, const char* name) {
+    if (one && one->scheme == scheme::https)
+      throw misuse_error(std::string("client_options: proxy.") + name +
+                         ": proxies are spoken to by http; its URL must begin with http://");
+  };
+  check(set.for_http, "for_http");
+  check(set.for_https, "for_https");
+  const auto check_value = [](const std::string& value, const char* name) {
+    try {
+      headers().add("Proxy-Authorization", value);
+    } catch (const message_error&) {  // it would show the secret
+      throw misuse_error(std::string("client_options: proxy.") + name +
+                         ": cannot be the value of a header field; is there a line break at its end?");
+    }
+  };
+  check_value(set.authorization, "authorization");
+  check_value(set.authorization_for_https, "authorization_for_https");
+}
+
+}  // namespace
+
 client::client(client_options options) : state_(std::make_unique<state>(std::move(options))) {
   const client_options& set = state_->options;
   if (set.connections_per_host == 0)
@@ -523,6 +547,7 @@ client::client(client_options options) : state_(std::make_unique<state>(std::mov
   check(set.connect_timeout, "connect_timeout");
   check(set.response_timeout, "response_timeout");
   check(set.idle_timeout, "idle_timeout");
+  check_proxies(set.proxy);
 }
 client::~client() = default;
 

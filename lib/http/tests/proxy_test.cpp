@@ -211,3 +211,25 @@ TEST_CASE(
   for (const char* name : {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy"})
     set(name, nullptr);
 }
+
+TEST_CASE("proxy: one that is spoken to by https, or an authorization that is more than a value, is misuse") {
+  const http::url secure = http::url::parse("https://proxy.local:3129");
+  CHECK_THROWS_WITH_AS(http::client({.proxy = {.for_http = secure}}), doctest::Contains("proxy.for_http"),
+                       belay::misuse_error);
+  CHECK_THROWS_WITH_AS(http::client({.proxy = {.for_https = secure}}), doctest::Contains("proxy.for_https"),
+                       belay::misuse_error);
+  for (const char* bad : {"Basic secret\n", "Basic secret\r\nX-Forged: 1", "Basic secret\r\n\r\nGET /"}) {
+    CAPTURE(bad);
+    for (const http::proxy_settings& set :
+         {http::proxy_settings{.authorization = bad}, http::proxy_settings{.authorization_for_https = bad}}) {
+      try {
+        http::client web({.proxy = set});
+        FAIL("it was taken");
+      } catch (const belay::misuse_error& e) {
+        CHECK(contains(e.what(),
+                       set.authorization.empty() ? "proxy.authorization_for_https" : "proxy.authorization:"));
+        CHECK_FALSE(contains(e.what(), "secret"));
+      }
+    }
+  }
+}

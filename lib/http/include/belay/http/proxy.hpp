@@ -11,6 +11,7 @@ namespace belay::http {
 /// Which requests go through which proxy. A proxy is spoken to by http: it is told the whole URL of http requests, and asked for a tunnel
 /// (CONNECT) for https ones, in which it sees nothing.
 struct proxy_settings {
+  /// Their URLs begin with http://, for both.
   std::optional<url> for_http{};
   std::optional<url> for_https{};
   /// The values of Proxy-Authorization, such as "Basic …", each for its proxy only; empty: none.
