@@ -12,6 +12,7 @@
 #include <belay/http/response_parser.hpp>
 #include <belay/io/resolve.hpp>
 #include <belay/io/tcp.hpp>
+#include <belay/io/tls_error.hpp>
 
 #include <algorithm>
 #include <array>
@@ -158,6 +159,14 @@ struct sending {
     if (unwritten) belay::detail::error_access::set_cause(made, unwritten);
     return made;
   }
+
+  // On a connection that was made. With TLS 1.3 a server may refuse us after our part of the handshake: that is no outage.
+  [[nodiscard]] request_error lost(const io::network_error& why) const {
+    const bool refused = dynamic_cast<const io::tls_error*>(&why) != nullptr;
+    return failed(refused ? error_kind::data_format : error_kind::unavailable,
+                  refused ? std::string_view(why.code()) : "connection_lost", why.what(),
+                  carried_out::possibly);
+  }
 };
 
 struct answered {
@@ -188,7 +197,7 @@ task<> send_all(connection& c, sending& of, std::string_view bytes, bool& sent) 
     // A server that refuses what it is sent may have answered before it closed: see what there is to read.
     of.unwritten = current_failure();
   } catch (const io::network_error& e) {
-    throw of.failed(error_kind::unavailable, "connection_lost", e.what(), carried_out::possibly);
+    throw of.lost(e);
   }
 }
 
@@ -213,7 +222,7 @@ task<bool> read_answer(connection& c, const sending& of, response_parser& parser
       }
     } catch (const io::network_error& e) {
       if (was_used && !parser.started()) co_return false;
-      throw of.failed(error_kind::unavailable, "connection_lost", e.what(), carried_out::possibly);
+      throw of.lost(e);
     }
   }
   if (parser.current() != parsing::failed) co_return true;
@@ -236,7 +245,7 @@ task<> read_more(connection& c, const sending& of, response_parser& parser) {
         parser.end();
       }
     } catch (const io::network_error& e) {
-      throw of.failed(error_kind::unavailable, "connection_lost", e.what(), carried_out::possibly);
+      throw of.lost(e);
     }
   }
   if (parser.current() != parsing::failed) co_return;

@@ -58,6 +58,35 @@ TEST_CASE("https: what the certificate does not prove is refused, and said") {
   CHECK(at.seen.empty());
 }
 
+TEST_CASE("https: a server that wants a certificate that we do not have is no outage") {
+  belay::testing::fake_network net({.conditions = {.delay = 1ms}});
+  belay::testing::test_loop loop;
+  const io::network_override guard(net);
+  loop.run([]() -> task<> {
+    const certificates& all = certificates::get();
+    http::server site([](http::exchange&) -> task<http::response> { co_return test::text("hi"); });
+    co_await belay::with_group([&](belay::group& tasks) -> task<> {
+      tasks.adopt(
+          site.serve(io::tls::listen(io::tcp_listener::bind({"127.0.0.1", 443}),
+                                     io::tls::context::server({.certificate_file = all.localhost.file(),
+                                                               .key_file = all.localhost.key_file(),
+                                                               .client_ca_file = all.authority.file()}))));
+      http::client web({.tls = test::client_context()});
+      // With TLS 1.3 our part of the handshake is over before the server looks: it is told with the answer.
+      const auto how = co_await belay::as_outcome(web.fetch(test::get("https://localhost/")));
+      REQUIRE(how.failed());
+      const auto* found = how.failure().find<http::request_error>();
+      REQUIRE(found != nullptr);
+      CHECK(found->code() == "rejected_by_peer");
+      CHECK(found->kind() == belay::error_kind::data_format);
+      CHECK(contains(found->what(), "certificate required"));
+      web.close();
+      site.drain();
+    });
+  }());
+  CHECK_MESSAGE(net.nothing_left(), net.describe());
+}
+
 TEST_CASE("https: without a context the system's authorities decide, and know nothing of ours") {
   test::sites at;
   at.add({"127.0.0.1", 443}, echo, &certificates::get().localhost);
