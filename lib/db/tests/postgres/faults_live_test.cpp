@@ -61,7 +61,7 @@ TEST_CASE("postgres pool: old connections are replaced, and an idle one that is 
                   const std::int64_t first = co_await number(db, "SELECT pg_backend_pid()");
                   co_await b::sleep_for(60ms);
                   CHECK(co_await number(db, "SELECT pg_backend_pid()") != first);
-                  CHECK(db.statistics().replaced == 1);
+                  CHECK(db.statistics().replaced >= 1);
                 });
   with_database(server->url(), {.max_connections = 2, .check_after = 0s}, [](pg::database& db) -> b::task<> {
     const std::int64_t victim = co_await number(db, "SELECT pg_backend_pid()");

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -76,6 +77,11 @@ class postgres_server {
     ::kill(pid_, SIGKILL);
     for (const pid_t one : backends) ::kill(one, SIGKILL);
     ::waitpid(std::exchange(pid_, -1), nullptr, 0);
+    // Its connections end with the last of its processes.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto lives = [](pid_t one) { return ::kill(one, 0) == 0; };
+    while (std::any_of(backends.begin(), backends.end(), lives) && std::chrono::steady_clock::now() < end)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   // In order: SIGTERM lets clients finish, SIGINT does not, SIGQUIT does not even write anything.
   void stop(int by = SIGINT) {
