@@ -44,14 +44,16 @@ void check(const command& words) {
 
 // `name` is that of the command, never an argument: that may be a secret.
 task<reply> exchange(std::shared_ptr<detail::line> on, std::string name, std::string bytes,
-                     std::function<command(const reply&)> undo, std::size_t replies) {
+                     std::function<command(const reply&)> undo, std::size_t replies,
+                     bool refusals_are_replies = false) {
   on->require_here();
   detail::answer got = co_await detail::command_wait(*on, std::move(bytes), std::move(undo), replies);
   using detail::ending;
   const std::string server = on->settings().server();
   switch (got.how) {
     case ending::answered:
-      if (got.reply.type == reply_type::error) co_await fail(server_error(got.reply.text, server, name));
+      if (got.reply.type == reply_type::error && !refusals_are_replies)
+        co_await fail(server_error(got.reply.text, server, name));
       co_return std::move(got.reply);
     case ending::garbled:
     case ending::too_large:
@@ -105,8 +107,8 @@ task<std::vector<reply>> client::pipeline(std::vector<command> all) const {
   const std::shared_ptr<detail::line> on = line_;
   const std::size_t count = all.size();
   std::string bytes = encode_all(all);
-  reply got =
-      co_await or_fail(exchange(on, "a pipeline of " + std::to_string(count), std::move(bytes), {}, count));
+  reply got = co_await or_fail(
+      exchange(on, "a pipeline of " + std::to_string(count), std::move(bytes), {}, count, true));
   if (count == 1) co_return std::vector<reply>(1, std::move(got));
   co_return std::move(got.elements);
 }
@@ -119,6 +121,13 @@ task<std::vector<reply>> client::transact(std::vector<command> all) const {
   reply got = co_await or_fail(
       exchange(on, "a transaction of " + std::to_string(all.size()), bytes, {}, all.size() + 2));
   const std::string server = on->settings().server();
+  if (const reply& begun = got.elements.front(); begun.type == reply_type::error) {
+    const bool some_done = std::any_of(got.elements.begin() + 1, got.elements.end() - 1,
+                                       [](const reply& one) { return one.type != reply_type::error; });
+    std::string why = begun.text.substr(0, 300);
+    if (some_done) why += " (so the commands were run one by one, not as a transaction)";
+    co_await fail(server_error(why, server, "MULTI"));
+  }
   reply& done = got.elements.back();
   if (done.type == reply_type::error) {
     // One of them was refused when it was queued, and nothing was done: that one says why.

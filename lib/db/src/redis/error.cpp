@@ -45,6 +45,11 @@ error_kind kind_of(std::string_view prefix, std::string_view text) {
   return found == known.end() ? error_kind::internal : found->second;
 }
 
+// Without the arguments that Redis quotes for a command it does not know: they may be secret.
+std::string_view without_arguments(std::string_view text) {
+  return text.substr(0, std::min<std::size_t>(text.find(", with args beginning with"), 500));
+}
+
 std::string code_of(std::string_view prefix) {
   std::string code = "redis_";
   for (const char c : prefix) code += static_cast<char>(c - 'A' + 'a');
@@ -57,7 +62,7 @@ server_error::server_error(std::string_view text, std::string_view server, std::
                            std::source_location where)
     : error(kind_of(prefix_of(text), text), code_of(prefix_of(text)),
             "Redis at " + std::string(server) + " answered " + std::string(tried) +
-                " with: " + std::string(text.substr(0, 500)),
+                " with: " + std::string(without_arguments(text)),
             0, where) {
   const std::string_view prefix = prefix_of(text);
   std::copy(prefix.begin(), prefix.end(), prefix_);

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <belay/core/timeout.hpp>
+#include <belay/errors/classify.hpp>
 #include <belay/testing/everywhere.hpp>
 
 #include "fake_redis.hpp"
@@ -75,6 +76,10 @@ TEST_CASE("redis::client: a pipeline gives a reply for each command, refusals am
           const auto one = co_await c.pipeline({{"ECHO", "z"}});
           REQUIRE(one.size() == 1);
           CHECK(one[0].to_text() == "z");
+          const auto refused = co_await c.pipeline({{"WRONG"}});
+          REQUIRE(refused.size() == 1);
+          CHECK(refused[0].type == redis::reply_type::error);
+          CHECK(refused[0].text == "WRONGTYPE not a number");
           const auto how = co_await b::as_outcome(c.pipeline({{"ECHO", "a"}, {"SUBSCRIBE", "x"}}));
           CHECK(how.failure().find<b::misuse_error>() != nullptr);
           CHECK(c.statistics().pending == 0);
@@ -131,6 +136,30 @@ TEST_CASE(
     CHECK((co_await c.transact({})).empty());
     CHECK(co_await ask(c, {"ECHO", "after"}) == "after");
   });
+}
+
+TEST_CASE("redis::client: a transaction whose MULTI was refused says that its commands were run one by one") {
+  fake_redis server([](const redis::command& words) -> std::string {
+    if (words[0] == "MULTI") return "-NOPERM this user has no permissions to run the 'multi' command\r\n";
+    if (words[0] == "EXEC") return "-ERR EXEC without MULTI\r\n";
+    return echo(words);
+  });
+  run(server, [](redis::client c) -> b::task<> {
+    const auto how = co_await b::as_outcome(c.transact({{"ECHO", "a"}, {"ECHO", "b"}}));
+    const b::failure why = how.failure();
+    const auto* e = why.find<redis::server_error>();
+    REQUIRE(e != nullptr);
+    CHECK(e->prefix() == "NOPERM");
+    CHECK(why.message().find("answered MULTI with: NOPERM") != std::string::npos);
+    CHECK(why.message().find("one by one, not as a transaction") != std::string::npos);
+    CHECK_FALSE(b::is_retryable(why));
+  });
+}
+
+TEST_CASE("redis::server_error: arguments that Redis quotes are left out") {
+  const redis::server_error unknown(
+      "ERR unknown command 'GTE', with args beginning with: 'session:4711' 'secret' ", "r:6379", "GTE");
+  CHECK(std::string_view(unknown.what()) == "Redis at r:6379 answered GTE with: ERR unknown command 'GTE'");
 }
 
 TEST_CASE("redis::client: what is not EXEC's answer is a protocol error") {

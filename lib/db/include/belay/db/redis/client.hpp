@@ -85,7 +85,8 @@ class client {
   /// WATCH needs a connection of its own.
   ///
   /// Result:        a reply for each. Redis does not roll back: one that failed when it was run is a reply of type `error`, the others are done.
-  /// Errors:        as `pipeline`; `server_error` when one was refused beforehand (no such command, too few arguments): none is done then.
+  /// Errors:        as `pipeline`; `server_error` when one was refused beforehand (no such command, too few arguments): none is done then. When MULTI itself is
+  ///                refused (a user without the right, a proxy that does not know it), they have been run one by one: the message says so.
   [[nodiscard]] task<std::vector<reply>> transact(std::vector<command> all) const;
 
   /// Runs a script: EVALSHA, and EVAL if Redis does not have it (any more). Arguments, errors and cancellation as for `send_or_undo`.
