@@ -184,7 +184,8 @@ std::string sqlstate(const db::error& from) {
 
 commit_unknown_error::commit_unknown_error(std::string message, std::string transaction,
                                            std::source_location where)
-    : db::error(error_kind::unavailable, "commit_unknown", std::move(message), 0, where),
+    // No policy may repeat it by itself: it may have happened.
+    : db::error(error_kind::internal, "commit_unknown", std::move(message), 0, where),
       transaction_(std::make_shared<const std::string>(std::move(transaction))) {}
 
 error_filter conflicts() { return types<serialization_error>(); }

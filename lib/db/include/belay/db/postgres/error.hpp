@@ -37,7 +37,7 @@ class interrupted_error : public db::error {
 };
 
 /// The connection was lost in the middle of a COMMIT, and the server could not be asked in time how it ended. It may have happened or not.
-/// Kind unavailable, code `commit_unknown`. Look at the data before it is tried again.
+/// Kind internal, code `commit_unknown`: no policy repeats it by itself. Look at the data before it is tried again.
 class commit_unknown_error : public db::error {
  public:
   commit_unknown_error(std::string message, std::string transaction,
