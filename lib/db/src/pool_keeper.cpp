@@ -241,6 +241,7 @@ std::size_t pool_core::openings_wanted() const noexcept {
 void pool_core::attend() {
   const time_point at = now();
   retire_idle(at);
+  serve_line(at);  // of all that is idle, checks for all who wait, also after one that failed
   while (!returned_.empty()) {
     const auto one = returned_.begin();
     const bool closes = one->needs == tending::close || one->needs == tending::replace;

@@ -388,6 +388,36 @@ TEST_CASE(
   });
 }
 
+TEST_CASE("check: those in line are not kept from a healthy connection by the check of another one") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    auto all = s.functions();
+    all.check = [](connection& c) -> b::task<bool> {
+      co_await b::sleep_for(c.alive ? 1ms : 1h);
+      co_return c.alive;
+    };
+    pool& p = co_await b::use(db::open_pool<connection>(
+        {.min = 2, .max = 2, .acquire_timeout = 20s, .check_after = 1s}, std::move(all)));
+    connection* next = nullptr;
+    {
+      const lease a = co_await p.acquire();
+      const lease c = co_await p.acquire();
+      next = a.get();  // given back last, handed out first
+    }
+    co_await b::sleep_for(2s);
+    next->alive = false;
+    s.accepts = false;
+    const b::time_point began = b::now();
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      for (int i = 0; i < 2; ++i) g.spawn(hold_for, p, 1ms);
+      co_return;
+    });
+    CHECK(b::now() - began < 100ms);
+    s.accepts = true;
+  });
+}
+
 TEST_CASE("holders: a task without a name is told by where it was spawned, the main task as that") {
   clean_loop on;
   server s;
