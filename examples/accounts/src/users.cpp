@@ -4,6 +4,8 @@
 #include <belay/db/error.hpp>
 #include <boost/json/object.hpp>
 
+#include <memory>
+
 #include "json.hpp"
 #include "routes.hpp"
 #include "rules.hpp"
@@ -34,7 +36,9 @@ mail welcome(const belay::db::row& user) {
   return {.to = user.get<std::string>("email"),
           .subject = "Welcome",
           .body = "Hello " + user.get<std::string>("name") + ", your account is ready.",
-          .key = "welcome-" + std::to_string(user.get<std::int64_t>("id"))};
+          // With the time: another bank, or this one with a new database, has a user of this number, too.
+          .key = "welcome-" + std::to_string(user.get<std::int64_t>("id")) + "-" +
+                 user.get<std::string>("created_at")};
 }
 
 task<http::response> create_user(belay::service::request& asked, const database& db,
@@ -45,11 +49,13 @@ task<http::response> create_user(belay::service::request& asked, const database&
   const std::string name = body.required_string("name", name_rule);
   if (!check.failed_at("/email") && !check.failed_at("")) check_email(email, check);
   check.finish();
+  // The place for the mail comes before the user: where there is none, nothing has happened.
+  const auto greeting = std::make_shared<mail>();
+  asked.run_after_response("welcome_mail", [mails, greeting, trace = asked.trace()]() -> task<> {
+    co_await mails->send(std::move(*greeting), trace);
+  });
   const belay::db::row created = co_await insert_user(*db, email, name);
-  asked.run_after_response("welcome_mail",
-                           [mails, what = welcome(created), trace = asked.trace()]() -> task<> {
-                             co_await mails->send(what, trace);
-                           });
+  *greeting = welcome(created);
   http::response response = answer(http::status::created, to_json(created));
   response.headers.add("Location", "/users/" + std::to_string(created.get<std::int64_t>("id")));
   co_return response;

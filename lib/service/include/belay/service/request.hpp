@@ -68,6 +68,7 @@ class request {
 
   /// Runs `work` after the response was sent, in the order of the calls. Only if the handler succeeds; with `run_when::always` also if it
   /// fails or is cancelled. A function that returns nothing instead of a task runs in the thread pool.
+  /// Call it before what cannot be undone, such as a commit: then an overload is told while nothing has happened.
   /// Errors: `background_overload_error` when too much is waiting: nothing is added. `misuse_error` once the response was sent: what
   ///         a dependency of `scope::request` does when it closes is too late.
   /// Lifetime: `work` is kept until it has run; it must own or outlive what it uses, the request is gone by then.
