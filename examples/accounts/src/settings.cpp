@@ -11,14 +11,20 @@ namespace accounts {
 
 namespace {
 
-// "postgresql://bank:***@host/name"
+// "postgresql://bank:***@host/name?***": there may be a password among the parameters, too. Rather too little than too much where a
+// password has characters that belong to the URL.
 std::string without_password(const std::string& url) {
   const std::size_t begin = url.find("://");
   if (begin == std::string::npos) return url;
-  const std::size_t at = url.find('@', begin);
+  const std::size_t query = url.find('?');
   const std::size_t colon = url.find(':', begin + 3);
-  if (at == std::string::npos || colon > at) return url;
-  return url.substr(0, colon + 1) + "***" + url.substr(at);
+  const std::size_t first = url.find('@');
+  if (first != std::string::npos && query < first) return url.substr(0, std::min(colon, query) + 1) + "***";
+  const std::string base = url.substr(0, query);
+  const std::string rest = query == std::string::npos ? "" : "?***";
+  const std::size_t at = base.rfind('@');
+  if (at == std::string::npos || colon > at) return base + rest;
+  return base.substr(0, colon + 1) + "***" + base.substr(at) + rest;
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ TEST_CASE("usage: each mistake exits with 2 and is named") {
     check_usage(directory, {"--listen", bad}, bad);
   }
   for (const std::string bad : {"mysql://x/y", "accounts.db", "sqlite:"})
-    check_usage(directory, {"--db", bad}, bad);
+    check_usage(directory, {"--db", bad}, "--db");
   check_usage(directory, {"--log", "xml"}, "xml");
   for (const char* option : {"--quotes-url", "--mail-url"}) {
     for (const std::string bad : {"nowhere", "ftp://127.0.0.1/"}) check_usage(directory, {option, bad}, bad);
@@ -94,6 +94,39 @@ TEST_CASE("usage: each mistake exits with 2 and is named") {
   for (const std::string bad : {"soon", "-1s", "10", "10 parsecs"})
     check_usage(directory, {"--grace", bad}, bad);
   check_usage(directory, {"--db="}, "--db");
+}
+
+TEST_CASE("passwords in a URL are shown neither by --print-config nor when they are refused") {
+  const temporary_directory directory;
+  const auto check_hidden = [&directory](std::vector<std::string> arguments,
+                                         std::vector<std::string> environment, int status,
+                                         std::string_view shown) {
+    const auto run = run_to_end({.arguments = std::move(arguments),
+                                 .environment = std::move(environment),
+                                 .directory = directory.path()});
+    const std::string all = run.out + run.err;
+    INFO(all);
+    CHECK(run.status == status);
+    CHECK(all.find("secret") == std::string::npos);
+    CHECK(all.find(shown) != std::string::npos);
+  };
+  const auto check_shown = [&check_hidden](const std::string& url, std::string_view shown) {
+    check_hidden({"--print-config", "--db", url}, {}, 0, "\"" + std::string(shown) + "\"");
+  };
+  check_shown("postgresql://bank:secret@h/x", "postgresql://bank:***@h/x");
+  check_shown("postgresql://bank:se@cret/secret@h:5432/x", "postgresql://bank:***@h:5432/x");
+  check_shown("postgresql://bank:a?secret@h/x", "postgresql://bank:***");
+  check_shown("postgresql://h:5432/x?user=bank&password=secret", "postgresql://h:5432/x?***");
+  check_shown("postgresql://h/x?user=bank&password=secret", "postgresql://h/x?***");
+  check_shown("postgresql://bank@h/x?password=secret", "postgresql://bank@h/x?***");
+  check_shown("postgresql://h/x?password=a@secret", "postgresql://h/x?***");
+  check_shown("postgresql://bank@h:5432/x", "postgresql://bank@h:5432/x");
+  check_hidden({"--db", "postgresql:/bank:secret@h/x"}, {}, 2, "--db");
+  check_hidden({}, {"ACCOUNTS_DB=postgresql:/bank:secret@h/x"}, 2, "ACCOUNTS_DB");
+  check_hidden({"--config", directory.write("wrong.toml", "db = \"postgresql:/h?password=secret\"\n")}, {}, 2,
+               "db");
+  check_hidden({"--quotes-url", "http://ada:secret@h/"}, {}, 2, "--quotes-url");
+  check_hidden({"--mail-url", "http://ada:secret@h/"}, {}, 2, "--mail-url");
 }
 
 TEST_CASE("usage: a bad environment variable is named") {

@@ -58,6 +58,11 @@ const char* kind_text(config_kind of) {
                                       : "expected true or false, without quotes";
 }
 
+// Whether a message about `text` leaves it out.
+bool hides(const config_entry& of, std::string_view text) {
+  return of.secret || of.veiled || (of.is_url && text.find('@') != std::string_view::npos);
+}
+
 // Levenshtein's distance, one row at a time.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -190,8 +195,12 @@ struct config_core::run {
       return;
     }
     // What a parser says may quote the value.
-    wrong(shown, std::string(text), one.secret, origin,
-          one.secret ? "is refused; expected " + one.form : why);
+    const bool kept_back = hides(one, text);
+    wrong(shown, std::string(text), kept_back, origin,
+          !kept_back   ? why
+          : one.secret ? "is refused; expected " + one.form
+                       : "is refused, and not repeated, as a password may be in it; expected " + one.form +
+                             (one.is_url ? " without a user" : ""));
   }
 
   struct given {
@@ -260,7 +269,7 @@ struct config_core::run {
       if (at == of.entries_.size()) {
         unknown("'" + key.name + "'", key.name, key.origin, "");
       } else if (!key.usable || key.kind != of.entries_[at].kind) {
-        wrong(key.name, key.value, of.entries_[at].secret || !key.usable, key.origin,
+        wrong(key.name, key.value, hides(of.entries_[at], key.value) || !key.usable, key.origin,
               kind_text(of.entries_[at].kind));
       } else {
         set(at, key.value, key.name, key.origin);

@@ -240,6 +240,38 @@ TEST_CASE("config: a secret is shown nowhere, neither right nor wrong") {
   CHECK(printed.text().find("# token = ***") != std::string::npos);
 }
 
+TEST_CASE("config: what is shown otherwise than it is, is not repeated when it is refused") {
+  service::config<settings> made({.program = "shop"});
+  made.add("db", &settings::db, "the database",
+           {.show = [](const std::string&) { return std::string("***"); },
+            .form = "sqlite:PATH",
+            .check = [](const std::string& text) {
+              return std::string(text.starts_with("sqlite:") ? "" : "'" + text + "' is none");
+            }});
+  const auto refused = [&made](std::vector<std::string> arguments, const variables& environment = {}) {
+    const auto told = made.read({.arguments = std::move(arguments), .environment = [&environment](const std::string& name) {
+                                   const auto found = environment.find(name);
+                                   return found == environment.end() ? std::nullopt : std::optional(found->second);
+                                 }});
+    CHECK(told.code() == 2);
+    return told.text();
+  };
+  const std::string why =
+      "is refused, and not repeated, as a password may be in it; expected sqlite:PATH\nTry shop --help.\n";
+  CHECK(refused({"--db", "ada:secret@host"}) == "shop: --db: " + why);
+  CHECK(refused({}, {{"SHOP_DB", "ada:secret@host"}}) == "shop: SHOP_DB: " + why);
+  const file text("db = \"ada:secret@host\"\n");
+  CHECK(refused({"--config", text.path()}) == "shop: db (" + text.path() + ":1:1): " + why);
+  const file number("db = 4711\n");
+  CHECK(refused({"--config", number.path()}).find("4711") == std::string::npos);
+}
+
+TEST_CASE("config: a URL with a user in it is refused without repeating it, any other is named") {
+  CHECK(mistakes({"--quotes-url", "http://ada:secret@host/"}) ==
+        "shop: --quotes-url: is refused, and not repeated, as a password may be in it; expected URL without a user\n");
+  CHECK(mistakes({"--quotes-url", "nowhere"}).starts_with("shop: --quotes-url 'nowhere': "));
+}
+
 TEST_CASE("config: --print-config shows each value and its origin, and can be read again") {
   const file given("loops = 2\n");
   const auto printed =

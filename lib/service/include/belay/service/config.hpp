@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -34,7 +35,8 @@ struct config_value {
   std::vector<std::pair<std::string, T>> choices{};
   /// Never shown: not by `--help`, `--print-config`, nor in a message.
   bool secret = false;
-  /// How the value is shown by `--help` and `--print-config`, such as a URL without its password; empty: as it is.
+  /// How the value is shown by `--help` and `--print-config`, such as a URL without its password; empty: as it is. With this, messages do
+  /// not repeat a value that is refused.
   std::function<std::string(const T&)> show{};
   /// What stands for the value in the help and in messages; empty: by its type. `ADDRESS:PORT`
   std::string form{};
@@ -117,6 +119,8 @@ class config {
     entry.form = detail::form_of<value>(how);
     entry.kind = detail::kind_of<value>(how);
     entry.secret = how.secret;
+    entry.veiled = static_cast<bool>(how.show);
+    entry.is_url = std::is_same_v<value, http::url>;
     entry.show = [member, how](const void* of) {
       return detail::shown(static_cast<const Settings*>(of)->*member, how);
     };
@@ -128,7 +132,8 @@ class config {
     return *this;
   }
 
-  /// Reads everything, and tells every mistake at once: the key, the value (never of a secret), where it came from (file:line:column,
+  /// Reads everything, and tells every mistake at once: the key, the value (never of a secret, nor of one with `show`, nor of
+  /// a URL with a user in it), where it came from (file:line:column,
   /// variable, option) and what was expected. A key that nobody declared is a mistake, and the nearest one is suggested.
   /// `--help` shows the options with their defaults, `--print-config` the values, as TOML, with their origins.
   /// Errors: none; they are the result, with code 2.

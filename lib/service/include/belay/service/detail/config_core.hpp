@@ -19,6 +19,8 @@ struct config_entry {
   std::string form;  // "DURATION"
   config_kind kind = config_kind::text;
   bool secret = false;
+  bool veiled = false;  // messages do not repeat what was given
+  bool is_url = false;  // nor this, where it seems to have a user in it
   std::function<std::string(const void* of)> show;
   std::function<std::string(void* into, std::string_view text)> set;  // what is wrong, or nothing
 };
