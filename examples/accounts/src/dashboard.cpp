@@ -60,8 +60,13 @@ task<boost::json::object> whole(const database& db, std::int64_t id) {
 task<boost::json::object> partial(const belay::service::request& asked, const database& db, std::int64_t id) {
   auto [user, posts, comments, accounts] = co_await belay::settle(
       user_part(db, id), posts_part(db, id), comments_part(db, id), accounts_part(db, id));
-  // Nothing is missing of somebody who is not there.
-  if (user.failed() && user.failure().find<user_not_found>() != nullptr) user.failure().rethrow();
+  // Without the user there is no page of which something could be missing.
+  if (user.failed()) {
+    for (const auto* other : {&posts, &comments, &accounts}) {
+      if (other->failed()) other->failure().observe();  // one failure is enough to tell
+    }
+    user.failure().rethrow();
+  }
   boost::json::object page;
   boost::json::array missing;
   const auto add = [&](const char* name, belay::outcome<boost::json::value>& part) {

@@ -26,7 +26,9 @@ class postgres_statements : public Base {
   // Transactions run side by side, and the one with the lower id may commit later. So transfers are told in the order of their transactions,
   // and only those of which every earlier transaction has ended.
   [[nodiscard]] std::string_view after_transfer() const noexcept override {
-    return " WHERE (made_in, id) > (SELECT coalesce(t.made_in, '0'::xid8), seen.id FROM (SELECT ?::bigint AS id) seen "
+    // After one that there never was: nothing, as after a number that is too high.
+    return " WHERE (made_in, id) > (SELECT coalesce(t.made_in, CASE WHEN seen.id = 0 THEN '0'::xid8 "
+           "ELSE pg_snapshot_xmax(pg_current_snapshot()) END), seen.id FROM (SELECT ?::bigint AS id) seen "
            "LEFT JOIN transfers t ON t.id = seen.id) AND made_in < pg_snapshot_xmin(pg_current_snapshot()) "
            "ORDER BY made_in, id LIMIT ?";
   }

@@ -20,6 +20,7 @@ task<http::response> create_post(belay::service::request& asked, const database&
   http::json_reader body(asked.http(), check);
   const std::string title = body.required_string("title", title_rule);
   const std::string text = body.required_string("body", text_rule);
+  check_text("/body", text, check);
   check.finish();
   const belay::db::row made = co_await db->transact([&](const statements& c) -> task<belay::db::row> {
     if (!co_await c.query_one("SELECT 1 FROM users WHERE id = ?", user_id)) throw user_not_found(user_id);
@@ -37,6 +38,7 @@ task<http::response> create_comment(belay::service::request& asked, const databa
   http::json_reader body(asked.http(), check);
   const std::int64_t user_id = body.required_integer("user_id", id_rule);
   const std::string text = body.required_string("body", text_rule);
+  check_text("/body", text, check);
   check.finish();
   const belay::db::row made = co_await db->transact([&](const statements& c) -> task<belay::db::row> {
     if (!co_await c.query_one("SELECT 1 FROM posts WHERE id = ?", post_id)) throw post_not_found(post_id);

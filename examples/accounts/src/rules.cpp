@@ -26,6 +26,10 @@ void check_email(const std::string& email, belay::http::validation& check) {
   }
 }
 
+void check_text(std::string_view pointer, const std::string& text, belay::http::validation& check) {
+  if (text.find('\0') != std::string::npos) check.fail(std::string(pointer), "must not contain U+0000");
+}
+
 void check_idempotency_key(const std::string& key, belay::http::validation& check) {
   const bool visible = std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c < '\x7f'; });
   if (key.empty() || key.size() > 255 || !visible) {

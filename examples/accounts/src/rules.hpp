@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 
 namespace accounts {
 
@@ -23,6 +24,8 @@ inline constexpr std::int64_t largest_balance = std::numeric_limits<std::int64_t
 
 /// One `@`, a local part of 1 to 64 bytes, a domain without empty labels, no white space or control characters.
 void check_email(const std::string& email, belay::http::validation& check);
+/// Any but U+0000, which PostgreSQL has no place for.
+void check_text(std::string_view pointer, const std::string& text, belay::http::validation& check);
 /// 1 to 255 visible ASCII characters.
 void check_idempotency_key(const std::string& key, belay::http::validation& check);
 

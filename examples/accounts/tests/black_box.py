@@ -204,6 +204,8 @@ class Contract(unittest.TestCase):
         self.check_problem(self.ask("POST", "/users/99999/posts", {"title": "T", "body": "B"}), 404, "user_not_found")
         self.check_problem(self.ask("POST", "/posts/99999/comments", {"user_id": user, "body": "B"}), 404,
                            "post_not_found")
+        for where, body in ((f"/users/{user}/posts", {"title": "T"}), (f"/posts/{post.json()['id']}/comments", {"user_id": user})):
+            self.check_problem(self.ask("POST", where, {**body, "body": "a\0b"}), 422, pointers={"/body"})
 
     def test_transfers(self):
         one, other = self.add_account(100), self.add_account()
@@ -402,6 +404,11 @@ class Contract(unittest.TestCase):
         with self.subscribe(before["id"]) as events:
             ids = [int(events.next()["id"]) for _ in made]
         self.assertEqual(ids, [transfer["id"] for transfer in made])
+        # Of one that was never told of, nothing comes after it.
+        with self.subscribe(10**12) as events:
+            events.socket.settimeout(0.3)
+            with self.assertRaises(TimeoutError):
+                events.next()
         self.check_problem(self.ask("GET", "/events", headers={"Last-Event-ID": "x"}), 422,
                            pointers={"/header/Last-Event-ID"})
 

@@ -183,6 +183,19 @@ TEST_CASE("dashboard?partial=true: all that failed is named") {
   app.expect_record("dashboard_part_missing");
 }
 
+TEST_CASE("dashboard?partial=true: without the user there is no page, and the log has one failure") {
+  bank app;
+  const std::string target = "/users/" + std::to_string(app.add_user()) + "/dashboard";
+  response failed;
+  {
+    const table_gone no_users(app, "users");
+    const table_gone no_posts(app, "posts");
+    failed = app.get(target + "?partial=true");
+  }
+  check_problem(failed, 500, "internal", target);
+  check_json(app.get(target + "?partial=true"), 200);
+}
+
 TEST_CASE("dashboard: when a part fails the whole fails, once, without internals") {
   bank app;
   const std::string target = "/users/" + std::to_string(app.add_user()) + "/dashboard";
