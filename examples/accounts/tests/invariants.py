@@ -8,7 +8,8 @@ exit: 0 all holds, 1 something does not, 2 usage, 77 there is no PostgreSQL
 Clients move money, each transfer under a key of its own. Some leave in the middle of a request or before the answer, some set deadlines that
 are too short, and whoever got no answer asks again with the same key, now and at the end. Meanwhile the service is stalled (SIGSTOP), stopped
 (SIGTERM) and killed (SIGKILL), and started again on the same database; with --postgres, the database server, too. What must hold: no money appears or is lost, every 201 that a client
-saw is there as it was told, each key moved money at most once, and nothing is in use when nobody asks any more.
+saw is there as it was told, each key moved money at most once, nothing is in use when nobody asks any more, no request opens a file for good, and the service neither ends by
+itself nor answers 500.
 
 The seed is printed; the same seed makes the same choices (when they meet is up to the machine).
 """
@@ -74,6 +75,8 @@ class Service:
                 print(line, file=sys.stderr)
 
     def end(self, how):
+        if (died := self.process.poll()) is not None:
+            raise Wrong(f"it had ended by itself, with status {died}")
         self.process.send_signal(how)
         status = self.process.wait(timeout=40)
         self.reader.join()
@@ -158,7 +161,7 @@ class Client(threading.Thread):
             del self.open[key]
             if status == 422:
                 self.wrong.append(f"{key}: {answer}")
-        elif status not in (500, 503, 504):
+        elif status not in (503, 504):
             self.wrong.append(f"{key}: {status} {answer}")
 
 
@@ -193,6 +196,26 @@ def wait_for_idle(service, limit=20.0):
             return
         if time.monotonic() > until:
             raise Wrong(f"in use when nobody asks: {answer}")
+        time.sleep(0.02)
+
+
+def check_open_files(service):
+    """After many requests it has no more files and sockets open than before."""
+    def ask(count):
+        for number in range(count):
+            service.ask("GET", f"/users/{number % ACCOUNTS + 1}/dashboard")
+        wait_for_idle(service)
+
+    def open_files():
+        return len(os.listdir(f"/proc/{service.process.pid}/fd"))
+
+    ask(20)
+    before = open_files()
+    ask(200)
+    until = time.monotonic() + 20
+    while open_files() > before:
+        if time.monotonic() > until:
+            raise Wrong(f"{open_files()} open files after 200 requests, {before} before")
         time.sleep(0.02)
 
 
@@ -240,47 +263,57 @@ def check_books(books, clients):
     return len(made)
 
 
+def serve(service, server, books, seconds, count, seed):
+    for number in range(1, ACCOUNTS + 1):
+        status, answer = service.ask("POST", "/users", {"email": f"user{number}@example.com", "name": "Ada"})
+        assert (status, answer.get("id")) == (201, number), answer
+        status, account = service.ask("POST", "/accounts", {"user_id": number})
+        assert (status, account["id"]) == (201, number)
+        assert service.ask("POST", f"/accounts/{number}/deposits", {"amount": START_BALANCE})[0] == 201
+    ending = threading.Event()
+    clients = [Client(service, number, seed, ending) for number in range(count)]
+    disturbances = collections.Counter()
+    try:
+        for client in clients:
+            client.start()
+        disturb(service, server, random.Random(f"{seed}/disturb"), time.monotonic() + seconds, disturbances)
+    finally:
+        ending.set()
+        for client in clients:
+            client.join()
+    # Whoever does not know asks once more: then everybody knows.
+    for client in clients:
+        for key, body in sorted(client.open.items()):
+            client.transfer(key, body, {})
+        if client.open:
+            raise Wrong(f"client {client.number} got no answer at the end: {client.open}")
+        if client.wrong:
+            raise Wrong("\n".join(client.wrong))
+    wait_for_idle(service)
+    check_open_files(service)
+    service.end(signal.SIGTERM)
+    transfers = check_books(books, clients)
+    answers = sum((client.answers for client in clients), collections.Counter())
+    confirmed = sum(len(client.confirmed) for client in clients)
+    if service.events["lost_failure"]:
+        raise Wrong(f"{service.events['lost_failure']} failures were lost")
+    print(f"{transfers} transfers, {confirmed} of them confirmed; answers {dict(answers)}; "
+          f"disturbed by {dict(disturbances)}; records {dict(service.events)}")
+    if confirmed == 0 or not disturbances:
+        raise Wrong("nothing happened")
+
+
 def run(binary, server, seconds, count, seed):
     with tempfile.TemporaryDirectory() as directory:
         name = server.create() if server else ""
         books = Server(server, name) if server else File(os.path.join(directory, "bank.db"))
         service = Service(binary, directory, server.url(name) if server else "sqlite:bank.db")
         service.start()
-        for number in range(1, ACCOUNTS + 1):
-            service.ask("POST", "/users", {"email": f"user{number}@example.com", "name": "Ada"})
-            status, account = service.ask("POST", "/accounts", {"user_id": number})
-            assert (status, account["id"]) == (201, number)
-            assert service.ask("POST", f"/accounts/{number}/deposits", {"amount": START_BALANCE})[0] == 201
-        ending = threading.Event()
-        clients = [Client(service, number, seed, ending) for number in range(count)]
-        disturbances = collections.Counter()
         try:
-            for client in clients:
-                client.start()
-            disturb(service, server, random.Random(f"{seed}/disturb"), time.monotonic() + seconds, disturbances)
+            serve(service, server, books, seconds, count, seed)
         finally:
-            ending.set()
-            for client in clients:
-                client.join()
-        # Whoever does not know asks once more: then everybody knows.
-        for client in clients:
-            for key, body in sorted(client.open.items()):
-                client.transfer(key, body, {})
-            if client.open:
-                raise Wrong(f"client {client.number} got no answer at the end: {client.open}")
-            if client.wrong:
-                raise Wrong("\n".join(client.wrong))
-        wait_for_idle(service)
-        service.end(signal.SIGTERM)
-        transfers = check_books(books, clients)
-        answers = sum((client.answers for client in clients), collections.Counter())
-        confirmed = sum(len(client.confirmed) for client in clients)
-        if service.events["lost_failure"]:
-            raise Wrong(f"{service.events['lost_failure']} failures were lost")
-        print(f"{transfers} transfers, {confirmed} of them confirmed; answers {dict(answers)}; "
-              f"disturbed by {dict(disturbances)}; records {dict(service.events)}")
-        if confirmed == 0 or not disturbances:
-            raise Wrong("nothing happened")
+            if service.process.poll() is None:
+                service.end(signal.SIGKILL)
 
 
 def main():

@@ -89,7 +89,9 @@ class Postgres:
             self._signal(everybody, signal.SIGKILL)
             self.process.wait(timeout=30)
             until = time.monotonic() + 30
-            while any(os.path.exists(f"/proc/{pid}") for pid in everybody) and time.monotonic() < until:
+            while left := [pid for pid in everybody if os.path.exists(f"/proc/{pid}")]:
+                if time.monotonic() > until:
+                    raise RuntimeError(f"PostgreSQL was killed, and of its processes there are still {left}")
                 time.sleep(0.01)  # its memory is theirs, too
         else:
             self.process.send_signal(how)
