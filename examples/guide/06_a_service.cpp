@@ -49,14 +49,14 @@ task<http::response> add_note(request& asked, const database& db) {
   http::json_reader body(asked.http(), check);
   const std::string text = body.required_string("text", {.min_length = 1, .max_length = 1000});
   check.finish();
-  const auto made = co_await belay::with(
-      sqlite::transaction(*db), [&](sqlite::connection& c) -> task<std::optional<belay::db::row>> {
-        co_return co_await c.query_one("INSERT INTO notes (text) VALUES (?) RETURNING id, text", text);
-      });
   asked.run_after_response("count", [db, log = asked.log()]() -> task<> {
     const auto count = co_await db->query_one("SELECT count(*) AS n FROM notes");
     log.info("notes_counted", {{"notes", count->get<std::int64_t>("n")}});
   });
+  const auto made = co_await belay::with(
+      sqlite::transaction(*db), [&](sqlite::connection& c) -> task<std::optional<belay::db::row>> {
+        co_return co_await c.query_one("INSERT INTO notes (text) VALUES (?) RETURNING id, text", text);
+      });
   co_return http::response::json(http::status::created, to_json(*made));
 }
 // [end]
