@@ -245,14 +245,16 @@ TEST_CASE("config: what is shown otherwise than it is, is not repeated when it i
   made.add("db", &settings::db, "the database",
            {.show = [](const std::string&) { return std::string("***"); },
             .form = "sqlite:PATH",
-            .check = [](const std::string& text) {
-              return std::string(text.starts_with("sqlite:") ? "" : "'" + text + "' is none");
-            }});
+            .check =
+                [](const std::string& text) {
+                  return std::string(text.starts_with("sqlite:") ? "" : "'" + text + "' is none");
+                }});
   const auto refused = [&made](std::vector<std::string> arguments, const variables& environment = {}) {
-    const auto told = made.read({.arguments = std::move(arguments), .environment = [&environment](const std::string& name) {
-                                   const auto found = environment.find(name);
-                                   return found == environment.end() ? std::nullopt : std::optional(found->second);
-                                 }});
+    const auto told =
+        made.read({.arguments = std::move(arguments), .environment = [&environment](const std::string& name) {
+                     const auto found = environment.find(name);
+                     return found == environment.end() ? std::nullopt : std::optional(found->second);
+                   }});
     CHECK(told.code() == 2);
     return told.text();
   };
@@ -267,8 +269,9 @@ TEST_CASE("config: what is shown otherwise than it is, is not repeated when it i
 }
 
 TEST_CASE("config: a URL with a user in it is refused without repeating it, any other is named") {
-  CHECK(mistakes({"--quotes-url", "http://ada:secret@host/"}) ==
-        "shop: --quotes-url: is refused, and not repeated, as a password may be in it; expected URL without a user\n");
+  CHECK(
+      mistakes({"--quotes-url", "http://ada:secret@host/"}) ==
+      "shop: --quotes-url: is refused, and not repeated, as a password may be in it; expected URL without a user\n");
   CHECK(mistakes({"--quotes-url", "nowhere"}).starts_with("shop: --quotes-url 'nowhere': "));
 }
 
