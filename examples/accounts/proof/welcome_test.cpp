@@ -46,7 +46,7 @@ TEST_CASE("POST /users: 503 when too many mails wait leaves nobody behind, and t
     CHECK((co_await client.post_json("/users", ada)).status() == 201);
     const auto refused = co_await client.post_json("/users", bob);
     CHECK(refused.status() == 503);
-    CHECK(refused.text("/code") == "background_overload");
+    CHECK(refused.text("/code") == "overloaded");
     mails->released.set();
     co_await client.background();
     CHECK((co_await client.post_json("/users", bob)).status() == 201);
