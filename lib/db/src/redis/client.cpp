@@ -109,7 +109,11 @@ task<std::vector<reply>> client::pipeline(std::vector<command> all) const {
   std::string bytes = encode_all(all);
   reply got = co_await or_fail(
       exchange(on, "a pipeline of " + std::to_string(count), std::move(bytes), {}, count, true));
-  if (count == 1) co_return std::vector<reply>(1, std::move(got));
+  if (count == 1) {
+    std::vector<reply> one;
+    one.push_back(std::move(got));
+    co_return one;
+  }
   co_return std::move(got.elements);
 }
 
