@@ -21,6 +21,15 @@ def missing():
     return ""
 
 
+def lives(pid):
+    """Not of one that has ended and whose new parent has not asked for its status yet."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as of:
+            return ") Z " not in of.read()
+    except OSError:
+        return False
+
+
 class Postgres:
     def __init__(self):
         self.owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
@@ -89,7 +98,7 @@ class Postgres:
             self._signal(everybody, signal.SIGKILL)
             self.process.wait(timeout=30)
             until = time.monotonic() + 30
-            while left := [pid for pid in everybody if os.path.exists(f"/proc/{pid}")]:
+            while left := [pid for pid in everybody if lives(pid)]:
                 if time.monotonic() > until:
                     raise RuntimeError(f"PostgreSQL was killed, and of its processes there are still {left}")
                 time.sleep(0.01)  # its memory is theirs, too
