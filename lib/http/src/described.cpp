@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading, writing and telling the values of described types.
 
+#include <belay/core/detail/place.hpp>
 #include <belay/http/described.hpp>
 #include <belay/http/json_text.hpp>
 
@@ -16,7 +17,9 @@ namespace belay::http {
 void value_reading::fail(std::string detail) {
   constexpr std::size_t most = 100;
   ++failures_;
-  if (findings_->errors().size() < most) findings_->fail(at_, std::move(detail));
+  constexpr std::size_t longest = 256;  // the names in a map are the client's
+  if (findings_->errors().size() < most)
+    findings_->fail(belay::detail::cut_text(at_, longest), std::move(detail));
 }
 
 std::size_t value_reading::enter(std::string_view name) {

@@ -160,7 +160,7 @@ auto server::state::serve_request(connection& c) -> task<step> {
       }
       streamed = delivery::lost;  // unless it comes to an end
       streamed = co_await send_stream(c, work, *answer, options_of_answer);
-      keep = keep && can_skip_rest(c, body.continue_due);
+      keep = keep && !body.refused && can_skip_rest(c, body.continue_due);
     }
     watcher.cancel();
   }));

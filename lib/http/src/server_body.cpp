@@ -69,7 +69,8 @@ stream<std::string> server::state::body_pieces(connection& c, incoming_body& bod
       throw io::disconnected_error("the client left before the end of its body",
                                    std::make_error_code(std::errc::connection_reset));
     }
-    if (std::exchange(body.continue_due, false) && !body.answered) {
+    if (body.continue_due && !body.answered) {
+      body.continue_due = false;
       // To its end, even if whoever reads gives up: half of it would spoil the answer.
       co_await shielded(options.write_timeout, c.stream.write(continue_response));
       continue;  // something may have come meanwhile

@@ -242,3 +242,17 @@ TEST_CASE("described: schemas, by the name of the type, also of one that holds i
   CHECK(contains(text, R"("note":{"anyOf":[{"type":"string","maxLength":3},{"type":"null"}]})"));
   CHECK(contains(text, R"("role":{"type":"string","default":"member"})"));
 }
+
+TEST_CASE("described: what is told of a value is short, whatever names the client gave") {
+  using table = std::map<std::string, std::vector<int>>;
+  std::string body = "{\"" + std::string(900'000, 'k') + "\":[\"\"";
+  for (int i = 0; i != 200; ++i) body += ",\"\"";
+  body += "]}";
+  const auto found = findings([&] { return http::from_json<table>(body); });
+  REQUIRE(found.size() == 100);
+  for (const http::field_error& one : found) {
+    REQUIRE(one.pointer.size() < 300);
+    REQUIRE(one.pointer.starts_with("/kkk"));
+    REQUIRE(one.detail == "must be an integer");
+  }
+}

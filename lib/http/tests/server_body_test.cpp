@@ -399,3 +399,41 @@ TEST_CASE("body stream: a plan that throws is answered, and nothing is read") {
       },
       {}, std::move(hooks));
 }
+
+TEST_CASE(
+    "body stream: a streamed answer that asks in vain for a body held back by its client ends the connection") {
+  http::server_options limits;
+  limits.body_timeout = 5s;
+  for (const bool refused : {false, true}) {
+    CAPTURE(refused);
+    int victims = 0;
+    test::run_site(
+        [&](http::exchange& e) -> task<http::response> {
+          if (e.request.path == "/victim") ++victims;
+          const auto late = [](http::exchange& of, bool until_refused) -> belay::stream<std::string> {
+            const auto ask = [](http::exchange& about) -> task<std::string> {
+              co_return co_await read_all(about);
+            };
+            const auto how = co_await belay::as_outcome(
+                belay::move_on_after(until_refused ? belay::duration(1min) : 1s, ask(of)));
+            if (how.failed()) how.failure().observe();
+            CHECK(how.failed() == until_refused);
+            co_yield "done";
+          };
+          co_return http::response::streamed(http::status::ok, "text/plain", late(e, refused));
+        },
+        [&](http::server&) -> task<> {
+          visitor v = co_await visitor::arrive();
+          const std::string next = test::ask("/victim");
+          const std::string length = "Content-Length: " + std::to_string(next.size()) + "\r\n";
+          co_await v.send(test::ask("/up", length + (refused ? "" : "Expect: 100-continue\r\n"), "POST"));
+          const std::string head = co_await v.head();
+          CHECK(holds(head, "200 OK"));
+          CHECK(test::dechunk(co_await v.until("0\r\n\r\n")).content == "done");
+          co_await v.send(next);
+          CHECK(co_await v.rest() == "");
+          CHECK(victims == 0);
+        },
+        limits, streaming());
+  }
+}
