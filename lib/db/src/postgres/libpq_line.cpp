@@ -2,10 +2,8 @@
 // A line on libpq's non-blocking calls: Asio tells when the socket is ready, libpq reads, writes and understands.
 
 #include <fmt/format.h>
-#include <libpq-fe.h>
 
 #include <belay/core/failure.hpp>
-#include <belay/core/thread.hpp>
 #include <belay/db/postgres/error.hpp>
 #include <belay/io/use_task.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -13,13 +11,11 @@
 #include <boost/asio/steady_timer.hpp>
 #include <algorithm>
 #include <charconv>
-#include <list>
-#include <unordered_map>
 
 #include "cancel_request.hpp"
-#include "line.hpp"
+#include "libpq_line.hpp"
 #include "server_error.hpp"
-#include "target.hpp"
+#include "statement_cache.hpp"
 #include "text_format.hpp"
 
 namespace belay::db::postgres::detail {
@@ -29,68 +25,15 @@ using boost::system::error_code;
 
 namespace {
 
-struct close_connection {
-  void operator()(PGconn* open) const noexcept { PQfinish(open); }
-};
 struct clear_result {
   void operator()(PGresult* all) const noexcept { PQclear(all); }
 };
-using pg_connection = std::unique_ptr<PGconn, close_connection>;
 using pg_result = std::unique_ptr<PGresult, clear_result>;
 
 std::string_view field(const PGresult* of, int which) {
   const char* text = PQresultErrorField(of, which);
   return text == nullptr ? std::string_view() : std::string_view(text);
 }
-
-// Statements that the server has prepared on this connection, the latest used first.
-class statement_cache {
- public:
-  explicit statement_cache(std::size_t limit) : limit_(limit) {}
-  [[nodiscard]] bool full() const noexcept { return all_.size() >= limit_; }
-  // Whether the oldest must go to make room for `more`.
-  [[nodiscard]] bool too_full_for(std::size_t more) const noexcept {
-    return !all_.empty() && all_.size() + more > limit_;
-  }
-  [[nodiscard]] bool has(std::string_view sql) const { return index_.contains(sql); }
-
-  // Empty: not there.
-  std::string find(std::string_view sql) {
-    const auto found = index_.find(sql);
-    if (found == index_.end()) return {};
-    all_.splice(all_.begin(), all_, found->second);
-    return found->second->name;
-  }
-  std::string add(std::string_view sql) {
-    all_.push_front({std::string(sql), "belay" + std::to_string(++made_)});
-    index_.emplace(all_.front().sql, all_.begin());
-    return all_.front().name;
-  }
-  // The name of the one unused for longest, which is forgotten.
-  std::string drop_oldest() {
-    std::string name = std::move(all_.back().name);
-    index_.erase(all_.back().sql);
-    all_.pop_back();
-    return name;
-  }
-  void forget(std::string_view sql) {
-    const auto found = index_.find(sql);
-    if (found == index_.end()) return;
-    const auto entry = found->second;
-    index_.erase(found);
-    all_.erase(entry);
-  }
-
- private:
-  struct one {
-    std::string sql;
-    std::string name;
-  };
-  const std::size_t limit_;
-  std::uint64_t made_ = 0;
-  std::list<one> all_;
-  std::unordered_map<std::string_view, std::list<one>::iterator> index_;
-};
 
 class libpq_line final : public line, public std::enable_shared_from_this<libpq_line> {
  public:
@@ -763,147 +706,13 @@ void libpq_line::stop(exchange& one) noexcept {
   }
 }
 
-// ---- connecting
-
-// libpq keeps the key for requests to cancel to itself, and its own call blocks without a limit. What it writes about the start of a
-// connection (PQtrace) has it.
-class key_listener {
- public:
-  key_listener() : into_(open_memstream(&text_, &size_)) {
-    if (into_ == nullptr) throw std::bad_alloc();
-  }
-  key_listener(const key_listener&) = delete;
-  key_listener& operator=(const key_listener&) = delete;
-  ~key_listener() {
-    if (into_ != nullptr) std::fclose(into_);
-    explicit_bzero(text_, size_);
-    std::free(text_);
-  }
-  void listen(PGconn* to) {
-    PQtrace(to, into_);
-    PQsetTraceFlags(to, PQTRACE_SUPPRESS_TIMESTAMPS);
-  }
-  // "B	12	BackendKeyData	 26818 -1071562219"
-  [[nodiscard]] std::optional<std::int32_t> end(PGconn* of) {
-    PQuntrace(of);
-    std::fclose(std::exchange(into_, nullptr));
-    std::string_view rest(text_, size_);
-    const auto at = rest.find("BackendKeyData");
-    if (at == std::string_view::npos) return std::nullopt;
-    rest = rest.substr(0, rest.find('\n', at));
-    rest.remove_prefix(rest.rfind(' ') + 1);
-    std::int32_t key = 0;
-    const auto [last, problem] = std::from_chars(rest.data(), rest.data() + rest.size(), key);
-    if (problem != std::errc() || last != rest.data() + rest.size()) return std::nullopt;
-    return key;
-  }
-
- private:
-  char* text_ = nullptr;
-  std::size_t size_ = 0;
-  std::FILE* into_;
-};
-
-// Watches the socket of a connection in the making, which is libpq's, and may change.
-class borrowed_socket {
- public:
-  borrowed_socket() : watched_(io::context()) {}
-  borrowed_socket(const borrowed_socket&) = delete;
-  borrowed_socket& operator=(const borrowed_socket&) = delete;
-  ~borrowed_socket() { let_go(); }
-  asio::posix::stream_descriptor& at(int descriptor) {
-    let_go();
-    watched_.assign(descriptor);
-    return watched_;
-  }
-  void let_go() {
-    if (watched_.is_open()) watched_.release();
-  }
-
- private:
-  asio::posix::stream_descriptor watched_;
-};
-
-class libpq_connector final : public connector {
- public:
-  libpq_connector(target where, options settings)
-      : where_(std::move(where)), settings_(std::move(settings)) {}
-  [[nodiscard]] const std::string& name() const noexcept override { return where_.name; }
-
-  task<std::shared_ptr<line>> connect() override {
-    std::vector<std::pair<std::string, std::string>> words = where_.words;
-    if (!where_.hosts.empty())
-      words = co_await to_thread(abandon("look up the hosts of a database"), &with_addresses, where_);
-    std::vector<const char*> keys;
-    std::vector<const char*> values;
-    for (const auto& [key, value] : words) {
-      keys.push_back(key.c_str());
-      values.push_back(value.c_str());
-    }
-    keys.push_back(nullptr);
-    values.push_back(nullptr);
-    key_listener listener;
-    const auto ignore_notices = [](void*, const PGresult*) {};
-    pg_connection made(PQconnectStartParams(keys.data(), values.data(), 0));
-    if (!made) throw std::bad_alloc();
-    if (PQstatus(made.get()) == CONNECTION_BAD) refuse(made.get());
-    PQsetNoticeReceiver(made.get(), ignore_notices, nullptr);
-    listener.listen(made.get());
-    borrowed_socket socket;  // goes before the connection
-    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
-    while (next != PGRES_POLLING_OK) {
-      const auto side = next == PGRES_POLLING_READING ? asio::posix::stream_descriptor::wait_read
-                                                      : asio::posix::stream_descriptor::wait_write;
-      const int descriptor = PQsocket(made.get());
-      if (descriptor < 0) refuse(made.get());
-      // How the wait ended, libpq sees itself.
-      static_cast<void>(co_await socket.at(descriptor).async_wait(side, io::use_result));
-      socket.let_go();
-      next = PQconnectPoll(made.get());
-      if (next == PGRES_POLLING_FAILED) refuse(made.get());
-    }
-    const std::optional<std::int32_t> key = listener.end(made.get());
-    if (!key) {
-      throw connection_error(error_kind::internal, "server_away",
-                             fmt::format("database {}: connect: the server gives no key to cancel statements "
-                                         "with, or libpq is too new",
-                                         name()));
-    }
-    const auto ready = std::make_shared<libpq_line>(std::move(made), name(), settings_, *key);
-    ready->begin();
-    co_return ready;
-  }
-
- private:
-  [[noreturn]] void refuse(const PGconn* failed) const {
-    const std::string why = one_line(PQerrorMessage(failed));
-    // A failed login has no SQLSTATE in this interface, only words, which are translated in part.
-    error_kind kind = error_kind::unavailable;
-    const char* code = "server_away";
-    if (why.find("password") != std::string::npos || why.find("pg_hba.conf") != std::string::npos ||
-        why.find("role \"") != std::string::npos) {
-      kind = error_kind::unauthenticated;
-      code = "login_refused";
-    } else if (why.find("too many clients") != std::string::npos ||
-               why.find("remaining connection slots") != std::string::npos ||
-               why.find("too many connections") != std::string::npos) {
-      kind = error_kind::overloaded;
-      code = "too_many_connections";
-    } else if (why.find("FATAL: database \"") != std::string::npos) {
-      kind = error_kind::not_found;
-      code = "no_such_database";
-    }
-    throw connection_error(kind, code, fmt::format("database {}: connect: {}", name(), why));
-  }
-
-  const target where_;
-  const options settings_;
-};
-
 }  // namespace
 
-std::shared_ptr<connector> connect_with_libpq(const std::string& url, const options& settings) {
-  return std::make_shared<libpq_connector>(read_target(url), settings);
+std::shared_ptr<line> make_libpq_line(pg_connection made, const std::string& name, const options& settings,
+                                      std::int32_t key) {
+  const auto ready = std::make_shared<libpq_line>(std::move(made), name, settings, key);
+  ready->begin();
+  return ready;
 }
 
 }  // namespace belay::db::postgres::detail
