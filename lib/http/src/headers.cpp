@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <array>
 
+#include "plain_text.hpp"
+
 namespace belay::http {
 namespace {
 
@@ -47,18 +49,15 @@ void require_name(std::string_view name) {
 
 // The value itself is not shown: it may be a secret.
 std::string_view require_value(std::string_view name, std::string_view value) {
-  for (std::size_t i = 0; i != value.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(value[i]);
-    if ((byte < 0x20 && byte != '\t') || byte == 0x7f) {
-      const std::string_view what = byte == '\r'   ? "CR"
-                                    : byte == '\n' ? "LF"
-                                    : byte == 0    ? "NUL"
-                                                   : "a control character";
-      throw message_error("invalid_header",
-                          fmt::format("header {}: the value holds {} at offset {}", name, what, i));
-    }
-  }
-  return trim_whitespace(value);
+  const std::size_t wrong = detail::plain_prefix(value);
+  if (wrong == value.size()) return trim_whitespace(value);
+  const char byte = value[wrong];
+  const std::string_view what = byte == '\r'   ? "CR"
+                                : byte == '\n' ? "LF"
+                                : byte == 0    ? "NUL"
+                                               : "a control character";
+  throw message_error("invalid_header",
+                      fmt::format("header {}: the value holds {} at offset {}", name, what, wrong));
 }
 
 }  // namespace
@@ -86,18 +85,19 @@ void headers::add(std::string_view name, std::string_view value) {
 
 void headers::add_checked(std::string_view name, std::string_view value) {
   if (fields_.capacity() == 0) fields_.reserve(8);  // most messages have so many or fewer
-  fields_.push_back({std::string(name), std::string(value)});
+  fields_.emplace_back(std::string(name), std::string(value));
 }
 
 void headers::set(std::string_view name, std::string_view value) {
   require_name(name);
-  std::string checked(require_value(name, value));
+  value = require_value(name, value);
   const auto same = [&](const header& field) { return equal_ignoring_case(field.name, name); };
   const auto first = std::find_if(fields_.begin(), fields_.end(), same);
   if (first == fields_.end()) {
-    fields_.push_back({std::string(name), std::move(checked)});
+    add_checked(name, value);
     return;
   }
+  std::string checked(value);  // it may be a view into a field
   // The name may be a view into the field that is replaced, so it is left as it was written first.
   first->value = std::move(checked);
   const std::string kept = first->name;

@@ -25,6 +25,10 @@ constexpr int hex_digit(char c) noexcept {
 enum class plus_sign { literal, space };
 
 std::optional<std::string> decode(std::string_view text, plus_sign plus) {
+  if (text.find('%') == std::string_view::npos &&
+      (plus == plus_sign::literal || text.find('+') == std::string_view::npos)) {
+    return std::string(text);
+  }
   std::string out;
   out.reserve(text.size());
   for (std::size_t i = 0; i != text.size(); ++i) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "message_parser.hpp"
+#include "plain_text.hpp"
 
 namespace belay::http {
 namespace {
@@ -23,21 +24,6 @@ bool is_host(std::string_view text) noexcept {
     if (!letter && std::string_view("-._~%!$&'()*+;=:[]").find(c) == std::string_view::npos) return false;
   }
   return true;
-}
-
-// In a head: the end of a line, or an error.
-constexpr bool is_strange(char c) noexcept {
-  const auto byte = static_cast<unsigned char>(c);
-  return (byte < 0x20 && byte != '\t') || byte == 0x7f;
-}
-
-// How many bytes there are before the first strange one.
-std::size_t plain_prefix(std::string_view text) noexcept {
-  // Nearly always there is none, and without a branch for each byte this is compiled to vector instructions.
-  bool strange = false;
-  for (const char c : text) strange |= is_strange(c);
-  if (!strange) return text.size();
-  return static_cast<std::size_t>(std::find_if(text.begin(), text.end(), is_strange) - text.begin());
 }
 
 // Connection and its like: tokens with commas between; empty members are allowed (RFC 9110 section 5.6.1).
@@ -79,6 +65,7 @@ struct request_parser::impl {
   std::size_t fields = 0;  // start of the first line after the request line
   // The present request.
   request message;
+  bool untouched = true;  // the message is as a new one
   std::optional<message_parser> parser;
   std::optional<std::uint64_t> announced;
   bool chunked = false;
@@ -96,7 +83,7 @@ struct request_parser::impl {
   [[nodiscard]] std::string_view pending() const noexcept { return std::string_view(buffer).substr(begin); }
 
   void start() {
-    message = {};
+    if (!untouched) clear_message();
     parser.reset();
     announced.reset();
     chunked = false;
@@ -107,6 +94,20 @@ struct request_parser::impl {
     skipped = 0;
     scanned = line = begin;
     now = state::reading_head;
+  }
+
+  // For the next one; what its strings have allocated may be used again.
+  void clear_message() {
+    untouched = true;
+    message.method = method::get;
+    message.method_name.assign("GET");
+    message.target.assign("/");
+    message.path.assign("/");
+    message.decoded_path.assign("/");
+    message.query.clear();
+    message.version = version::http_1_1;
+    message.headers.clear();
+    message.body.clear();
   }
 
   state feed(std::string_view bytes) {
@@ -154,7 +155,7 @@ struct request_parser::impl {
         }
         continue;
       }
-      if (is_strange(buffer[scanned]) && byte != '\r') return bad("the head holds a control character");
+      if (detail::is_strange(buffer[scanned]) && byte != '\r') return bad("the head holds a control character");
       if (scanned == line && have_request_line && (byte == ' ' || byte == '\t')) {
         return bad("a header field is folded over several lines");
       }
@@ -169,7 +170,7 @@ struct request_parser::impl {
     const std::size_t limit = begin + (options.head_limit - std::min(options.head_limit, skipped));
     const std::string_view rest =
         std::string_view(buffer).substr(scanned, limit > scanned ? limit - scanned : 0);
-    scanned += plain_prefix(rest.substr(0, rest.find('\r')));
+    scanned += detail::plain_prefix(rest.substr(0, rest.find('\r')));
   }
 
   state read_request_line(std::string_view text) {
@@ -185,6 +186,7 @@ struct request_parser::impl {
         !digit(protocol[7])) {
       return bad("the request line does not end in an HTTP version");
     }
+    untouched = false;
     message.method = to_method(name);
     message.method_name = name;
     const auto wrong_target = request::check_target(target);
@@ -263,13 +265,13 @@ struct request_parser::impl {
     return now;
   }
 
-  // A parser for the body alone.
+  // A parser for the body alone, if there is to be one.
   void start_body() {
-    constexpr std::string_view none = "GET / HTTP/1.1\r\n\r\n";
+    if (!announced && !chunked) return;
     constexpr std::string_view in_chunks = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     std::string head;
     if (announced) head = "POST / HTTP/1.1\r\nContent-Length: " + std::to_string(*announced) + "\r\n\r\n";
-    const std::string_view framed = announced ? std::string_view(head) : chunked ? in_chunks : none;
+    const std::string_view framed = announced ? std::string_view(head) : in_chunks;
     parser.emplace(message.headers, message.body, options.body_limit);
     parser->keep_no_fields();
     boost::beast::error_code never;
@@ -351,9 +353,10 @@ struct request_parser::impl {
     }
     if (now != state::head_complete)
       throw misuse_error("request_parser::accept_body: the head is not complete");
+    streaming = mode == body_mode::stream;
+    if (!parser) return now = state::complete;
     const std::uint64_t most = limit.value_or(options.body_limit);
     parser->limit_body(most);
-    streaming = mode == body_mode::stream;
     if (announced.value_or(0) > most) return too_large();
     if (parser->is_done()) return now = state::complete;
     parser->keep(mode != body_mode::discard);
@@ -393,7 +396,7 @@ request request_parser::take() {
   if (self.now != state::complete && !(self.streaming && self.now == state::reading_body))
     throw misuse_error("request_parser::take: the request is not complete");
   request out = std::move(self.message);
-  self.message = {};
+  self.clear_message();
   if (self.streaming) std::swap(out.body, self.message.body);
   return out;
 }

@@ -3,11 +3,13 @@
 
 #include <belay/http/route_table.hpp>
 
+#include <boost/container/small_vector.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 
 namespace belay::http {
 namespace {
@@ -15,8 +17,9 @@ namespace {
 using outcome = route_match::outcome;
 
 // "/a/b" -> {"a", "b"}, "/" -> {""}, "/a/" -> {"a", ""}. `path` begins with a slash.
-std::vector<std::string_view> split(std::string_view path) {
-  std::vector<std::string_view> out;
+using segment_list = boost::container::small_vector<std::string_view, 8>;
+segment_list split(std::string_view path) {
+  segment_list out;
   while (!path.empty()) {
     path.remove_prefix(1);
     const std::string_view segment = path.substr(0, path.find('/'));
@@ -59,7 +62,7 @@ struct route_table::impl {
 
   // Literals first; `values` holds what the parameters on the way took. Stops at the first node with a route
   // for `verb`; the methods of the nodes that match on the way, but have none, go to `others`.
-  const std::size_t* find(const node& at, const std::vector<std::string>& segments, std::size_t depth,
+  const std::size_t* find(const node& at, std::span<const std::string_view> segments, std::size_t depth,
                           method verb, std::vector<std::string_view>& values,
                           std::set<method>& others) const {
     if (depth == segments.size()) {
@@ -69,7 +72,7 @@ struct route_table::impl {
       for (const auto& [other, route] : at.routes) others.insert(other);
       return nullptr;
     }
-    const std::string& segment = segments[depth];
+    const std::string_view segment = segments[depth];
     if (const auto next = at.literals.find(segment); next != at.literals.end()) {
       if (const auto* found = find(*next->second, segments, depth + 1, verb, values, others)) return found;
     }
@@ -90,7 +93,7 @@ route_table::~route_table() = default;
 std::size_t route_table::add(method verb, std::string_view pattern) {
   if (verb == method::other) refuse(pattern, "a route needs one of the named methods");
   if (!pattern.starts_with('/')) refuse(pattern, "a pattern begins with \"/\"");
-  const std::vector<std::string_view> segments = split(pattern);
+  const segment_list segments = split(pattern);
   known_route added{std::string(pattern), {}};
   for (std::size_t i = 0; i != segments.size(); ++i) {
     const std::string_view segment = segments[i];
@@ -144,11 +147,16 @@ route_match route_table::find(method verb, std::string_view path) const {
     return out;
   }
   if (!path.starts_with('/')) return out;
-  std::vector<std::string> segments;
-  for (const std::string_view raw : split(path)) {
-    auto decoded = percent_decode(raw);
-    if (!decoded || *decoded == "." || *decoded == "..") return out;
-    segments.push_back(std::move(*decoded));
+  segment_list segments = split(path);
+  std::vector<std::string> decoded;
+  for (std::string_view& segment : segments) {
+    if (segment.find('%') != std::string_view::npos) {
+      auto text = percent_decode(segment);
+      if (!text) return out;
+      if (decoded.empty()) decoded.reserve(segments.size());  // `segments` refers to it
+      segment = decoded.emplace_back(std::move(*text));
+    }
+    if (segment == "." || segment == "..") return out;
   }
   std::vector<std::string_view> values;
   if (const std::size_t* route = impl_->find(impl_->root, segments, 0, verb, values, others)) {

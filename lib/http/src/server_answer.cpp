@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The handler of a request, its answer, and the client that leaves meanwhile.
 
+#include <belay/core/detail/first_wait.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
 
@@ -57,6 +58,12 @@ wire_options server::state::wire(const request& of, bool keep) const {
 }
 
 task<bool> server::state::write(connection& c, std::string_view bytes) {
+  // What the socket takes at once needs no limit, and no turn; but a client that sends its requests ahead must not keep others waiting.
+  constexpr unsigned most_in_a_row = 32;
+  if (++c.writes % most_in_a_row != 0) {
+    bytes.remove_prefix(c.stream.try_write(bytes));
+    if (bytes.empty()) co_return true;
+  }
   co_return (co_await move_on_after(options.write_timeout, c.stream.write(bytes))).has_value();
 }
 
@@ -106,8 +113,20 @@ task<> server::state::watch(connection& c, group& work, incoming_body* body) {
 
 task<response> server::state::call_handler(exchange& work) { co_return co_await or_fail(handle(work)); }
 
-task<response> server::state::answer_to(exchange& work, duration limit) {
-  outcome<std::optional<response>> how = co_await as_outcome(move_on_after(limit, call_handler(work)));
+void server::state::lookout::begin() noexcept {
+  if (begun_) return;
+  begun_ = true;
+  try {
+    watcher_ = work_.spawn(&state::watch, &of_, std::ref(at_), std::ref(work_), body_);
+  } catch (...) {
+    // Without memory for it, nobody notices that the client leaves before the answer is written.
+    belay::detail::report_lost(current_failure());
+  }
+}
+
+task<response> server::state::answer_to(exchange& work, duration limit, lookout& for_client) {
+  outcome<std::optional<response>> how = co_await belay::detail::as_outcome_or_wait(
+      move_on_after(limit, call_handler(work)), [&for_client]() noexcept { for_client.begin(); });
   failure why;
   if (how.failed()) {
     why = how.failed_with();
@@ -146,13 +165,13 @@ auto server::state::serve_request(connection& c) -> task<step> {
   std::optional<delivery> streamed;
   bool keep = false;
   const outcome<void> both = co_await as_outcome(with_group([&](group& tasks_of_request) -> task<> {
-    auto watcher = tasks_of_request.spawn(&state::watch, this, std::ref(c), std::ref(tasks_of_request),
-                                          streams_body ? &body : nullptr);
-    answer = co_await answer_to(work, streams_body ? duration::max() : options.request_timeout);
+    lookout for_client(*this, c, tasks_of_request, streams_body ? &body : nullptr);
+    answer = co_await answer_to(work, streams_body ? duration::max() : options.request_timeout, for_client);
     body.answered = true;
     keep =
         keeps_alive(c, *answer) && !body.refused && (answer->stream || can_skip_rest(c, body.continue_due));
-    if (answer->stream) {  // its client may leave, too
+    if (answer->stream) {
+      for_client.begin();  // its client may leave, too
       wire_options options_of_answer = wire(work.request, keep);
       if (framing_of(*answer, options_of_answer) == framing::until_close) {
         keep = false;
@@ -162,7 +181,7 @@ auto server::state::serve_request(connection& c) -> task<step> {
       streamed = co_await send_stream(c, work, *answer, options_of_answer);
       keep = keep && !body.refused && can_skip_rest(c, body.continue_due);
     }
-    watcher.cancel();
+    for_client.end();
   }));
   if (both.failed()) {  // of a cleanup, after the client had left
     if (streamed) {

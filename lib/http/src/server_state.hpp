@@ -59,6 +59,7 @@ struct connection {
   bool dismissed = false;      // closed by us: what was read in the same turn must not be served
   body_plan plan{};            // of the present request
   std::uint64_t requests = 0;  // whose head was read
+  unsigned writes = 0;         // pieces that were given to the socket
   outgoing* out = nullptr;     // while a streamed body is sent
   std::array<char, 8192> buffer;
 };
@@ -103,6 +104,23 @@ struct server::state {
     state& of_;
     detail::connection& at_;
     bool opened_ = false;
+  };
+
+  // Looks out for the client's leave, beside a handler that waits; many answer at once, and need none.
+  class lookout {
+   public:
+    lookout(state& of, detail::connection& at, group& work, incoming_body* body) noexcept
+        : of_(of), at_(at), work_(work), body_(body) {}
+    void begin() noexcept;
+    void end() noexcept { watcher_.cancel(); }
+
+   private:
+    state& of_;
+    detail::connection& at_;
+    group& work_;
+    incoming_body* body_;
+    child<void> watcher_{};
+    bool begun_ = false;
   };
 
   // constant after construction
@@ -185,7 +203,7 @@ struct server::state {
   // Notices that the client leaves while the handler works; keeps what it sends meanwhile for the next request.
   task<> watch(connection& c, group& work, incoming_body* body);
   // The handler's answer, or that to its failure. Always has a status that can be sent.
-  task<response> answer_to(exchange& work, duration limit);
+  task<response> answer_to(exchange& work, duration limit, lookout& for_client);
   // Whether an answer that comes before the end of the body leaves the connection usable: what is left is short, and will come.
   [[nodiscard]] bool can_skip_rest(const connection& c, bool continue_due) const noexcept;
   [[nodiscard]] wire_options wire(const request& of, bool keep) const;

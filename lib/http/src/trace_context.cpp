@@ -36,12 +36,13 @@ bool read_hex(std::string_view text, std::span<std::uint8_t> out) noexcept {
 
 void append_hex(std::string& out, std::span<const std::uint8_t> bytes) {
   constexpr std::string_view digits = "0123456789abcdef";
-  std::size_t at = out.size();
-  out.resize(at + 2 * bytes.size());
+  std::array<char, 32> text;  // of the longest id
+  char* at = text.data();
   for (const std::uint8_t byte : bytes) {
-    out[at++] = digits[byte >> 4];
-    out[at++] = digits[byte & 0xf];
+    *at++ = digits[byte >> 4];
+    *at++ = digits[byte & 0xf];
   }
+  out.append(text.data(), at);
 }
 
 template <class Id>

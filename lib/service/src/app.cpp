@@ -335,9 +335,7 @@ task<> app::state::listen_and_live(std::string& failed_step) {
     then(of, what, how);
     if (afterwards.all.empty()) nothing_follows.set();
   };
-  http::server web(
-      [this](http::exchange& from) -> task<http::response> { co_return co_await or_fail(dispatch(from)); },
-      std::move(hooks), options.http);
+  http::server web(dispatcher{this}, std::move(hooks), options.http);
   std::optional<io::tcp_listener> socket;
   try {
     socket.emplace(bind());

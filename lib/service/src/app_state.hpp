@@ -71,7 +71,15 @@ struct app::state {
   // dispatch.cpp
   [[nodiscard]] http::server_hooks make_hooks();
   [[nodiscard]] task<http::response> dispatch(http::exchange& from);
-  [[nodiscard]] task<http::response> answer(detail::served& to);
+  struct dispatcher {
+    state* of;
+    BELAY_CORO_WRAPPER task<http::response> operator()(http::exchange& from) const {
+      return of->dispatch(from);
+    }
+  };
+  [[nodiscard]] BELAY_CORO_WRAPPER task<http::response> answer(detail::served& to);
+  [[nodiscard]] static task<http::response> answer_within(duration limit, const char* whose,
+                                                          detail::served& to);
   [[nodiscard]] task<http::response> call_route(detail::served& of);
   [[nodiscard]] task<http::response> call_with_dependencies(detail::served& of);
   [[nodiscard]] task<> keep_open(exit_stack& open, detail::served& of);

@@ -29,22 +29,30 @@ bool needs_json(const detail::bound_handler& of, const http::request& head) noex
   __builtin_unreachable();
 }
 
-telemetry::logger bind_log(const telemetry::logger& log, const http::request& head,
-                           const http::trace_context& trace) {
+// None when it can be sent.
+failure wrong_status(const http::response& given, const http::request& to) {
+  const int status = http::to_int(given.status);
+  if (status >= 200 && status <= 599) return {};
+  return failure::of(
+      std::make_exception_ptr(misuse_error("the handler for " + to.path + " gave the status " +
+                                           std::to_string(status) + "; it must be from 200 to 599")));
+}
+
+}  // namespace
+
+telemetry::logger detail::bind_log(const telemetry::logger& log, const http::request& head,
+                                   const http::trace_context& trace) {
   const std::string_view id = http::request_id(head.headers);
   if (id.empty()) return log.with({{"trace_id", http::to_string(trace.trace)}});
   return log.with({{"trace_id", http::to_string(trace.trace)}, {"request_id", id}});
 }
-
-}  // namespace
 
 detail::served::served(app::state& owner, http::exchange& asked_by, http::route_match found,
                        const http::trace_context& of, const telemetry::logger& log)
     : from(&asked_by),
       match(std::move(found)),
       trace(of),
-      asked(asked_by, match, trace, bind_log(log, asked_by.request, trace), owner.background,
-            owner.afterwards),
+      asked(asked_by, match, trace, log, owner.background, owner.afterwards),
       context{&owner, this, &owner.registry.all[match.route]} {
   request_access::set_context(asked, &context);
 }
@@ -124,15 +132,10 @@ task<http::response> app::state::call_with_dependencies(detail::served& of) {
 }
 
 task<http::response> app::state::call_route(detail::served& of) {
-  // By way of a task of its own, so that an error before the first await is an error like any other.
-  const auto call = [](const handler& with, request& about) -> task<http::response> {
-    co_return co_await or_fail(with(about));
-  };
-  task<http::response> work = of.context.route->dependencies.empty()
-                                  ? call(of.context.route->bound.call, of.asked)
-                                  : call_with_dependencies(of);
-  of.context.handler_failed = true;  // also when it is cancelled
-  http::response answer = co_await or_fail(std::move(work));
+  of.context.handler_failed = true;  // also when it is cancelled, or throws before its first await
+  http::response answer = co_await or_fail(of.context.route->dependencies.empty()
+                                               ? of.context.route->bound.call(of.asked)
+                                               : call_with_dependencies(of));
   of.context.handler_failed = false;
   co_return answer;
 }
@@ -149,6 +152,12 @@ task<http::response> detail::request_access::go_on(request& of, std::size_t inde
   co_return co_await or_fail((*chain[index])(of, next(of, index + 1)));
 }
 
+task<http::response> detail::request_access::begin(request& of) {
+  request_dependencies& context = *request_access::context(of);
+  if (context.route->chain.empty()) return context.owner->call_route(*context.of);
+  return go_on(of, 0, false);
+}
+
 task<http::response> detail::request_access::go_on_to_an_answer(request& of, std::size_t index, bool again) {
   request_dependencies& context = *request_access::context(of);
   outcome<http::response> how = co_await as_outcome(go_on(of, index, again));
@@ -162,26 +171,19 @@ task<http::response> detail::request_access::go_on_to_an_answer(request& of, std
 task<http::response> app::state::answer(detail::served& to) {
   const std::optional<std::chrono::milliseconds> clients = http::read_deadline(to.from->request.headers);
   const duration routes = to.context.route->deadline;
-  std::optional<duration> limit;
-  if (clients) limit = *clients;
-  if (routes > duration::zero() && (!limit || routes < *limit)) limit = routes;
-  std::optional<http::response> answer;
-  if (limit) {
-    answer = co_await or_fail(move_on_after(saturating_add(to.from->arrived, *limit) - belay::now(),
-                                            detail::request_access::begin(to.asked)));
-  } else {
-    answer = co_await or_fail(detail::request_access::begin(to.asked));
-  }
+  if (clients && (routes <= duration::zero() || *clients <= routes))
+    return answer_within(*clients, "the client's deadline of ", to);
+  if (routes > duration::zero()) return answer_within(routes, "the deadline of this route, ", to);
+  return detail::request_access::begin(to.asked);
+}
+
+task<http::response> app::state::answer_within(duration limit, const char* whose, detail::served& to) {
+  std::optional<http::response> answer = co_await or_fail(move_on_after(
+      saturating_add(to.from->arrived, limit) - belay::now(), detail::request_access::begin(to.asked)));
   if (!answer) {
-    const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(*limit).count();
-    co_await fail(http::problem_error(
-        http::status::gateway_timeout, "deadline_exceeded",
-        (clients && *limit == *clients ? "the client's deadline of " : "the deadline of this route, ") +
-            std::to_string(count) + " ms passed before there was an answer"));
-  }
-  if (const int status = static_cast<int>(answer->status); status < 200 || status > 599) {
-    throw misuse_error("the handler for " + to.from->request.path + " gave the status " +
-                       std::to_string(status) + "; it must be from 200 to 599");
+    const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(limit).count();
+    co_await fail(http::problem_error(http::status::gateway_timeout, "deadline_exceeded",
+                                      whose + std::to_string(count) + " ms passed before there was an answer"));
   }
   co_return std::move(*answer);
 }
@@ -189,7 +191,8 @@ task<http::response> app::state::answer(detail::served& to) {
 task<http::response> app::state::dispatch(http::exchange& from) {
   http::route_match match = registry.table.find(from.request.method, from.request.path);
   const http::trace_context trace = http::continue_trace(from.request.headers, random);
-  from.request.headers.set("traceparent", trace.to_traceparent());  // for the hooks, which come later
+  const std::string parent = trace.to_traceparent();
+  from.request.headers.set("traceparent", parent);  // for the hooks, which come later
   request_under_way listed(under_way, from, trace.trace);
   listed.set_route(registry.table.pattern(match.route));
   // What stays open after the response refers to it.
@@ -203,8 +206,9 @@ task<http::response> app::state::dispatch(http::exchange& from) {
   }
   detail::served& of = kept ? *kept : *here;
   outcome<http::response> how = co_await as_outcome(answer(of));
-  if (how.failed()) {
-    http::response refused = co_await or_fail(answer_error(how.failure(), of));
+  const failure why = how.failed() ? how.failure() : wrong_status(how.value(), from.request);
+  if (why) {
+    http::response refused = co_await or_fail(answer_error(why, of));
     listed.set_status(refused.status);
     co_return refused;
   }
@@ -215,10 +219,12 @@ task<http::response> app::state::dispatch(http::exchange& from) {
     if (const auto after = afterwards.all.find(&from); after != afterwards.all.end())
       after->second.succeeded = true;
   }
-  answered.headers.set("traceparent", trace.to_traceparent());
+  answered.headers.set("traceparent", parent);
   if (const std::string_view id = of.asked.id(); !id.empty()) answered.headers.set("X-Request-Id", id);
-  of.asked.log().debug("request",
-                       {{"status", static_cast<int>(answered.status)}, {"path", from.request.path}});
+  if (log.enabled(telemetry::level::debug)) {
+    of.asked.log().debug("request",
+                         {{"status", static_cast<int>(answered.status)}, {"path", from.request.path}});
+  }
   listed.set_status(answered.status);
   co_return answered;
 }
@@ -268,7 +274,7 @@ http::server_hooks app::state::make_hooks() {
   }
   hooks.body_failed = [this](const http::exchange& of, const failure& why) {
     const http::trace_context trace = http::continue_trace(of.request.headers, random);
-    bind_log(log, of.request, trace)
+    detail::bind_log(log, of.request, trace)
         .write(telemetry::level::error, "response_cut_off", why,
                {{"method", of.request.method_name}, {"path", of.request.path}});
     for (const failure& one : why.flatten()) one.observe();

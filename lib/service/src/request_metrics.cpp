@@ -3,8 +3,8 @@
 
 #include "request_metrics.hpp"
 
-#include <charconv>
 #include <new>
+#include <string>
 
 namespace belay::service {
 
@@ -38,23 +38,27 @@ request_metrics::request_metrics(telemetry::metrics& into)
           "From the last byte of a request until its answer is made, or there is none any more.",
           {"route", "method"})) {}
 
+const request_metrics::series& request_metrics::find(std::string_view route, http::method verb,
+                                                     std::optional<http::status> how) {
+  const auto status = static_cast<std::uint16_t>(how ? http::to_int(*how) : 0);
+  const series_key key{route.data(), verb, status};
+  if (const auto found = known_.find(key); found != known_.end()) return found->second;
+  const std::string_view method = http::to_string(verb);
+  const series made{&requests_->at({route, method, how ? std::to_string(status) : std::string(none)}),
+                    &took_->at({route, method})};
+  return known_.emplace(key, made).first->second;
+}
+
 void request_metrics::count(std::string_view route, std::string_view verb, http::status how) {
-  char digits[8];
-  const char* end = std::to_chars(digits, digits + sizeof digits, http::to_int(how)).ptr;
-  requests_->at({route, verb, {digits, static_cast<std::size_t>(end - digits)}}).add();
+  requests_->at({route, verb, std::to_string(http::to_int(how))}).add();
 }
 
 void request_metrics::note(std::string_view route, http::method verb, std::optional<http::status> how,
                            duration took) noexcept {
   try {
-    if (route.empty()) route = none;
-    const std::string_view method = http::to_string(verb);
-    if (how) {
-      count(route, method, *how);
-    } else {
-      requests_->at({route, method, none}).add();
-    }
-    took_->at({route, method}).observe(took);
+    const series& one = find(route.empty() ? none : route, verb, how);
+    one.requests->add();
+    one.took->observe(took);
   } catch (const std::bad_alloc&) {
     // Of a series that is new: the next request makes it.
   }

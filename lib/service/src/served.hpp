@@ -26,6 +26,10 @@ struct request_dependencies {
   bool handler_failed = false;
 };
 
+// Adds the trace and the request's own id.
+[[nodiscard]] telemetry::logger bind_log(const telemetry::logger& log, const http::request& head,
+                                         const http::trace_context& trace);
+
 struct served {
   served(app::state& owner, http::exchange& from, http::route_match found, const http::trace_context& of,
          const telemetry::logger& log);
@@ -69,9 +73,8 @@ struct request_access {
   }
   [[nodiscard]] static task<http::response> go_on(request& of, std::size_t index, bool again);
   [[nodiscard]] static task<http::response> go_on_to_an_answer(request& of, std::size_t index, bool again);
-  [[nodiscard]] BELAY_CORO_WRAPPER static task<http::response> begin(request& of) {
-    return go_on(of, 0, false);
-  }
+  // All of it: middleware, dependencies, handler.
+  [[nodiscard]] BELAY_CORO_WRAPPER static task<http::response> begin(request& of);
 };
 
 }  // namespace belay::service::detail

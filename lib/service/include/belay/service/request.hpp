@@ -12,6 +12,7 @@
 #include <belay/telemetry/logger.hpp>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,7 +33,7 @@ struct request_dependencies;
 class request {
  public:
   request(http::exchange& from, const http::route_match& match, const http::trace_context& trace,
-          telemetry::logger log, background_tasks& background, detail::after_responses& afterwards);
+          const telemetry::logger& log, background_tasks& background, detail::after_responses& afterwards);
   request(const request&) = delete;
   request& operator=(const request&) = delete;
 
@@ -45,7 +46,7 @@ class request {
   /// It is echoed in the response, and is in the log records.
   [[nodiscard]] std::string_view id() const noexcept;
   /// Writes records with the request's trace id, and its request id.
-  [[nodiscard]] const telemetry::logger& log() const noexcept { return log_; }
+  [[nodiscard]] const telemetry::logger& log() const noexcept;
 
   /// The body, piece by piece; see `http::exchange::body_stream`. While it comes where the route has `streams_body`, otherwise as a whole.
   /// It may also go into the stream of the response, for which this request, other than the exchange, is gone.
@@ -90,7 +91,9 @@ class request {
   http::exchange* exchange_;
   const http::route_match* match_;
   const http::trace_context* trace_;
-  telemetry::logger log_;
+  const telemetry::logger* log_;                           // the app's
+  mutable std::once_flag bound_;                           // handlers may log from several threads
+  mutable std::optional<telemetry::logger> own_log_{};     // once it is asked for
   background_tasks* background_;
   detail::after_responses* afterwards_;
   http::headers response_headers_;
