@@ -83,6 +83,13 @@ struct request_parser::impl {
   [[nodiscard]] std::string_view pending() const noexcept { return std::string_view(buffer).substr(begin); }
 
   void start() {
+    if (begin == buffer.size()) {
+      // Nothing of the next request is here: what a client once sent ahead must not cost memory while it is silent.
+      constexpr std::size_t enough = 16 * 1024;
+      buffer.clear();
+      if (buffer.capacity() > enough) std::string().swap(buffer);
+      begin = 0;
+    }
     if (!untouched) clear_message();
     parser.reset();
     announced.reset();
@@ -418,5 +425,6 @@ bool request_parser::started() const noexcept {
   return impl_->now != state::reading_head || impl_->begin != impl_->buffer.size();
 }
 std::size_t request_parser::buffered() const noexcept { return impl_->pending().size(); }
+std::size_t request_parser::held_memory() const noexcept { return impl_->buffer.capacity(); }
 
 }  // namespace belay::http

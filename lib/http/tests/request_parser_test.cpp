@@ -515,6 +515,23 @@ TEST_CASE("request parser: calls in the wrong state are misuse") {
   CHECK_THROWS_AS(http::request_parser({.head_limit = 10}), belay::misuse_error);
 }
 
+TEST_CASE("request parser: what was once sent ahead costs no memory between two requests") {
+  http::request_parser parser;
+  const std::string one = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+  constexpr std::size_t requests = 4096;
+  std::string many;
+  for (std::size_t i = 0; i != requests; ++i) many += one;
+  parser.feed(many);
+  CHECK(parser.held_memory() >= many.size());
+  for (std::size_t i = 0; i != requests; ++i) {
+    REQUIRE(parser.accept_body() == state::complete);
+    REQUIRE(parser.take().path == "/");
+    REQUIRE((parser.next() == state::head_complete) == (i + 1 != requests));
+  }
+  CHECK(parser.held_memory() <= 16 * 1024);
+  CHECK(parser.feed(one) == state::head_complete);
+}
+
 TEST_CASE("request parser: mutated requests give the same result cut and whole") {
   std::mt19937 random(7);
   const std::array<std::string, 3> seeds = {

@@ -20,6 +20,8 @@ class message_error : public error {
       : error(error_kind::invalid, std::move(code), std::move(message), where) {}
 };
 
+class request_parser;
+
 struct header {
   std::string name{};
   std::string value{};
@@ -62,10 +64,12 @@ class headers {
   [[nodiscard]] bool empty() const noexcept { return fields_.empty(); }
   void clear() noexcept { fields_.clear(); }
 
-  // For parsers, which have looked at both: `name` is a token, `value` has no control characters, and no whitespace around it.
+ private:
+  friend class request_parser;
+
+  // Both were looked at: `name` is a token, `value` has no control characters, and no whitespace around it.
   void add_checked(std::string_view name, std::string_view value);
 
- private:
   std::vector<header> fields_{};
 };
 

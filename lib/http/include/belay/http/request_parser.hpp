@@ -36,9 +36,9 @@ struct protocol_error {
 ///        |                                |               |
 ///        +--------------------------------+---------------+--> failed (final)
 ///
-/// What comes out depends on the bytes alone, never on how they are cut into pieces. Bytes after the end of a
-/// request are kept for the next one (pipelining); what is fed beyond a complete or a failed request is only
-/// stored.
+/// What comes out depends on the bytes alone, never on how they are cut into pieces; of a refusal, its status and code. (Which
+/// `detail` is told of a chunked body with several faults may depend on the pieces.) Bytes after the end of a request are
+/// kept for the next one (pipelining); what is fed beyond a complete or a failed request is only stored.
 ///
 /// Strictness: what has been used to smuggle requests is refused with 400: bare CR or LF, other control
 /// bytes, folded lines, space before the colon, several or conflicting Content-Length, Content-Length with
@@ -99,6 +99,8 @@ class request_parser {
   [[nodiscard]] std::uint64_t body_received() const noexcept;
   /// Bytes that were fed and not used up yet. A server stops reading while there are many.
   [[nodiscard]] std::size_t buffered() const noexcept;
+  /// Bytes of memory held for such input, used or not. Little between two requests, whatever came before.
+  [[nodiscard]] std::size_t held_memory() const noexcept;
 
  private:
   struct impl;
