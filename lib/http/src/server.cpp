@@ -6,6 +6,7 @@
 #include <belay/http/deadline.hpp>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "server_state.hpp"
 
@@ -35,9 +36,17 @@ bool is_network_error(const failure& what) noexcept {
 
 namespace {
 
+// Resources run out and come back; the rest are errors of the connection that was to be accepted, of its network or of a firewall, not
+// of the listener: accept(2).
 bool waiting_helps(const std::error_code& reason) noexcept {
-  return reason == std::errc::too_many_files_open || reason == std::errc::too_many_files_open_in_system ||
-         reason == std::errc::no_buffer_space || reason == std::errc::not_enough_memory;
+  using enum std::errc;
+  for (const std::errc passing :
+       {too_many_files_open, too_many_files_open_in_system, no_buffer_space, not_enough_memory, network_down,
+        network_unreachable, host_unreachable, protocol_error, no_protocol_option, operation_not_permitted}) {
+    if (reason == passing) return true;
+  }
+  return reason == std::error_code(EHOSTDOWN, std::system_category()) ||
+         reason == std::error_code(ENONET, std::system_category());
 }
 
 }  // namespace
@@ -108,7 +117,12 @@ task<> server::state::accept_all(io::tcp_listener& from, group& into) {
     ++totals.accepted;
     if (connections.size() < options.max_connections) {
       connections.emplace_front(std::move(*accepted), options.limits);
-      into.spawn(&state::run_connection, this, connections.begin());
+      try {
+        into.spawn(&state::run_connection, this, connections.begin());
+      } catch (...) {  // no memory
+        connections.pop_front();
+        throw;
+      }
     } else {
       ++totals.rejected;
       // Telling them must not cost what the limit protects: beyond a few, they are just closed.
@@ -119,6 +133,7 @@ task<> server::state::accept_all(io::tcp_listener& from, group& into) {
 }
 
 task<> server::state::dismiss_the_slow() {
+  co_await drain_began.wait();
   static_cast<void>(co_await move_on_after(options.drain_read_timeout, wait_until_empty()));
   too_late = true;
   for (connection& c : connections) {
@@ -144,7 +159,6 @@ void server::state::drain() {
     if (c.now == phase::idle) dismiss(c);
     if (c.out != nullptr && c.out->drain == stream_options::on_drain::end) c.out->end();
   }
-  if (tasks != nullptr) tasks->spawn(&state::dismiss_the_slow, this);
 }
 
 server::server(handler serve_request, server_hooks hooks, server_options options)
@@ -173,7 +187,6 @@ task<> server::serve(std::vector<io::tcp_listener> all) {
     state& of;
     ~registration() {
       of.listeners = nullptr;
-      of.tasks = nullptr;
       of.connections.clear();  // of those cancelled before their first step
     }
   };
@@ -181,7 +194,8 @@ task<> server::serve(std::vector<io::tcp_listener> all) {
   if (s.draining) co_return;
   s.listeners = &all;
   co_await with_group([&](group& tasks) -> task<> {
-    s.tasks = &tasks;
+    // Here already: when it drains, memory may be short.
+    tasks.spawn(&state::dismiss_the_slow, &s);
     // Each for itself: what happens on one is no reason not to accept on the others, until it is an end.
     for (io::tcp_listener& next : std::span(all).subspan(1))
       tasks.spawn(&state::accept_all, &s, std::ref(next), std::ref(tasks));

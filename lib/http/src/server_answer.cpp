@@ -132,10 +132,10 @@ task<response> server::state::answer_to(exchange& work, duration limit, lookout&
     why = how.failed_with();
   } else if (how.value()) {
     response answer = std::move(*how.value());
-    const int code = to_int(answer.status);
-    if (code >= 200 && code <= 599) co_return answer;
-    why = failure::of(std::make_exception_ptr(misuse_error("http: the handler for " + work.request.path +
-                                                           " gave the status " + std::to_string(code))));
+    if (is_final(answer)) co_return answer;
+    why = failure::of(
+        std::make_exception_ptr(misuse_error("http: the handler for " + work.request.path +
+                                             " gave the status " + std::to_string(to_int(answer.status)))));
     belay::detail::report_lost(why);
     co_return detail::internal_error(work.request.path);
   } else {
@@ -147,9 +147,14 @@ task<response> server::state::answer_to(exchange& work, duration limit, lookout&
                                                              .detail = "the request took too long"},
                                                             std::move(again))));
   }
-  co_return guarded(work.request.path, [&]() -> response {
+  response answer = guarded(work.request.path, [&]() -> response {
     return hooks.failed ? hooks.failed(work, why) : default_failure(work, why);
   });
+  if (is_final(answer)) co_return answer;
+  belay::detail::report_lost(failure::of(std::make_exception_ptr(
+      misuse_error("server_hooks: `failed` gave the status " + std::to_string(to_int(answer.status)) +
+                   " for " + work.request.path))));
+  co_return detail::internal_error(work.request.path);
 }
 
 auto server::state::serve_request(connection& c) -> task<step> {
@@ -168,8 +173,9 @@ auto server::state::serve_request(connection& c) -> task<step> {
     lookout for_client(*this, c, tasks_of_request, streams_body ? &body : nullptr);
     answer = co_await answer_to(work, streams_body ? duration::max() : options.request_timeout, for_client);
     body.answered = true;
-    keep =
-        keeps_alive(c, *answer) && !body.refused && (answer->stream || can_skip_rest(c, body.continue_due));
+    // A stream may still read the body; but not one that the client holds back: with the answer it has no reason to send it.
+    keep = keeps_alive(c, *answer) && !body.refused &&
+           ((answer->stream && !body.continue_due) || can_skip_rest(c, body.continue_due));
     if (answer->stream) {
       for_client.begin();  // its client may leave, too
       wire_options options_of_answer = wire(work.request, keep);

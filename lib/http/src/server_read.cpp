@@ -52,37 +52,50 @@ task<> server::state::drop_input(connection& c) {
   }
 }
 
+response server::state::sendable(response given, std::string_view path) {
+  if (!given.stream && is_final(given)) return given;
+  const std::string what =
+      given.stream ? "that is streamed" : "with the status " + std::to_string(to_int(given.status));
+  belay::detail::report_lost(failure::of(std::make_exception_ptr(
+      misuse_error("server_hooks: `judge_head`, `plan_body` or `refused` gave an answer " + what + " for " +
+                   std::string(path)))));
+  return detail::internal_error(path);
+}
+
 task<> server::state::refuse(connection& c, protocol_error why) {
   ++totals.refusals;
   c.now = phase::answering;
   const request& head = c.parser.head();
-  const response answer = guarded(head.path, [&] {
+  response given = guarded(head.path, [&] {
     return hooks.refused ? hooks.refused(why, head, c.stream.peer()) : default_refusal(why, head);
   });
+  const response answer = sendable(std::move(given), head.path);
   if (co_await write(c, answer, wire(head, false))) co_await leave(c);
 }
 
 task<> server::state::tell_overloaded(connection& c) {
   const protocol_error why{status::service_unavailable, "overloaded", "there are too many connections"};
   const request unread;
-  response answer = guarded("/", [&] {
+  response given = guarded("/", [&] {
     return hooks.refused ? hooks.refused(why, unread, c.stream.peer()) : default_refusal(why, unread);
   });
+  response answer = sendable(std::move(given), "/");
   answer.headers.set("Retry-After", "1");
   if (co_await write(c, answer, wire(unread, false))) co_await leave(c);
 }
 
 auto server::state::read_head(connection& c) -> task<step> {
   std::optional<time_point> deadline;
+  // Empty lines before a request are no part of it, and give no more time.
+  const time_point idle_until = saturating_add(
+      belay::now(),
+      c.requests == 0 ? std::min(options.first_byte_timeout, options.idle_timeout) : options.idle_timeout);
   while (c.parser.current() == parsing::reading_head) {
     const bool started = c.parser.started();
     c.now = started ? phase::reading : phase::idle;
     if (draining && (!started || too_late)) co_return step::over;
     if (started && !deadline) deadline = saturating_add(belay::now(), options.head_timeout);
-    const duration limit = started           ? *deadline - belay::now()
-                           : c.requests == 0 ? std::min(options.first_byte_timeout, options.idle_timeout)
-                                             : options.idle_timeout;
-    const std::optional<bool> more = co_await read(c, limit);
+    const std::optional<bool> more = co_await read(c, (started ? *deadline : idle_until) - belay::now());
     if (!more && started) {
       co_await refuse(c,
                       {status::request_timeout, "request_timeout", "the head of the request took too long"});
@@ -119,7 +132,7 @@ auto server::state::read_body(connection& c, bool& answered) -> task<step> {
   }
   if (early) {
     answered = true;
-    co_return co_await answer_early(c, std::move(*early));
+    co_return co_await answer_early(c, sendable(std::move(*early), head.path));
   }
   if (c.plan.how == body_plan::way::streamed) {
     if (parser.accept_body(request_parser::body_mode::stream, c.plan.limit) == parsing::failed) {

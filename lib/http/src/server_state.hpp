@@ -138,7 +138,6 @@ struct server::state {
   event empty;  // draining, and the last connection has gone
   bool serving = false;
   std::vector<io::tcp_listener>* listeners = nullptr;  // while accepting
-  group* tasks = nullptr;                              // while serving
   server_statistics totals;
 
   // Calls a hook that makes a response; one that throws is answered with a 500 and reported.
@@ -153,6 +152,14 @@ struct server::state {
       return detail::internal_error(path);
     }
   }
+
+  // Whether its status ends a request.
+  static bool is_final(const response& what) noexcept {
+    const int code = to_int(what.status);
+    return code >= 200 && code <= 599;
+  }
+  // What a hook gave to be sent at once, if it is whole and final. Otherwise a 500, and the misuse is reported.
+  static response sendable(response given, std::string_view path);
 
   // ---- server.cpp
 

@@ -429,9 +429,12 @@ TEST_CASE(
           co_await v.send(test::ask("/up", length + (refused ? "" : "Expect: 100-continue\r\n"), "POST"));
           const std::string head = co_await v.head();
           CHECK(holds(head, "200 OK"));
+          CHECK(holds(head, "Connection: close") == !refused);  // what was not asked for yet will not come
           CHECK(test::dechunk(co_await v.until("0\r\n\r\n")).content == "done");
+          const belay::time_point end = belay::now();
           co_await v.send(next);
           CHECK(co_await v.rest() == "");
+          CHECK(belay::now() == end);  // the client learns at once that this was not read
           CHECK(victims == 0);
         },
         limits, streaming());

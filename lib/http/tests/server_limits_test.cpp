@@ -252,3 +252,118 @@ TEST_CASE(
   CHECK(web.statistics().accept_failures == 0);
   CHECK_MESSAGE(net.nothing_left(), net.describe());
 }
+
+TEST_CASE("server: empty lines now and then keep no connection open") {
+  http::server_options limits;
+  limits.first_byte_timeout = limits.idle_timeout = limits.head_timeout = 5s;
+  const auto end = test::run_site(
+      hello,
+      [](http::server& web) -> task<> {
+        const auto drip = [](http::server& of, visitor& by) -> task<> {
+          for (int i = 0; i == 0 || (i != 10 && of.statistics().connections != 0); ++i) {
+            co_await by.send("\r\n");
+            co_await belay::sleep_for(4s);
+          }
+        };
+        visitor v = co_await visitor::arrive();
+        co_await drip(web, v);
+        CHECK(web.statistics().connections == 0);
+        visitor w = co_await visitor::arrive();
+        co_await w.send(test::ask("/"));
+        CHECK(co_await w.body() == "hello");
+        co_await drip(web, w);
+        CHECK(web.statistics().connections == 0);
+      },
+      limits);
+  CHECK(end.elapsed == 16s);
+}
+
+TEST_CASE(
+    "server: a hook's answer that is streamed, or ends no request, is a 500, and the connection goes on") {
+  for (const bool streamed : {true, false}) {
+    CAPTURE(streamed);
+    const auto wrong = [streamed]() -> http::response {
+      if (!streamed) return http::response::empty(static_cast<http::status>(103));
+      const auto body = []() -> belay::stream<std::string> { co_yield "x"; };
+      return http::response::streamed(http::status::ok, "text/plain", body());
+    };
+    http::server_hooks hooks;
+    hooks.judge_head = [wrong](const http::request& head,
+                               const belay::io::endpoint&) -> std::optional<http::response> {
+      if (head.path == "/judged") return wrong();
+      return std::nullopt;
+    };
+    hooks.refused = [wrong](const http::protocol_error&, const http::request&, const belay::io::endpoint&) {
+      return wrong();
+    };
+    http::server_options limits;
+    limits.max_connections = 1;
+    const auto end = test::run_site(
+        hello,
+        [](http::server&) -> task<> {
+          visitor v = co_await visitor::arrive();
+          co_await v.send(test::ask("/judged") + test::ask("/"));
+          const std::string head = co_await v.head();
+          CHECK(holds(head, "HTTP/1.1 500 "));
+          REQUIRE(holds(head, "Content-Length: "));
+          CHECK(holds(co_await v.until("}"), "\"code\":\"internal\""));
+          CHECK(co_await v.body() == "hello");
+          visitor second = co_await visitor::arrive();
+          CHECK(holds(co_await second.rest(), "HTTP/1.1 500 "));
+          co_await v.send("nonsense\r\n\r\n");
+          CHECK(holds(co_await v.rest(), "HTTP/1.1 500 "));
+        },
+        limits, hooks);
+    REQUIRE(end.lost.size() == 3);
+    for (const std::string& one : end.lost) CHECK(holds(one, "server_hooks"));
+  }
+}
+
+TEST_CASE("server: what `failed` answers has a status that can be sent") {
+  http::server_hooks hooks;
+  hooks.failed = [](const http::exchange&, const belay::failure& why) {
+    why.observe();
+    return http::response::empty(static_cast<http::status>(100));
+  };
+  const auto end = test::run_site(
+      [](http::exchange&) -> task<http::response> {
+        throw http::problem_error(http::status::conflict, "no", "no");
+        co_return http::response::empty();
+      },
+      [](http::server&) -> task<> {
+        visitor v = co_await visitor::arrive();
+        co_await v.send(test::ask("/"));
+        CHECK(holds(co_await v.head(), "HTTP/1.1 500 "));
+      },
+      {}, hooks);
+  REQUIRE(end.lost.size() == 1);
+  CHECK(holds(end.lost.front(), "100"));
+}
+
+TEST_CASE("server: a network that cannot be reached for a while does not end it") {
+  for (const std::errc reason :
+       {std::errc::network_down, std::errc::network_unreachable, std::errc::host_unreachable,
+        std::errc::protocol_error, std::errc::operation_not_permitted}) {
+    belay::testing::test_loop loop;
+    belay::testing::fake_network net;
+    belay::io::network_override here(net);
+    http::server_hooks hooks;
+    hooks.accept_failed = [](const belay::failure& why) { why.observe(); };
+    http::server web(hello, hooks);
+    const auto run = [&]() -> task<> {
+      co_await belay::with_group([&](belay::group& tasks) -> task<> {
+        tasks.adopt(web.serve(belay::io::tcp_listener::bind(test::site_address)));
+        co_await belay::sleep_for(1s);
+        net.fail_accepts(reason);
+        visitor v = co_await visitor::arrive();
+        co_await v.send(test::ask("/"));
+        co_await belay::sleep_for(1s);
+        CHECK(web.statistics().accept_failures != 0);
+        CHECK(co_await v.body() == "hello");
+        web.drain();
+      });
+    };
+    loop.run(run());
+    CHECK_MESSAGE(net.nothing_left(), net.describe());
+  }
+}

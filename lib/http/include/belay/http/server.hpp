@@ -85,13 +85,13 @@ enum class delivery : unsigned char {
   lost,          ///< there was an answer, but the client was gone or too slow to take it
   disconnected,  ///< the client went away first: the handler was cancelled, there was no answer
   stopped,       ///< the server was cancelled
-  broken,        ///< its streamed body failed after the head was sent: the client got a part, and can tell
+  broken,  ///< its streamed body failed after the head was sent: the client got a part, and can tell (see `body_failed`)
 };
 
 /// What the server asks and tells its owner. All are called on the loop's thread and must not block; an empty
 /// one has the default given here. A `problem_error` out of `judge_head`, `refused` or `failed` is answered
-/// with its problem; anything else out of them with the default 500, and goes to the failure sink. The others
-/// must not throw.
+/// with its problem; anything else out of them with the default 500, and goes to the failure sink. So is an answer that
+/// cannot be sent: one with a status that ends no request, and, but for `failed`, one that is streamed. The others must not throw.
 struct server_hooks {
   /// Judges a request by its head, before the body is read and before "100 Continue": an answer ends it.
   /// Default: none.
@@ -106,13 +106,13 @@ struct server_hooks {
   /// (`observe`, `describe`).
   std::function<response(const exchange& of, const failure& why)> failed{};
   /// The streamed body of a response failed when the head was gone already: by an error of the stream, or a length that is not
-  /// the announced one. The connection is closed, without the end that would make the body look complete. Default: to the
-  /// failure sink. So does a failure that this hook does not look at.
+  /// the announced one. The connection is closed, without the end that would make the body look complete; a client of HTTP/1.0
+  /// cannot tell, unless the length was announced. Default: to the failure sink. So does a failure that this hook does not look at.
   std::function<void(const exchange& of, const failure& why)> body_failed{};
   /// Called once for each request that reached the handler, after the response was sent (or was not). The
   /// place to start what comes after the response. `what` is null when there was no answer.
   std::function<void(exchange& of, const response* what, delivery how)> ended{};
-  /// `accept` failed for want of a resource; it is tried again after `accept_backoff`.
+  /// `accept` failed for want of a resource, or by a passing error of the network; it is tried again after `accept_backoff`.
   std::function<void(const failure& why)> accept_failed{};
 };
 
@@ -127,7 +127,8 @@ struct server_options {
   /// is a 408. 0: none.
   std::uint64_t min_body_rate = 240;
   /// For the handler to give its response, counted from the last byte of the request. Then it is cancelled, and the answer is 503
-  /// `handler_timeout`. Not for streamed bodies: of a response, that is past; of a request, it counts from its end. `duration::max()`: none.
+  /// `handler_timeout`. Not for the stream of a response, which begins later; and not for requests whose body is streamed: give their
+  /// handlers a limit of their own (`with_timeout`). `duration::max()`: none.
   duration request_timeout = std::chrono::minutes(5);
   /// For a client to take one response; of a streamed one, each piece (of 64 KiB at most). Then the connection is closed.
   duration write_timeout = std::chrono::seconds(30);
