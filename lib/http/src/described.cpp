@@ -15,10 +15,9 @@
 namespace belay::http {
 
 void value_reading::fail(std::string detail) {
-  constexpr std::size_t most = 100;
-  ++failures_;
   constexpr std::size_t longest = 256;  // the names in a map are the client's
-  if (findings_->errors().size() < most)
+  ++failures_;
+  if (findings_->errors().size() < most_findings)
     findings_->fail(belay::detail::cut_text(at_, longest), std::move(detail));
 }
 
@@ -257,7 +256,9 @@ std::optional<double> read_real(json_view from, value_reading& at, const field_r
     case json_view::kind::integer: return checked(static_cast<double>(from.integer()), at, rule);
     case json_view::kind::unsigned_integer:
       return checked(static_cast<double>(static_cast<std::uint64_t>(from.integer())), at, rule);
-    case json_view::kind::real: return checked(from.real(), at, rule);
+    case json_view::kind::real:
+      if (std::isfinite(from.real())) return checked(from.real(), at, rule);
+      [[fallthrough]];
     case json_view::kind::out_of_range: at.fail("is too large"); return std::nullopt;
     default: at.fail("must be a number"); return std::nullopt;
   }

@@ -9,6 +9,7 @@
 #include <boost/json/value_stack.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "json_parse.hpp"
@@ -95,8 +96,7 @@ class value_builder {
     // -0 counts as a fraction: it is no integer that 64 bits can hold.
     const bool integer = number_.find_first_of(".eE") == std::string::npos && value != 0;
     number_.clear();
-    using limits = std::numeric_limits<double>;
-    stack_.push_double(integer ? limits::infinity() : std::clamp(value, limits::lowest(), limits::max()));
+    stack_.push_double(integer ? std::numeric_limits<double>::quiet_NaN() : value);
     return true;
   }
   bool on_bool(bool value, json::error_code&) {
@@ -159,8 +159,8 @@ json_view::kind json_view::what() const noexcept {
     case json::kind::int64: return kind::integer;
     case json::kind::uint64: return kind::unsigned_integer;
     case json::kind::double_:
-      // Infinity: see value_builder.
-      return value.get_double() - value.get_double() != 0 ? kind::out_of_range : kind::real;
+      // No number: see value_builder.
+      return std::isnan(value.get_double()) ? kind::out_of_range : kind::real;
     case json::kind::string: return kind::string;
     case json::kind::array: return kind::array;
     case json::kind::object: return kind::object;

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "json_parse.hpp"
 
@@ -176,7 +177,7 @@ std::int64_t read_integer(const json::value& from, const std::string& at, const 
   }
   const double* real = from.if_double();
   const bool too_large =
-      from.is_uint64() || (real != nullptr && (*real - *real) != 0);  // infinity: see value_builder
+      from.is_uint64() || (real != nullptr && std::isnan(*real));  // no number: see value_builder
   findings.fail(at, too_large ? range_text(rule) : "must be an integer");
   return 0;
 }

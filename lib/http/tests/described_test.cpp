@@ -256,3 +256,46 @@ TEST_CASE("described: what is told of a value is short, whatever names the clien
     REQUIRE(one.detail == "must be an integer");
   }
 }
+
+TEST_CASE("described: once a hundred findings are noted, the rest of an array or a map is not read") {
+  http::validation findings_so_far;
+  http::value_reading at(findings_so_far);
+  std::string list = "[0";
+  std::string object = R"({"0":0)";
+  for (int i = 1; i != 1000; ++i) {
+    list += ",0";
+    object += ",\"" + std::to_string(i) + "\":0";
+  }
+  const http::json_document elements(list + "]");
+  std::vector<shop::item> items;
+  http::codec<std::vector<shop::item>>::read(items, elements.root(), at, {});
+  CHECK(items.size() == 100);
+  CHECK(at.failures() == 100);
+  const http::json_document members(object + "}");
+  std::map<std::string, shop::item> named;
+  http::codec<std::map<std::string, shop::item>>::read(named, members.root(), at, {});
+  CHECK(named.empty());
+  CHECK(findings_so_far.errors().size() == 100);
+}
+
+TEST_CASE("described: a number that its type cannot hold is refused, not cut") {
+  for (const std::string_view text : {"1e300", "-1e300", "3.5e38", "1e400"}) {
+    CAPTURE(text);
+    const auto found = findings([&] { return http::from_json<float>(text); });
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].detail == "is too large");
+  }
+  for (const std::string_view text : {"1e400", "-1e400", "1.5e999"}) {
+    CAPTURE(text);
+    const auto found = findings([&] { return http::from_json<double>(text); });
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].detail == "is too large");
+    const auto integer = findings([&] { return http::from_json<int>(text); });
+    REQUIRE(integer.size() == 1);
+    CHECK(integer[0].detail == "must be an integer");
+  }
+  CHECK(http::from_json<float>("3.4028234663852886e38") == std::numeric_limits<float>::max());
+  CHECK(http::from_json<double>("-1.7976931348623157e308") == std::numeric_limits<double>::lowest());
+  CHECK(findings([] { return http::from_json<int>("100000000000000000000"); })[0].detail !=
+        "must be an integer");
+}

@@ -4,6 +4,7 @@
 
 #include <belay/http/json_value.hpp>
 #include <belay/http/validation.hpp>
+#include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <cstdint>
@@ -47,14 +48,17 @@ class unserialisable_error : public error {
       : error(error_kind::internal, "unserialisable", std::move(message), where) {}
 };
 
-/// Where findings about a value go, and where in the request it is. After the first 100 no more are noted: an answer must not be much larger
-/// than what it answers.
+/// Where findings about a value go, and where in the request it is. After the first 100 no more are noted, and of a place that is longer
+/// than 256 bytes only the beginning: an answer must not be much larger than what it answers.
 class value_reading {
  public:
+  static constexpr std::size_t most_findings = 100;
   explicit value_reading(validation& into, std::string at = {}) : findings_(&into), at_(std::move(at)) {}
   void fail(std::string detail);
   /// How often it failed so far.
   [[nodiscard]] std::size_t failures() const noexcept { return failures_; }
+  /// No more findings are noted: what follows need not be read.
+  [[nodiscard]] bool full() const noexcept { return failures_ >= most_findings; }
   /// Goes to a member or an element; gives what `leave` wants.
   std::size_t enter(std::string_view name);
   std::size_t enter(std::size_t index);
@@ -360,7 +364,17 @@ template <std::floating_point T>
 struct codec<T> {
   template <class From>
   static void read(T& into, From from, value_reading& at, const field_rule& rule) {
-    if (const auto value = detail::read_real(from, at, rule)) into = static_cast<T>(*value);
+    const auto value = detail::read_real(from, at, rule);
+    if (!value) return;
+    if constexpr (sizeof(T) < sizeof(double)) {
+      constexpr auto largest = static_cast<double>(std::numeric_limits<T>::max());
+      // What lies beyond is not rounded to it.
+      constexpr double beyond = largest * (1 + static_cast<double>(std::numeric_limits<T>::epsilon()) / 4);
+      if (*value > beyond || *value < -beyond) return at.fail("is too large");
+      into = static_cast<T>(std::clamp(*value, -largest, largest));
+    } else {
+      into = static_cast<T>(*value);
+    }
   }
   static void write(T from, value_writing& to, const field_rule& rule) { detail::write_real(from, to, rule); }
   static std::string schema(schemas&, const field_rule& rule) { return detail::real_schema(rule); }
@@ -451,7 +465,7 @@ struct codec<std::vector<T>> {
     into.clear();
     if (!detail::check_array(from, at, rule)) return;
     const field_rule each = detail::element_rule(rule);
-    for (std::size_t i = 0; i != from.size(); ++i) {
+    for (std::size_t i = 0; i != from.size() && !at.full(); ++i) {
       const std::size_t back = at.enter(i);
       T element{};
       codec<T>::read(element, from.at(i), at, each);
@@ -483,7 +497,7 @@ struct codec<std::map<std::string, T>> {
     into.clear();
     if (!detail::check_map(from, at, rule)) return;
     const field_rule each = detail::element_rule(rule);
-    for (std::size_t i = 0; i != from.size(); ++i) {
+    for (std::size_t i = 0; i != from.size() && !at.full(); ++i) {
       const auto [name, value] = from.member(i);
       const std::size_t back = at.enter(name);
       codec<T>::read(into[std::string(name)], value, at, each);

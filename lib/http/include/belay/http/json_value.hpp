@@ -22,7 +22,7 @@ class json_view {
     integer,           ///< fits `std::int64_t`
     unsigned_integer,  ///< fits only `std::uint64_t`
     out_of_range,      ///< an integer that fits neither
-    real,              ///< written with a fraction or an exponent
+    real,              ///< written with a fraction or an exponent; infinite if a double cannot hold it
     string,
     array,
     object,
