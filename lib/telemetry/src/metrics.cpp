@@ -36,6 +36,16 @@ std::string base_of(const metric& what) {
   return what.type == metric_type::counter ? what.name.substr(0, what.name.size() - total.size()) : what.name;
 }
 
+// All that a text format makes of its name, so none of it may be made by another one.
+std::vector<std::string> names_of(const metric& what) {
+  std::vector<std::string> all{what.name};
+  if (what.type == metric_type::counter) all.push_back(base_of(what));
+  if (what.type == metric_type::histogram) {
+    for (const char* part : {"_bucket", "_sum", "_count"}) all.push_back(what.name + part);
+  }
+  return all;
+}
+
 void check(const metric& what) {
   if (!is_name(what.name, true)) refuse(what, "a name is made of letters, digits, _ and :, no digit first");
   if (what.type == metric_type::counter &&
@@ -135,24 +145,40 @@ std::vector<std::string> family_base::values_of(std::span<const std::string_view
 
 }  // namespace detail
 
+namespace {
+metric refused_series() {
+  return {.name = "telemetry_refused_series_total",
+          .help = "Uses of a series that was one too many of its metric, by metric.",
+          .type = metric_type::counter,
+          .label_names = {"metric"}};
+}
+}  // namespace
+
 metrics::metrics(metrics_options options) : options_(options) {
   if (options_.most_series == 0) throw misuse_error("metrics: most_series is 0; at least 1 is needed");
+  take_names(refused_series());
 }
 metrics::~metrics() = default;
+
+void metrics::take_names(const metric& of) {
+  const std::vector<std::string> wanted = names_of(of);
+  for (const std::string& one : wanted) {
+    if (const auto owner = taken_.find(one); owner != taken_.end())
+      refuse(of, "'" + one + "' is taken by the metric '" + owner->second + "'");
+  }
+  for (const std::string& one : wanted) taken_.emplace(one, of.name);
+}
 
 template <class Kind, class... A>
 metric_family<Kind>& metrics::family(metric about, A... made_with) {
   check(about);
   const std::string base = base_of(about);
-  if (collected_.contains(base)) refuse(about, "the name is taken");
-  auto& place = families_[base];
-  if (!place) {
-    place = std::make_unique<metric_family<Kind>>(std::move(about), options_.most_series,
-                                                  std::move(made_with)...);
-  } else if (!is_same(place->about(), about)) {
-    refuse(about, "the name is taken by another metric");
-  }
-  return static_cast<metric_family<Kind>&>(*place);
+  if (const auto known = families_.find(base);
+      known != families_.end() && is_same(known->second->about(), about))
+    return static_cast<metric_family<Kind>&>(*known->second);
+  take_names(about);
+  auto made = std::make_unique<metric_family<Kind>>(about, options_.most_series, std::move(made_with)...);
+  return static_cast<metric_family<Kind>&>(*families_.emplace(base, std::move(made)).first->second);
 }
 
 metric_family<counter>& metrics::counters(std::string name, std::string help,
@@ -200,8 +226,8 @@ void metrics::collect(metric_type type, std::string name, std::string help,
   check(about);
   if (type == metric_type::histogram) refuse(about, "only counters and gauges can be collected");
   if (!read) refuse(about, "is to be collected by an empty function");
+  take_names(about);
   std::string base = base_of(about);
-  if (families_.contains(base) || collected_.contains(base)) refuse(about, "the name is taken");
   collected_.emplace(std::move(base), collected{std::move(about), std::move(read)});
 }
 
@@ -214,10 +240,7 @@ void metrics::collect(metric_type type, std::string name, std::string help, std:
 metrics_snapshot metrics::snapshot() const {
   metrics_snapshot all;
   all.reserve(families_.size() + collected_.size() + 1);
-  metric refused{.name = "telemetry_refused_series_total",
-                 .help = "Uses of a series that was one too many of its metric, by metric.",
-                 .type = metric_type::counter,
-                 .label_names = {"metric"}};
+  metric refused = refused_series();
   for (const auto& [base, one] : families_) {
     all.push_back(one->read());
     if (one->refused() != 0) {

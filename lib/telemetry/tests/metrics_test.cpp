@@ -210,3 +210,31 @@ TEST_CASE("merge: series with the same labels are added up, whichever loop they 
   three.gauges("g", "G.", {"a"});
   CHECK_THROWS_AS(static_cast<void>(merge({one.snapshot(), three.snapshot()})), misuse_error);
 }
+
+TEST_CASE("metrics: no two make the same name on a page") {
+  using adds = std::function<void(metrics&)>;
+  const adds gauge_of_total = [](metrics& all) { all.gauge("jobs_total", "Jobs."); };
+  const adds counter = [](metrics& all) { all.counter("jobs_total", "Jobs."); };
+  const adds gauge = [](metrics& all) { all.gauge("jobs", "Jobs."); };
+  const adds histogram = [](metrics& all) { all.histogram("jobs", "Jobs."); };
+  const adds sum = [](metrics& all) { all.gauge("jobs_sum", "Jobs."); };
+  const adds count = [](metrics& all) {
+    all.collect(metric_type::gauge, "jobs_count", "Jobs.", [] { return 1.0; });
+  };
+  const adds bucket = [](metrics& all) { all.gauges("jobs_bucket", "Jobs.", {"le"}); };
+  const std::vector<std::pair<adds, adds>> pairs = {{gauge_of_total, counter}, {counter, gauge},
+                                                    {gauge, histogram},        {histogram, sum},
+                                                    {histogram, count},        {histogram, bucket}};
+  for (const auto& [one, other] : pairs) {
+    for (const bool swapped : {false, true}) {
+      CAPTURE(swapped);
+      metrics all;
+      (swapped ? other : one)(all);
+      const std::size_t before = all.snapshot().size();
+      CHECK_THROWS_AS((swapped ? one : other)(all), misuse_error);
+      CHECK(all.snapshot().size() == before);
+    }
+  }
+  metrics all;
+  CHECK_THROWS_AS(all.counter("telemetry_refused_series_total", "Mine."), misuse_error);
+}

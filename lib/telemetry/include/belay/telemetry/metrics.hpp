@@ -172,7 +172,8 @@ struct metrics_options {
 /// made on its own thread.
 /// Errors:   `misuse_error` for a name that Prometheus does not allow, a counter whose name does not end in `_total`, no help, labels
 ///           that are named twice or start with `__` (or `le`, of a histogram), bounds that do not rise, and a name that is taken by a
-///           metric of another type, with other labels or bounds. The same once more gives the same metric.
+///           metric of another type, with other labels or bounds, as is `x_count` by a histogram `x`. The same once more gives the same
+///           metric.
 /// Lifetime: families and their series live as long as this. Thread: the loop's.
 class metrics {
  public:
@@ -213,8 +214,11 @@ class metrics {
   };
   template <class Kind, class... A>
   metric_family<Kind>& family(metric about, A... made_with);
+  void take_names(const metric& of);
 
   metrics_options options_;
+  std::map<std::string, std::string, std::less<>>
+      taken_;  // what stands on a page, and the metric that it is of
   // By the name, without what the type adds to it.
   std::map<std::string, std::unique_ptr<detail::family_base>, std::less<>> families_;
   std::map<std::string, collected, std::less<>> collected_;
