@@ -8,11 +8,13 @@
 #include <belay/core/task_tree.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/errors/boost_system.hpp>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <climits>
 #include <csignal>
-#include <cstdio>
 
 #include "app_state.hpp"
 
@@ -26,6 +28,25 @@ task<> end_of(child<void>& what) { co_await what; }
 task<> wait_ended(child<void>& what) {
   const outcome<void> ended = co_await as_outcome(end_of(what));
   if (ended.failed()) ended.failure().observe();
+}
+
+// To stderr. When that takes no more, the rest is dropped: the end must not wait for who reads it.
+void write_soon(std::string_view text, std::chrono::milliseconds limit) {
+  using clock = std::chrono::steady_clock;
+  const clock::time_point until = clock::now() + limit;
+  while (!text.empty()) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()).count();
+    if (left <= 0) return;
+    pollfd out{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    const int ready = ::poll(&out, 1, static_cast<int>(left));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) return;
+    // No more than a pipe that is ready takes at once.
+    const ssize_t written = ::write(STDERR_FILENO, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
 }
 
 std::string counted(std::size_t number, std::string_view what) {
@@ -89,16 +110,12 @@ int app::run() {
   if (!options.on_diagnostic) {
     options.on_diagnostic = [log = state_->log](const diagnostic& what) { state::note(log, what); };
   }
-  options.on_diagnostic = [seen = state_->diagnostics,
-                           tell = std::move(options.on_diagnostic)](const diagnostic& what) {
-    seen->note(what);
-    tell(what);
-  };
+  options.on_diagnostic = state_->with_count(std::move(options.on_diagnostic));
   if (!options.blocked_limit) options.blocked_limit = default_blocked_limit;
   if (!state_->options.on_shutdown_report && state_->log.format() == telemetry::log_format::pretty) {
     state_->options.on_shutdown_report = [log = state_->log](const shutdown_report& report) {
       log.flush(std::chrono::milliseconds(200));
-      std::fputs(report.text().c_str(), stderr);
+      write_soon(report.text(), std::chrono::seconds(1));
     };
   }
   if (!state_->manager) {
@@ -214,6 +231,14 @@ task<> app::state::watch_signals(group& watchers) {
       ::_exit(exit_forced);
     }
   }
+}
+
+std::function<void(const diagnostic&)> app::state::with_count(
+    std::function<void(const diagnostic&)> tell) const {
+  return [seen = diagnostics, tell = std::move(tell)](const diagnostic& what) {
+    seen->note(what);
+    tell(what);
+  };
 }
 
 void app::state::note(const telemetry::logger& log, const diagnostic& what) {
@@ -368,6 +393,7 @@ task<> app::state::accept_all(io::tcp_listener on) {
   if (!how.failed()) co_return;
   if (now == phase::starting) co_await fail(how.failure());
   cannot_serve = how.failure();
+  stop_followers("failure");
   over.set();
 }
 

@@ -118,7 +118,9 @@ struct app::state {
   std::vector<std::shared_ptr<follower>> followers;  // the apps on other loops, of the first one
   std::shared_ptr<std::atomic<bool>> all_serve;      // with several loops
   bool shares_port = false;
-  bool follows = false;           // the first loop tells for it
+  bool follows = false;     // the first loop tells for it
+  state* leader = nullptr;  // that of the first loop
+  loop* leader_loop = nullptr;
   bool loop_ended = false;        // another one, by itself
   std::string start_trouble;      // what the first loop shall tell
   group* server_tasks = nullptr;  // round the steps, while it listens
@@ -129,6 +131,10 @@ struct app::state {
   static void stop_follower(const std::shared_ptr<follower>& it, const std::string& reason);
   void stop_followers(const std::string& reason);
   void absorb(follower& it);
+  // Of all loops together. Those that do not answer soon count as they were when they did last.
+  [[nodiscard]] task<telemetry::metrics_snapshot> read_all_numbers();
+  [[nodiscard]] task<> wait_for_numbers();
+  [[nodiscard]] static task<> ask_for_numbers(std::shared_ptr<follower> it);
   // It, or another loop, is not serving yet.
   [[nodiscard]] bool is_starting() const noexcept {
     return now == phase::starting || (now == phase::serving && all_serve && !all_serve->load());
@@ -146,6 +152,9 @@ struct app::state {
   [[nodiscard]] task<> bound_the_end();
   [[nodiscard]] duration longest_shutdown(duration each) const noexcept;
   static void note(const telemetry::logger& log, const diagnostic& what);
+  // Has what a loop tells counted, too.
+  [[nodiscard]] std::function<void(const diagnostic&)> with_count(
+      std::function<void(const diagnostic&)> tell) const;
   void note_what_is_cut_short();
   void tell_report();
   [[nodiscard]] task<int> live();

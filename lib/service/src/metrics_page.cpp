@@ -82,7 +82,7 @@ void app::state::add_own_metrics() {
                 "Connections that could not be accepted for want of a resource.",
                 &statistics::accept_failures);
   to.collect(metric_type::gauge, "belay_ready", "1 while the program serves, 0 while it starts or drains.",
-             [this] { return now == phase::serving ? 1.0 : 0.0; });
+             [this] { return now == phase::serving && !is_starting() ? 1.0 : 0.0; });
   to.collect(metric_type::gauge, "belay_background_tasks", "Background tasks that have not finished.",
              [this] { return static_cast<double>(background.size()); });
   to.collect(metric_type::gauge, "belay_in_use", "What is in use, by the gauges of the program.", {"what"},
@@ -133,7 +133,7 @@ void app::state::add_metrics_route(app& of) {
          [this](request& asked) -> task<http::response> {
            const telemetry::metrics_format format =
                telemetry::choose_metrics_format(asked.http().headers.combined("Accept"));
-           const telemetry::metrics_snapshot page = numbers.snapshot();
+           const telemetry::metrics_snapshot page = co_await read_all_numbers();
            http::response made;
            made.headers.add("Content-Type", telemetry::media_type_of(format));
            made.headers.add("Cache-Control", "no-store");

@@ -3,17 +3,23 @@
 
 #include <belay/core/loops.hpp>
 #include <belay/core/on_loop.hpp>
+#include <belay/core/timeout.hpp>
 #include <belay/service/run_app.hpp>
 
 #include "app_state.hpp"
 
 namespace belay::service {
 
+namespace {
+constexpr duration patience_for_numbers = std::chrono::milliseconds(500);
+}
+
 // An app on another loop.
 struct app::state::follower {
   using set_up_function = std::shared_ptr<const std::function<void(app&, unsigned)>>;
-  follower(const state& first, unsigned number, set_up_function how)
+  follower(state& first, unsigned number, set_up_function how)
       : index(number),
+        leader(&first),
         options(first.options),
         log(first.log),
         set_up(std::move(how)),
@@ -25,6 +31,8 @@ struct app::state::follower {
 
   // constant once it has been started
   const unsigned index;
+  state* const leader;
+  loop* leader_loop = nullptr;
   app_options options;
   const telemetry::logger log;
   const set_up_function set_up;
@@ -43,6 +51,10 @@ struct app::state::follower {
 
   // thread of the first loop only
   event over{};
+  telemetry::metrics_snapshot numbers{};  // those that it gave last
+  failure unread{};                       // or why it could not
+  bool asked = false;                     // for new ones
+  event answered{};
 
   [[nodiscard]] std::string name() const { return "loop " + std::to_string(index); }
 
@@ -65,6 +77,8 @@ struct app::state::follower {
     } const at_end{at};
     at.of.emplace(at.options, at.log);
     at.of->state_->follows = true;
+    at.of->state_->leader = at.leader;
+    at.of->state_->leader_loop = at.leader_loop;
     at.of->state_->shares_port = true;
     at.of->state_->all_serve = at.all_serve;
     (*at.set_up)(*at.of, at.index);
@@ -74,6 +88,16 @@ struct app::state::follower {
       telling.cancel();
       co_return ended_with;
     }));
+  }
+  // Without what the first loop tells for all: numbers of the process, of the log that they share, and whether it serves.
+  static task<std::optional<telemetry::metrics_snapshot>> read_numbers(follower& at) {
+    if (!at.of) co_return std::nullopt;
+    telemetry::metrics_snapshot own = at.of->state_->numbers.snapshot();
+    std::erase_if(own, [](const telemetry::metric& one) {
+      return one.name.starts_with("process_") || one.name == "belay_ready" ||
+             one.name == "belay_log_records_total";
+    });
+    co_return own;
   }
   static task<bool> has_started(follower& at) {
     co_await at.news.wait();
@@ -93,12 +117,14 @@ void app::state::add_followers(const std::function<void(app&, unsigned)>& set_up
   const auto how = std::make_shared<const std::function<void(app&, unsigned)>>(set_up);
   // They have the same steps and workers.
   const duration longest = longest_shutdown(options.loop.cleanup_limit);
+  loop_options each = options.loop;
+  if (each.on_diagnostic) each.on_diagnostic = with_count(std::move(each.on_diagnostic));
   concurrent_steps threads = steps.together();
   concurrent_steps apps = steps.together();
   for (unsigned i = 1; i != options.loops; ++i) {
     const auto it = std::make_shared<follower>(*this, i, how);
     followers.push_back(it);
-    const resource<loop> thread = threads.manage("thread of " + it->name(), loop_thread(options.loop));
+    const resource<loop> thread = threads.manage("thread of " + it->name(), loop_thread(each));
     apps.manage(it->name(), follow(it, thread), {.start_limit = duration::max(), .close_limit = longest});
   }
 }
@@ -106,6 +132,7 @@ void app::state::add_followers(const std::function<void(app&, unsigned)>& set_up
 // Opening: it serves. Closing: it has ended.
 managed<unit> app::state::follow(std::shared_ptr<follower> it, resource<loop> thread) {
   it->on = &*thread;
+  it->leader_loop = loop::current();
   it->options.listen = listening_on;
   server_tasks->spawn(&state::lead, this, it);
   if (!co_await on_loop(*it->on, &follower::has_started, std::ref(*it))) {
@@ -167,6 +194,52 @@ void app::state::absorb(follower& it) {
   report.abandoned_calls += it.report.abandoned_calls;
   report.lost_failures += it.report.lost_failures;
   report.failed = report.failed || it.report.failed;
+}
+
+task<> app::state::ask_for_numbers(std::shared_ptr<follower> it) {
+  struct ending {
+    follower& of;
+    ~ending() {
+      of.asked = false;
+      of.answered.set();
+    }
+  } const at_end{*it};
+  outcome<std::optional<telemetry::metrics_snapshot>> how =
+      co_await as_outcome(on_loop(*it->on, &follower::read_numbers, std::ref(*it)));
+  if (how.failed()) {
+    const failure why = how.failure();
+    why.observe();
+    const bool has_ended = belay::detail::exception_as<loop_closed_error>(why.exception()) != nullptr ||
+                           belay::detail::exception_as<child_cancelled>(why.exception()) != nullptr;
+    if (!has_ended) it->unread = why;
+  } else if (how.value()) {
+    it->unread = {};
+    it->numbers = std::move(*how.value());
+  }
+}
+
+task<> app::state::wait_for_numbers() {
+  for (const auto& it : followers) {
+    if (it->asked) co_await it->answered.wait();
+  }
+}
+
+task<telemetry::metrics_snapshot> app::state::read_all_numbers() {
+  if (leader != nullptr) co_return co_await on_loop(*leader_loop, &state::read_all_numbers, leader);
+  for (const auto& it : followers) {
+    if (it->asked || it->on == nullptr || server_tasks == nullptr) continue;
+    it->answered.reset();
+    server_tasks->spawn(&state::ask_for_numbers, it);
+    it->asked = true;  // it begins later
+  }
+  // A loop that is blocked must not hide the others, nor that it is: what it counted before must not go away.
+  static_cast<void>(co_await move_on_after(patience_for_numbers, wait_for_numbers()));
+  std::vector<telemetry::metrics_snapshot> all{numbers.snapshot()};
+  for (const auto& it : followers) {
+    if (it->unread) co_await fail(it->unread);
+    all.push_back(it->numbers);
+  }
+  co_return telemetry::merge(std::move(all));
 }
 
 int run_app(app_options options, telemetry::logger log, std::function<void(app&, unsigned)> set_up) {

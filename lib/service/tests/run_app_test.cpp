@@ -212,3 +212,122 @@ TEST_CASE("run_app: with one loop it is an app; numbers out of range and an empt
   }
   CHECK_THROWS_AS(static_cast<void>(service::run_app(options(2), records.log, {})), belay::misuse_error);
 }
+
+namespace {
+
+// The number behind a line of a page; -1: there is none.
+double number_on(const std::string& page, const std::string& line) {
+  const std::size_t at = page.find("\n" + line + " ");
+  return at == std::string::npos ? -1 : std::stod(page.substr(at + line.size() + 2));
+}
+
+task<std::string> page_of(app& first) {
+  support::client c = co_await support::connect(first);
+  const support::answer got = co_await c.ask(support::get("/metrics"));
+  CHECK(got.status() == 200);
+  co_return got.body;
+}
+
+}  // namespace
+
+TEST_CASE("run_app: the metrics page is that of all loops, whichever is asked") {
+  fleet all;
+  support::record_keeper records;
+  service::app_options how = options(3);
+  how.metrics_path = "/metrics";
+  const int code = service::run_app(how, records.log, [&](app& a, unsigned loop) {
+    add_routes(a, all, loop);
+    a.gauge("things", [] { return std::size_t{2}; });
+    a.metrics().counter("made_total", "Made.").add(loop == 1 ? 5 : 1);
+    if (loop != 0) return;
+    drive(a, [](app& first) -> task<> {
+      std::set<std::string> answered;
+      double asked = 0;
+      for (; asked < 1000 && answered.size() != 3; ++asked) {
+        support::client c = co_await support::connect(first);
+        answered.insert((co_await c.ask(support::get("/loop"))).body);
+      }
+      REQUIRE(answered.size() == 3);
+      for (int i = 0; i != 12; ++i) {
+        const std::string page = co_await page_of(first);
+        CHECK(number_on(page, R"(belay_http_requests_total{route="/loop",method="GET",status="200"})") ==
+              asked);
+        CHECK(number_on(page, R"(belay_in_use{what="things"})") == 6);
+        CHECK(number_on(page, "made_total") == 7);
+        CHECK(number_on(page, "belay_ready") == 1);
+        CHECK(number_on(page, "process_start_time_seconds") < 1e10);
+        CHECK(number_on(page, R"(belay_log_records_total{fate="written"})") < 100);
+      }
+    });
+  });
+  CHECK(code == service::exit_clean);
+  CHECK(records.errors() == 0);
+}
+
+TEST_CASE("run_app: what a blocked loop counted stays on the metrics page") {
+  support::record_keeper records;
+  service::app_options how = options(2);
+  how.metrics_path = "/metrics";
+  std::atomic<belay::loop*> other{nullptr};
+  std::atomic<bool> blocked{false};
+  std::atomic<bool> go_on{false};
+  const int code = service::run_app(how, records.log, [&](app& a, unsigned loop) {
+    a.metrics().counter("made_total", "Made.").add(loop == 1 ? 5 : 1);
+    if (loop == 1) {
+      a.step("tell", [&other]() -> task<> {
+        other = belay::loop::current();
+        co_return;
+      });
+      return;
+    }
+    a.get("/own", [&a](request&) -> task<http::response> {  // of this loop only
+      co_return http::response::text(http::status::ok, std::to_string(a.metrics().snapshot().size()));
+    });
+    drive(a, [&](app& first) -> task<> {
+      const auto reached_first = [&first](support::client& c) -> task<bool> {
+        co_return (co_await c.ask(support::get("/own"))).status() == 200;
+      };
+      for (int i = 0; i != 1000; ++i) {
+        support::client c = co_await support::connect(first);
+        if (!co_await reached_first(c)) continue;
+        CHECK(number_on((co_await c.ask(support::get("/metrics"))).body, "made_total") == 6);
+        other.load()->post([&] {
+          blocked = true;
+          blocked.notify_all();
+          go_on.wait(false);
+        });
+        blocked.wait(false);
+        CHECK(number_on((co_await c.ask(support::get("/metrics"))).body, "made_total") == 6);
+        go_on = true;
+        go_on.notify_all();
+        CHECK(number_on((co_await c.ask(support::get("/metrics"))).body, "made_total") == 6);
+        co_return;
+      }
+      FAIL("the first loop was never reached");
+    });
+  });
+  CHECK(code == service::exit_clean);
+}
+
+TEST_CASE("run_app: a number that another loop cannot read is a 500, and told") {
+  support::record_keeper records;
+  service::app_options how = options(2);
+  how.metrics_path = "/metrics";
+  std::atomic<bool> broken{true};
+  const int code = service::run_app(how, records.log, [&](app& a, unsigned loop) {
+    a.metrics().collect(belay::telemetry::metric_type::gauge, "depth", "Depth.", [&broken, loop]() -> double {
+      if (loop == 1 && broken) throw belay::error("the sounder is broken");
+      return 2;
+    });
+    if (loop != 0) return;
+    drive(a, [&broken](app& first) -> task<> {
+      support::client c = co_await support::connect(first);
+      CHECK((co_await c.ask(support::get("/metrics"))).status() == 500);
+      broken = false;
+      CHECK(number_on(co_await page_of(first), "depth") == 4);
+    });
+  });
+  CHECK(code == service::exit_clean);
+  REQUIRE(records.errors() == 1);
+  CHECK(contains(records.events("request_failed").at(0), "the sounder is broken"));
+}

@@ -33,7 +33,7 @@ struct app_options {
   std::string name = "service";
   io::endpoint listen{"127.0.0.1", 8080};
   /// Makes the listening socket instead of `listen`: an inherited one, a Unix socket, one with TLS. Called once, on the loop, before the first
-  /// step; what it throws fails the step `listen`.
+  /// step; by `run_app` once on each loop, so there it must make a socket each time (with `reuse_port`). What it throws fails the step `listen`.
   std::function<io::tcp_listener()> make_listener{};
   /// How long requests and background tasks may take to finish after SIGTERM or SIGINT, before they are cancelled.
   duration grace = std::chrono::seconds(10);
@@ -49,7 +49,8 @@ struct app_options {
   http::server_options http{};
   /// Serves a description of the API, made of the declarations of the routes; empty: does not.
   std::optional<api_options> api{};
-  /// Where the page with `app::metrics` is: "/metrics". Whoever reaches the service can read it. Empty: nowhere.
+  /// Where the page with `app::metrics` is: "/metrics"; with several loops, with the sums of all. Whoever reaches the service can read it.
+  /// Empty: nowhere.
   std::string metrics_path{};
   inspector_options inspector{};
   /// For trace ids; empty: `http::system_random`.

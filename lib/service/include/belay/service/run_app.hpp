@@ -28,6 +28,8 @@ namespace belay::service {
 /// End:       loop 0 has the signals; all drain at the same time, each by its own limits. Then they are closed, loop 0 last. A loop that ends by
 ///            itself, as when its worker fails too often, ends the program.
 /// Report:    one, in which the rows of the others are named `loop 2: requests`. Exit code: as `app::run`; the worst of all.
+/// Metrics:   the page is that of all loops, whichever is asked: what each has counted is added up. One that does not answer within half a
+///            second (it is blocked) counts as it was when it did last. The inspector shows the loop that was asked.
 /// Port:      shared by SO_REUSEPORT: the system chooses a loop for each connection, and it stays there.
 /// Errors:    `misuse_error` for a number of loops of 0 or more than `most_loops`; what `set_up` throws for loop 0.
 [[nodiscard]] int run_app(app_options options, telemetry::logger log,
