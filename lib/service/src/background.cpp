@@ -41,6 +41,12 @@ void background_tasks::start(std::vector<background_work> work, telemetry::logge
   owner_->spawn(&background_tasks::run_job, this, std::prev(jobs_.end()));
 }
 
+void background_tasks::require_room_to_keep() const {
+  if (kept_ < most_) return;
+  throw background_overload_error("background work: the dependencies of " + std::to_string(kept_) +
+                                  " requests are still open; try again later");
+}
+
 void background_tasks::keep(std::string name, std::shared_ptr<detail::held_resources> what,
                             telemetry::logger log) {
   if (owner_ == nullptr) {
@@ -48,6 +54,7 @@ void background_tasks::keep(std::string name, std::shared_ptr<detail::held_resou
     return;
   }
   jobs_.emplace_back(job{{}, std::move(log), std::move(what), std::move(name)});
+  ++kept_;
   ++unfinished_;
   idle_.reset();
   owner_->spawn(&background_tasks::run_job, this, std::prev(jobs_.end()));
@@ -87,6 +94,7 @@ void background_tasks::forget(jobs::iterator ended) noexcept {
     for (const background_work& piece : ended->holds->work) tell(piece);  // it came too late
     ended->holds->work.clear();
     ended->holds->decided.set();
+    --kept_;
     --unfinished_;
   }
   jobs_.erase(ended);

@@ -104,7 +104,7 @@ config_core::config_core(config_about about) : about_(std::move(about)) {
   if (about_.program.empty()) throw misuse_error("config: the program needs a name");
 }
 
-void config_core::add(config_entry entry, const void* defaults) {
+void config_core::add(config_entry entry, const void* defaults, const std::string& trouble_of_default) {
   const auto wrong = [&entry](const std::string& why) {
     throw misuse_error("config::add: option '" + entry.name + "' " + why);
   };
@@ -116,6 +116,7 @@ void config_core::add(config_entry entry, const void* defaults) {
     if (other.name.starts_with(entry.name + ".") || entry.name.starts_with(other.name + "."))
       wrong("would be a value and a table, as '" + other.name + "' is there");
   }
+  if (!trouble_of_default.empty()) wrong(trouble_of_default);
   defaults_.push_back(entry.show(defaults));
   entries_.push_back(std::move(entry));
 }

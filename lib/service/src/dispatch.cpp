@@ -77,6 +77,8 @@ std::optional<http::response> app::state::judge_head(const http::request& head) 
       http::response answer = http::response::empty();
       answer.headers.add("Allow", match.allow);
       answer.headers.set("traceparent", trace().to_traceparent());
+      if (const std::string_view id = http::request_id(head.headers); !id.empty())
+        answer.headers.set("X-Request-Id", id);
       return answer;
     }
     case http::route_match::outcome::found: break;
@@ -103,8 +105,10 @@ task<> app::state::keep_open(exit_stack& open, detail::served& of) {
     }
   } unless_kept{held};
   detail::after_response& after = afterwards.of(*of.from, of.asked.log());
-  const std::string path = of.asked.http().method_name + " " + of.asked.http().path;
-  background.keep("dependencies of " + path, held, of.asked.log());
+  // Not by its path: clients choose as many of those as they like.
+  const std::string route =
+      of.asked.http().method_name + " " + std::string(registry.table.pattern(of.match.route));
+  background.keep("dependencies of " + route, held, of.asked.log());
   co_await held->decided.wait();
   if (held->stack == nullptr) {  // the program ends: they are closed with the handler, and no work may follow
     after.held = std::move(held);
@@ -122,6 +126,7 @@ task<http::response> app::state::call_with_dependencies(detail::served& of) {
     co_return co_await or_fail(of.context.route->bound.call(of.asked));
   };
   if (!of.context.route->keeps_open) co_return co_await or_fail(with_exit_stack(handle));
+  background.require_room_to_keep();
   co_return co_await or_fail(
       with_exit_stack([this, &of, &handle](exit_stack& until_after_it) -> task<http::response> {
         of.context.until_after_it = &until_after_it;

@@ -55,7 +55,9 @@ http::response app::state::refuse(http::problem why, const http::headers& extra,
   why.trace_id = http::to_string(trace.trace);
   if (why.instance.empty()) why.instance = head.path.empty() ? "/" : head.path;
   const int status = static_cast<int>(why.status);
-  note_failed_request(importance_of(status), status, why.code, why.detail, head, trace, cause);
+  // While it starts, nothing is wrong.
+  const telemetry::level importance = is_starting() ? telemetry::level::info : importance_of(status);
+  note_failed_request(importance, status, why.code, why.detail, head, trace, cause);
   return problem_answer(std::move(why), extra, head, trace);
 }
 

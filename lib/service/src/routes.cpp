@@ -18,6 +18,9 @@ void routes::add(http::method verb, std::string_view pattern, detail::bound_hand
   registry_->require_open("route");
   if (options.deadline < duration::zero())
     throw misuse_error("route " + full(pattern) + ": a deadline cannot be negative");
+  using body = detail::bound_handler::body;
+  if (options.streams_body && (bound.takes == body::json || bound.takes == body::optional_json))
+    throw misuse_error("route " + full(pattern) + ": a handler that takes json cannot have streams_body");
   registry_->table.add(verb, full(pattern));
   registry_->all.push_back({verb, std::move(bound), std::move(options), scope_});
 }

@@ -329,3 +329,15 @@ TEST_CASE("config: names that cannot be are misuse where they are declared") {
   }
   CHECK_THROWS_AS(service::config<settings>({.program = ""}), belay::misuse_error);
 }
+
+TEST_CASE("config: a default that is refused is misuse where it is declared") {
+  service::config<settings> made({.program = "shop"});
+  CHECK_THROWS_WITH_AS(made.add("grace", &settings::grace, "", {.most = 5s}),
+                       doctest::Contains("expected at most 5s"), belay::misuse_error);
+  CHECK_THROWS_AS(made.add("loops", &settings::loops, "", {.least = 2}), belay::misuse_error);
+  CHECK_THROWS_AS(made.add("log", &settings::log, "", {.choices = {{"json", format::json}}}),
+                  belay::misuse_error);
+  CHECK_THROWS_WITH_AS(made.add("log", &settings::log, ""), doctest::Contains("choices"),
+                       belay::misuse_error);
+  CHECK_NOTHROW(made.add("port", &settings::port, "", {.least = 1}));  // none
+}

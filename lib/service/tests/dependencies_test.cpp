@@ -192,6 +192,55 @@ TEST_CASE("dependencies: request scope closes after the response and the backgro
   CHECK(w.seen.lines == words{"begin", "commit", "answered", "mail 1", "audit ok /x/77"});
 }
 
+TEST_CASE("dependencies: what stays open after responses is bounded, and is named after its route") {
+  service::app_options options = support::options();
+  options.most_background_tasks = 2;
+  support::record_keeper records;
+  app of(options, records.log);
+  of.provide<audit>(
+      []() -> managed<audit> {
+        audit one;
+        co_yield one;
+        co_await belay::sleep_for(1s);
+      },
+      scope::request);
+  std::vector<int> statuses;
+  words open;
+  of.get("/x/{id}", [](dep<audit>) -> task<int> { co_return 1; });
+  of.get("/plain", [](request&) -> task<http::response> { co_return http::response::empty(); });
+  support::serve(of, [&](app& to) -> task<> {
+    client one = co_await support::connect(to);
+    for (const char* path : {"/x/1", "/x/2", "/x/3", "/plain"})
+      statuses.push_back((co_await one.ask(support::get(path))).status());
+    co_await belay::sleep_for(3s);
+    statuses.push_back((co_await one.ask(support::get("/x/4"))).status());
+  });
+  CHECK(statuses == std::vector<int>{200, 200, 503, 204, 200});
+  CHECK(contains(records.events("request_failed").at(0), "background_overload"));
+}
+
+TEST_CASE("dependencies: the report names what stays open by its route") {
+  service::app_options options = support::options();
+  options.grace = 1s;
+  support::record_keeper records;
+  app of(options, records.log);
+  of.provide<audit>(
+      []() -> managed<audit> {
+        audit one;
+        co_yield one;
+        co_await belay::sleep_for(1min);
+      },
+      scope::request);
+  of.get("/x/{id}", [](dep<audit>) -> task<int> { co_return 1; });
+  support::serve(of, [&](app& to) -> task<> {
+    client one = co_await support::connect(to);
+    for (const char* path : {"/x/1", "/x/2"}) co_await one.ask(support::get(path));
+  });
+  const words told = records.events("shutdown_report");
+  REQUIRE(told.size() == 1);
+  CHECK(contains(told[0], "dependencies of GET /x/{id} (2)"));
+}
+
 TEST_CASE("dependencies: request scope closes at once, with the failure, when the handler fails") {
   world w;
   w.of.provide<audit>(

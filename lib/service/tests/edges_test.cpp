@@ -188,9 +188,15 @@ TEST_CASE(
   admin.post("/wipe", [](request&) -> task<http::response> { co_return http::response::empty(); });
   CHECK_THROWS_WITH_AS(static_cast<void>(a.group("/x", {.streams_body = true})),
                        doctest::Contains("streams_body"), belay::misuse_error);
+  const auto takes_json = [](service::json<int>) -> task<int> { co_return 1; };
+  CHECK_THROWS_WITH_AS(a.post("/x", takes_json, {.streams_body = true}), doctest::Contains("streams_body"),
+                       belay::misuse_error);
   std::vector<answer> got;
   CHECK(w.serve(a, [&](app& of) -> task<> {
     client one = co_await support::connect(of);
+    const answer possible =
+        co_await one.ask("OPTIONS /admin/wipe HTTP/1.1\r\nHost: test\r\nX-Request-Id: r1\r\n\r\n");
+    CHECK(possible.field("X-Request-Id") == "r1");
     got.push_back(co_await one.ask(support::get("/openapi.json")));
     got.push_back(co_await one.ask(support::post("/admin/wipe", R"({"a":"0123456789"})")));
   }) == service::exit_clean);

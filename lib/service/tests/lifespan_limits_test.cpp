@@ -275,6 +275,8 @@ TEST_CASE(
     CHECK(contains(refused.body, R"("code":"starting")"));
     CHECK(refused.field("Retry-After") == "1");
     CHECK_FALSE(ran);
+    CHECK(w.records.errors() == 0);  // nothing is wrong
+    CHECK(contains(w.records.events("request_failed").at(0), R"("level":"info")"));
     co_await belay::sleep_for(2s);
     CHECK(contains((co_await kept.ask(support::get("/health/ready"))).body,
                    R"("steps":{"open":1,"of":3,"under_way":["cache","index"]})"));

@@ -92,7 +92,10 @@ class background_tasks {
   /// Errors: `misuse_error` outside of `serve_within`.
   void start(std::vector<background_work> work, telemetry::logger log);
 
-  // For the dispatcher: keeps what is put on `what->stack` open, as a piece of work that is called `name`. When it is released, does its work,
+  // For the dispatcher, before a request whose dependencies are to be kept. Errors: `background_overload_error` when as many as there may be
+  // pieces of work are kept already: those that close slowly must not pile up.
+  void require_room_to_keep() const;
+  // Keeps what is put on `what->stack` open, as a piece of work that is called `name`. When it is released, does its work,
   // then closes; what fails then is a record `dependency_close_failed`.
   void keep(std::string name, std::shared_ptr<detail::held_resources> what, telemetry::logger log);
 
@@ -129,6 +132,7 @@ class background_tasks {
   std::size_t most_;
   std::size_t places_taken_ = 0;
   std::size_t unfinished_ = 0;
+  std::size_t kept_ = 0;
   jobs jobs_;
   bool serving_ = false;
   group* owner_ = nullptr;  // none: cancelled

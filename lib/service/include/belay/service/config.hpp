@@ -100,7 +100,7 @@ class config_result {
 /// Types: `std::string`, integers, `bool`, `duration` (`500ms`, `10s`, `1h30m`), `byte_size` (`64KiB`), `io::endpoint`, `http::url`, with
 ///        `choices` any other; `std::optional` of these is empty unless it is given, and may be given empty.
 /// Errors of `add`: `misuse_error` for a name that is empty, doubled, reserved (`help`, `config`, `print-config`) or of other characters than a-z, 0-9,
-///        - and dots; for a type without a way to read it.
+///        - and dots; for a default out of its range, or that is none of its `choices`.
 template <class Settings>
 class config {
  public:
@@ -128,7 +128,7 @@ class config {
       return detail::set_value(static_cast<Settings*>(into)->*member, text, how);
     };
     const Settings defaults{};
-    core_.add(std::move(entry), &defaults);
+    core_.add(std::move(entry), &defaults, detail::trouble_of_default(defaults.*member, how));
     return *this;
   }
 

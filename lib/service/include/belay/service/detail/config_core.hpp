@@ -40,7 +40,7 @@ struct config_reading {
 class config_core {
  public:
   explicit config_core(config_about about);
-  void add(config_entry entry, const void* defaults);
+  void add(config_entry entry, const void* defaults, const std::string& trouble_of_default);
   [[nodiscard]] config_reading read(
       const std::vector<std::string>& arguments,
       const std::function<std::optional<std::string>(const std::string&)>& environment, void* settings) const;

@@ -127,6 +127,24 @@ template <class T, class How>
   return {};
 }
 
+// What is wrong with a default; an empty text is none, and must be given where `check` says so.
+template <class T, class How>
+[[nodiscard]] std::string trouble_of_default(const T& of, const How& how) {
+  if constexpr (requires { of.has_value(); }) {
+    return of ? trouble_of_default(*of, how) : std::string();
+  } else {
+    if constexpr (std::equality_comparable<T>) {
+      bool known = how.choices.empty() && is_known_value<T>;
+      for (const auto& choice : how.choices) known = known || choice.second == of;
+      if constexpr (std::same_as<T, std::string>) known = known || of.empty();
+      if (!known)
+        return how.choices.empty() ? "needs `choices`" : "has a default that is none of its `choices`";
+    }
+    const std::string wrong = outside_range(of, how);
+    return wrong.empty() ? std::string() : "has a default that is refused: " + wrong;
+  }
+}
+
 template <class T, class How>
 [[nodiscard]] std::string parse_known(T& into, std::string_view text, const How& how) {
   if (!how.choices.empty()) {
