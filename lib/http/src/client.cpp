@@ -3,7 +3,6 @@
 
 #include <belay/core/detail/place.hpp>
 #include <belay/core/failure.hpp>
-#include <belay/core/group.hpp>
 #include <belay/core/semaphore.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
@@ -15,7 +14,6 @@
 #include <belay/io/tls_error.hpp>
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <map>
 #include <optional>
@@ -23,39 +21,20 @@
 #include <vector>
 
 #include "client_connect.hpp"
+#include "client_exchange.hpp"
 #include "client_redirect.hpp"
 
 namespace belay::http {
 namespace {
 
+using detail::asked;
+using detail::connection;
+using detail::connection_ptr;
+using detail::counted;
+using detail::message_of;
+using detail::reach;
+using detail::sending;
 using parsing = response_parser::state;
-
-// Counts itself as long as it lives.
-struct counted {
-  explicit counted(std::size_t& with) noexcept : counter(with) { ++counter; }
-  counted(const counted&) = delete;
-  counted& operator=(const counted&) = delete;
-  ~counted() { --counter; }
-  std::size_t& counter;
-};
-
-struct connection {
-  connection(io::tcp_stream opened, std::size_t& counter) : open(counter), stream(std::move(opened)) {}
-  connection(const connection&) = delete;
-  connection& operator=(const connection&) = delete;
-  // Where nothing is under way, the server may be told; otherwise it must not look like an orderly end.
-  ~connection() {
-    if (clean) stream.close();
-  }
-
-  counted open;
-  io::tcp_stream stream;
-  time_point idle_since{};
-  bool clean = false;  // idle
-  bool reusable = true;
-  std::array<char, 8192> buffer;
-};
-using connection_ptr = std::unique_ptr<connection>;
 
 struct host {
   explicit host(std::size_t limit) : permits(limit, "connections to a host") {}
@@ -65,110 +44,6 @@ struct host {
   std::size_t users = 0;             // requests under way, or in line
 };
 
-// What a Host field may hold (RFC 3986 section 3.2, without user information).
-bool is_authority(char c) noexcept {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         std::string_view("-._~%!$&'()*+,;=:[]").find(c) != std::string_view::npos;
-}
-
-// A URL may have been put together by hand.
-void check_host(const url& to) {
-  if (to.host.empty()) throw message_error("invalid_host", "the host of the URL is empty");
-  if (!std::all_of(to.host.begin(), to.host.end(), is_authority))
-    throw message_error("invalid_host", "the host of the URL holds a byte that cannot be in one");
-  if (to.at.port == 0 && !to.at.is_unix()) throw message_error("invalid_host", "the port of the URL is 0");
-}
-
-// Without its end, because the time that is left is told when it is sent.
-std::string to_head(const client_request& what, const url* proxy, const std::string& proxy_authorization) {
-  if (what.method == method::connect || what.method == method::other)
-    throw message_error("invalid_method", "this method cannot be sent");
-  check_host(what.url);
-  if (const auto wrong = request::check_target(what.url.target))
-    throw message_error("invalid_target", *wrong);
-  // RFC 9112 section 3.2.2; through a tunnel the proxy sees nothing.
-  const bool tells_proxy = proxy != nullptr && what.url.scheme == scheme::http;
-  std::string out(to_string(what.method));
-  out.append(" ");
-  if (tells_proxy) out.append(what.url.origin());
-  out.append(what.url.target).append(" HTTP/1.1\r\nHost: ").append(what.url.host).append("\r\n");
-  if (tells_proxy && !proxy_authorization.empty())
-    out.append("Proxy-Authorization: ").append(proxy_authorization).append("\r\n");
-  for (const header& field : what.headers) {
-    const auto named = [&field](std::string_view name) { return equal_ignoring_case(field.name, name); };
-    if (named("Host") || named("Content-Length") || named("Transfer-Encoding") || named("Connection") ||
-        named("Proxy-Authorization"))
-      continue;
-    out.append(field.name).append(": ").append(field.value).append("\r\n");
-  }
-  const bool expects_body =
-      what.method == method::post || what.method == method::put || what.method == method::patch;
-  if (expects_body || !what.body.empty())
-    out.append("Content-Length: ").append(std::to_string(what.body.size())).append("\r\n");
-  return out;
-}
-
-std::string deadline_field(time_point limit) {
-  if (limit == time_point::max()) return {};
-  // A cancelled task's limit is the earliest point in time: too far away to subtract from.
-  const time_point at = std::max(limit, now());
-  const auto left = std::chrono::floor<std::chrono::milliseconds>(at - now()).count();
-  return std::string(deadline_header) + ": " + std::to_string(std::clamp<std::int64_t>(left, 1, 3'600'000)) +
-         "\r\n";
-}
-
-// What an error says of a request.
-std::string message_of(const client_request& what, std::string_view why, carried_out by_first_try) {
-  std::string text(to_string(what.method));
-  text.append(" ").append(what.url.describe()).append(": ").append(why);
-  if (by_first_try == carried_out::possibly) text += " (second try: the connection in use was lost)";
-  return text;
-}
-
-// What the caller asked for. Where a redirect has made a GET of it, the first server has acted, and the errors of the GET are judged as its.
-struct asked {
-  method verb;
-  bool changed = false;
-
-  [[nodiscard]] method judged_as(method sent) const noexcept { return changed ? verb : sent; }
-  [[nodiscard]] carried_out at_least(carried_out fate) const noexcept {
-    return changed ? carried_out::possibly : fate;
-  }
-};
-
-// One request on its way.
-struct sending {
-  const client_request& what;
-  asked first;
-  std::string head;
-  bool tells_deadline;
-  std::source_location where;
-  const url* proxy = nullptr;
-  carried_out by_first_try = carried_out::no;  // `possibly` if there was one, and it was lost
-  failure unwritten{};                         // what cut off the request, while its answer is looked for
-
-  /// `limit`: that of the task, not the client's own.
-  [[nodiscard]] std::string bytes(time_point limit) const {
-    return head + (tells_deadline ? deadline_field(limit) : std::string()) + "\r\n" + what.body;
-  }
-
-  [[nodiscard]] request_error failed(error_kind kind, std::string_view code, std::string_view why,
-                                     carried_out fate) const {
-    request_error made(kind, std::string(code), message_of(what, why, by_first_try),
-                       first.judged_as(what.method), first.at_least(std::max(fate, by_first_try)), where);
-    if (unwritten) belay::detail::error_access::set_cause(made, unwritten);
-    return made;
-  }
-
-  // On a connection that was made. With TLS 1.3 a server may refuse us after our part of the handshake: that is no outage.
-  [[nodiscard]] request_error lost(const io::network_error& why) const {
-    const bool refused = dynamic_cast<const io::tls_error*>(&why) != nullptr;
-    return failed(refused ? error_kind::data_format : error_kind::unavailable,
-                  refused ? std::string_view(why.code()) : "connection_lost", why.what(),
-                  carried_out::possibly);
-  }
-};
-
 struct answered {
   response answer;
   carried_out by_first_try;
@@ -176,104 +51,6 @@ struct answered {
 };
 
 task<permit> take(semaphore& from) { co_return co_await from.acquire(); }
-
-// Whether the server has closed an idle connection, or sent something on it. What is there already is read; otherwise nothing is.
-task<bool> has_news(connection& c) {
-  try {
-    co_return (co_await move_on_after(duration(1), c.stream.read_some(c.buffer))).has_value();
-  } catch (const io::network_error&) {
-    co_return true;
-  }
-}
-
-// Larger ones are sent while the response is read already. For the others it is not worth a task: the system takes them at once.
-constexpr std::size_t sent_first = 64 * 1024;
-
-task<> send_all(connection& c, sending& of, std::string_view bytes, bool& sent) {
-  try {
-    co_await c.stream.write(bytes);
-    sent = true;
-  } catch (const io::disconnected_error&) {
-    // A server that refuses what it is sent may have answered before it closed: see what there is to read.
-    of.unwritten = current_failure();
-  } catch (const io::network_error& e) {
-    throw of.lost(e);
-  }
-}
-
-// Up to which part of the response.
-enum class reach : unsigned char { head, end };
-
-[[nodiscard]] bool is_under_way(const response_parser& parser, reach until) noexcept {
-  return parser.current() == parsing::reading_head ||
-         (until == reach::end && parser.current() == parsing::reading_body);
-}
-
-// False: the connection had ended, before a byte of the response, and there may be another try on a fresh one.
-task<bool> read_answer(connection& c, const sending& of, response_parser& parser, bool was_used,
-                       reach until) {
-  while (is_under_way(parser, until)) {
-    try {
-      const std::size_t count = co_await c.stream.read_some(c.buffer);
-      if (count != 0) {
-        parser.feed({c.buffer.data(), count});
-      } else {
-        parser.end();
-      }
-    } catch (const io::network_error& e) {
-      if (was_used && !parser.started()) co_return false;
-      throw of.lost(e);
-    }
-  }
-  if (parser.current() != parsing::failed) co_return true;
-  const response_fault& fault = parser.fault();
-  if (fault.code != "response_truncated")
-    throw of.failed(error_kind::data_format, fault.code, fault.detail, carried_out::possibly);
-  if (was_used && !parser.started()) co_return false;
-  throw of.failed(error_kind::unavailable, parser.started() ? "response_truncated" : "connection_lost",
-                  fault.detail, carried_out::possibly);
-}
-
-// A read for a body that is taken part by part.
-task<> read_more(connection& c, const sending& of, response_parser& parser) {
-  if (parser.current() == parsing::reading_body) {
-    try {
-      const std::size_t count = co_await c.stream.read_some(c.buffer);
-      if (count != 0) {
-        parser.feed({c.buffer.data(), count});
-      } else {
-        parser.end();
-      }
-    } catch (const io::network_error& e) {
-      throw of.lost(e);
-    }
-  }
-  if (parser.current() != parsing::failed) co_return;
-  const response_fault& fault = parser.fault();
-  const bool cut = fault.code == "response_truncated";
-  throw of.failed(cut ? error_kind::unavailable : error_kind::data_format, fault.code, fault.detail,
-                  carried_out::possibly);
-}
-
-// As `read_answer`.
-task<bool> exchange_on(connection& c, sending& of, std::string bytes, response_parser& parser, bool was_used,
-                       reach until) {
-  bool sent = false;
-  bool answered = false;
-  if (bytes.size() <= sent_first) {
-    co_await or_fail(send_all(c, of, bytes, sent));
-    answered = co_await or_fail(read_answer(c, of, parser, was_used, until));
-  } else {
-    co_await with_group([&](group& tasks) -> task<> {
-      auto writer = tasks.spawn(send_all, std::ref(c), std::ref(of), std::string_view(bytes), std::ref(sent));
-      answered = co_await or_fail(read_answer(c, of, parser, was_used, until));
-      if (!sent) writer.cancel();
-    });
-  }
-  // Part of the request may still be on its way: another must not follow it.
-  if (!sent) c.reusable = false;
-  co_return answered;
-}
 
 // A request that was sent, and what has come of its response.
 struct begun {
@@ -351,7 +128,7 @@ struct client::state {
   task<connection_ptr> find_clean(host& from) {
     while (!from.idle.empty()) {
       connection_ptr one = take_idle(from);
-      if (!co_await has_news(*one)) {
+      if (!co_await detail::has_news(*one)) {
         one->clean = false;
         co_return one;
       }
@@ -396,19 +173,10 @@ struct client::state {
     parser_options limits = options.limits;
     if (until == reach::head) limits.body_limit = std::numeric_limits<std::uint64_t>::max();
     begun made{std::move(on), response_parser(of.what.method, limits)};
-    const std::optional<bool> ended = co_await move_on_after(
-        options.response_timeout,
-        exchange_on(*made.on, of, of.bytes(current_deadline()), made.parser, was_used, until));
-    if (!ended) throw timed_out(of);
-    if (!*ended) co_return std::nullopt;
+    if (!co_await or_fail(
+            detail::exchange_on(*made.on, of, made.parser, was_used, until, options.response_timeout)))
+      co_return std::nullopt;
     co_return std::move(made);
-  }
-
-  [[nodiscard]] request_error timed_out(const sending& of) const {
-    return of.failed(
-        error_kind::timed_out, "response_timed_out",
-        "no response within " + belay::detail::length_text(options.response_timeout) + " (response_timeout)",
-        carried_out::possibly);
   }
 
   // Keeps the connection if it is clean.
@@ -433,8 +201,9 @@ struct client::state {
     const bool tells_deadline = options.sends_deadline && !what.headers.contains(deadline_header);
     if (what.url.scheme == scheme::https && !options.tls) options.tls = io::tls::context::client();
     const url* proxy = options.proxy.choose(what.url);
-    sending& of = in.of.emplace(sending{what, first, to_head(what, proxy, options.proxy.authorization),
-                                        tells_deadline, where, proxy});
+    sending& of =
+        in.of.emplace(sending{what, first, detail::to_head(what, proxy, options.proxy.authorization),
+                              tells_deadline, where, proxy});
     ++totals.requests;
     drop_old();
     host& at = in.here.emplace(*this, detail::connection_key(what.url, proxy)).at();
@@ -591,8 +360,8 @@ task<std::string> incoming::read() {
   while (true) {
     if (std::string part = made.parser.take_body(); !part.empty()) co_return part;
     if (made.parser.current() == parsing::complete) co_return std::string();
-    const auto more = co_await move_on_after(limit - now(), read_more(*made.on, of, made.parser));
-    if (!more) throw owner.timed_out(of);
+    const auto more = co_await move_on_after(limit - now(), detail::read_more(*made.on, of, made.parser));
+    if (!more) throw of.timed_out("no response", owner.options.response_timeout);
   }
 }
 
