@@ -43,6 +43,7 @@ pool_options checked(pool_options set) {
 }
 
 std::string task_text(const lease_origin& of) {
+  if (of.no_task) return "code outside of tasks";
   if (of.task.text != nullptr) return "task '" + belay::detail::name_text(of.task) + "'";
   if (of.main_task) return "the main task";
   if (of.spawned_at.line() == 0) return "a task";
@@ -57,13 +58,18 @@ void throw_opened_nothing() { throw misuse_error("db::open_pool: pool_functions:
 
 // ---- a lease
 
-lease_origin lease_origin::of(const belay::detail::node& task, std::source_location where,
+lease_origin lease_origin::of(const belay::detail::node* task, std::source_location where,
                               time_point at) noexcept {
-  return {.at = at,
-          .where = where,
-          .spawned_at = task.spawned_at(),
-          .task = task.labelled ? *task.label : belay::detail::task_label(),
-          .main_task = task.group == nullptr};
+  lease_origin made;
+  made.at = at;
+  made.where = where;
+  made.no_task = task == nullptr;
+  if (task != nullptr) {
+    made.spawned_at = task->spawned_at();
+    if (task->labelled) made.task = *task->label;
+    made.main_task = task->group == nullptr;
+  }
+  return made;
 }
 
 pool_holder lease_origin::holder(time_point now_is) const {
@@ -75,7 +81,7 @@ void pool_grant::give_back() noexcept {
   from->came_back(slot_);
 }
 
-void pool_core::lend(slot_list::iterator which, std::source_location where, const belay::detail::node& to,
+void pool_core::lend(slot_list::iterator which, std::source_location where, const belay::detail::node* to,
                      time_point at) noexcept {
   pool_slot& one = *which;
   one.leased = lease_origin::of(to, where, at);
@@ -102,7 +108,7 @@ void pool_core::came_back(slot_list::iterator which) noexcept {
   if (left == after_lease::broken) {
     set_needs(used_, which, tending::replace);
   } else if (closing_ || has_expired(one, at)) {
-    set_needs(used_, which, tending::close);
+    set_needs(used_, which, closing_ ? tending::close : tending::retire);
   } else if (left == after_lease::used) {
     set_needs(used_, which, tending::reset);
   } else {
@@ -138,17 +144,29 @@ std::size_t pool_core::staying() const noexcept {
 
 void pool_core::set_needs(slot_list& from, slot_list::iterator which, tending what) noexcept {
   which->needs = what;
-  if (what == tending::check || what == tending::reset) ++becoming_free_;
-  returned_.splice(returned_.end(), from, which);
   wake_.set();
+  if (what == tending::check || what == tending::reset) {
+    ++becoming_free_;
+  } else if (!functions_->closes()) {
+    count_closed(*which);
+    destroy(from, which);
+    return;
+  }
+  returned_.splice(returned_.end(), from, which);
 }
 
 void pool_core::set_idle(slot_list& from, slot_list::iterator which) noexcept {
   which->needs = tending::nothing;
   idle_.splice(idle_.begin(), from, which);
   fill_changed_.set();
-  if (next_look(which->idle_since) < look_at_) wake_.set();
+  if (leaves_at(*which, staying() > options_.min) < look_at_) wake_.set();
   serve_line(which->idle_since);
+}
+
+void pool_core::count_closed(const pool_slot& one) noexcept {
+  ++counted_.closed;
+  if (one.needs == tending::replace) ++counted_.replaced;
+  if (one.needs == tending::retire) ++counted_.expired;
 }
 
 void pool_core::destroy(slot_list& from, slot_list::iterator which) noexcept {
@@ -165,8 +183,12 @@ bool pool_core::take_fresh(std::size_t wanted, time_point at, slot_list::iterato
   for (auto next = idle_.begin(); next != idle_.end();) {
     const auto one = next++;
     if (has_expired(*one, at)) {
-      set_needs(idle_, one, tending::close);
+      set_needs(idle_, one, tending::retire);
     } else if (!needs_check(*one, at)) {
+      if (functions_->inspect(*one->member) == after_lease::broken) {
+        set_needs(idle_, one, tending::replace);
+        continue;
+      }
       which = one;
       return true;
     } else if (becoming_free_ < wanted) {
@@ -187,7 +209,7 @@ pool_grant pool_core::take_now(std::source_location where) noexcept {
   slot_list::iterator free;
   const time_point at = now();
   if (!line_.empty() || !take_fresh(0, at, free)) return {};
-  lend(free, where, *belay::detail::this_runtime->current, at);
+  lend(free, where, belay::detail::this_runtime->current, at);
   return {shared_from_this(), free};
 }
 
@@ -202,7 +224,7 @@ bool pool_wait::try_now() {
   since_ = now();
   slot_list::iterator free;
   if (from.line_.empty() && from.take_fresh(1, since_, free)) {
-    from.lend(free, where_, *task(), since_);
+    from.lend(free, where_, task(), since_);
     granted_ = pool_grant(from_, free);
     return true;
   }
@@ -242,7 +264,7 @@ void pool_wait::stop_timer() noexcept {
 
 void pool_wait::grant(slot_list::iterator slot, time_point at) noexcept {
   stop_timer();
-  from_->lend(slot, where_, waiting_task(), at);
+  from_->lend(slot, where_, &waiting_task(), at);
   granted_ = pool_grant(from_, slot);
   from_->counted_.longest_wait = std::max(from_->counted_.longest_wait, at - since_);
   wake();
@@ -271,7 +293,11 @@ void pool_wait::timed_out(timer_node& timer) noexcept {
   pool_core& from = *self.from_;
   ++from.counted_.timeouts;
   self.leave();
-  self.refused_ = from.busy(self.where_, false);
+  if (from.is_trying()) {
+    self.not_opened_ = from.not_passed();
+  } else {
+    self.refused_ = from.busy(self.where_, false);
+  }
   self.complete();
 }
 
@@ -330,6 +356,20 @@ std::exception_ptr pool_core::busy(std::source_location where, bool too_many) co
         0, where));
   } catch (const std::bad_alloc&) {
     return std::current_exception();
+  }
+}
+
+// Those who wait have not been told of the openings that failed.
+bool pool_core::is_trying() const noexcept { return last_failure_ && functions_->passes(last_failure_); }
+
+failure pool_core::not_passed() const noexcept {
+  try {
+    failure mine = belay::detail::twin_of(last_failure_);
+    mine.note(fmt::format("pool '{}': acquire a connection: none within {}: {}", options_.name,
+                          length_text(options_.acquire_timeout), occupation()));
+    return mine;
+  } catch (const std::bad_alloc&) {
+    return failure::of(std::current_exception());
   }
 }
 

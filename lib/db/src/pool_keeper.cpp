@@ -52,7 +52,7 @@ class pool_core::at_work {
   ~at_work() {
     if (in_ == nullptr) return;
     if (which_->needs == tending::check || which_->needs == tending::reset) --of_->becoming_free_;
-    if (which_->member) ++of_->counted_.closed;
+    if (which_->member) of_->count_closed(*which_);
     of_->destroy(*in_, which_);
     of_->fill_changed_.set();
     of_->wake_.set();
@@ -87,10 +87,17 @@ void pool_core::start(std::source_location where) {
 
 task<> pool_core::filled() {
   filling_ = true;
+  const time_point until = saturating_add(now(), options_.acquire_timeout);
   wake_.set();
   while (!fill_failed_ && idle_.size() + used_.size() < options_.min) {
     fill_changed_.reset();
-    co_await fill_changed_.wait();
+    if (!is_trying()) {
+      co_await fill_changed_.wait();
+    } else if (const time_point at = now(); at < until) {
+      static_cast<void>(co_await move_on_after(until - at, until_fill_changed()));
+    } else {
+      fill_failed_ = not_passed();
+    }
   }
   filling_ = false;
   if (fill_failed_) co_await fail(std::exchange(fill_failed_, failure()));
@@ -182,6 +189,7 @@ managed<unit> run_pool(std::shared_ptr<pool_core> core, std::source_location whe
 // ---- the keeper
 
 task<> pool_core::until_woken() { co_await wake_.wait(); }
+task<> pool_core::until_fill_changed() { co_await fill_changed_.wait(); }
 
 task<> pool_core::look_and_wait() {
   if (std::exchange(look_failed_, false)) co_await sleep_for(pause_after_failure);
@@ -219,7 +227,15 @@ void pool_core::retire_idle(time_point at) noexcept {
       continue;
     }
     --left;
-    set_needs(idle_, one, tending::close);
+    set_needs(idle_, one, surplus ? tending::close : tending::retire);
+  }
+}
+
+// What was idle for as long as one that gave no answer went the same way; to ask each of them costs more than to open others.
+void pool_core::replace_idle_since(time_point since, time_point at) noexcept {
+  for (auto next = idle_.begin(); next != idle_.end();) {
+    const auto one = next++;
+    if (one->idle_since <= since && needs_check(*one, at)) set_needs(idle_, one, tending::replace);
   }
 }
 
@@ -244,13 +260,6 @@ void pool_core::attend() {
   serve_line(at);  // of all that is idle, checks for all who wait, also after one that failed
   while (!returned_.empty()) {
     const auto one = returned_.begin();
-    const bool closes = one->needs == tending::close || one->needs == tending::replace;
-    if (closes && !functions_->closes()) {
-      ++counted_.closed;
-      if (one->needs == tending::replace) ++counted_.replaced;
-      destroy(returned_, one);
-      continue;
-    }
     tended_.splice(tended_.end(), returned_, one);
     belay::detail::adopt_task(tasks_, tend(at_work(*this, tended_, one)), std::source_location::current());
   }
@@ -265,14 +274,17 @@ void pool_core::attend() {
   tell_leaks(at);
 }
 
+// When an idle one is too old, or was idle for too long.
+time_point pool_core::leaves_at(const pool_slot& one, bool surplus) const noexcept {
+  if (!surplus) return one.expires_at;
+  return std::min(one.expires_at, saturating_add(one.idle_since, options_.idle_timeout));
+}
+
 time_point pool_core::next_look(time_point at) const noexcept {
   time_point next = time_point::max();
   if (pause_until_ > at && openings_wanted() > 0) next = std::min(next, pause_until_);
   const bool surplus = staying() > options_.min;
-  for (const pool_slot& one : idle_) {
-    next = std::min(next, one.expires_at);
-    if (surplus) next = std::min(next, saturating_add(one.idle_since, options_.idle_timeout));
-  }
+  for (const pool_slot& one : idle_) next = std::min(next, leaves_at(one, surplus));
   for (const pool_slot& one : used_) {
     if (one.told) continue;
     next = std::min(next, saturating_add(one.leased.at, options_.leak_after));
@@ -359,10 +371,12 @@ void pool_core::opening_failed(const failure& why, std::uint64_t line_begun_at) 
   pause_until_ = saturating_add(now(), pause / 2 + random_up_to(pause - pause / 2));
   observe_all(why);
   last_failure_ = why;
+  const bool passes = functions_->passes(why);
   if (filling_) {
-    if (!fill_failed_) fill_failed_ = why;
+    if (!fill_failed_ && !passes) fill_failed_ = why;
     fill_changed_.set();
   }
+  if (passes) return;
   // Connections that somebody has, or that are about to be free, serve the rest of the line.
   const bool others = used_.size() + becoming_free_ > 0 || opening_.size() > 1;
   bool shared = filling_;
@@ -383,7 +397,11 @@ task<> pool_core::tend(at_work mine) {
   if (slot.needs == tending::check) {
     outcome<bool> how =
         co_await as_outcome(with_timeout({options_.check_limit, "checking a connection"}, ask_check(member)));
-    if (how.failed()) observe_all(how.failure());
+    if (how.failed()) {
+      if (belay::detail::exception_as<timeout_error>(how.failure().exception()) != nullptr)
+        replace_idle_since(slot.idle_since, now());
+      observe_all(how.failure());
+    }
     good = how.succeeded() && how.value();
   } else if (slot.needs == tending::reset) {
     const outcome<void> how = co_await as_outcome(
@@ -401,10 +419,9 @@ task<> pool_core::tend(at_work mine) {
   }
   if (slot.needs == tending::check || slot.needs == tending::reset) {
     --becoming_free_;
-    slot.needs = good ? tending::close : tending::replace;
+    slot.needs = !good ? tending::replace : closing_ ? tending::close : tending::retire;
     wake_.set();  // somebody may have counted on it
   }
-  if (slot.needs == tending::replace) ++counted_.replaced;
   if (!functions_->closes()) co_return;
   const outcome<void> how =
       co_await as_outcome(with_timeout({options_.close_limit, "closing a connection"}, ask_close(member)));

@@ -54,7 +54,7 @@ task<> close_slot(slot& closing, failure& first) {
 lease::lease(std::shared_ptr<pool> owner, permit turn, slot& taken, std::source_location where) noexcept
     : pool_(std::move(owner)), turn_(std::move(turn)), slot_(&taken) {
   slot_->in_use = true;
-  slot_->taken = db::detail::lease_origin::of(*belay::detail::this_runtime->current, where, now());
+  slot_->taken = db::detail::lease_origin::of(belay::detail::this_runtime->current, where, now());
   renew_deadline();
 }
 

@@ -80,6 +80,35 @@ TEST_CASE("everywhere: a pool that is there already works after whatever happene
   CHECK_MESSAGE(found.ok(), found.text());
 }
 
+TEST_CASE("everywhere: a pool that is patient with a server that is away for a while") {
+  const t::report found = t::everywhere(
+      [](t::stage& s) -> b::task<> {
+        world& w = build(s);
+        w.s.accepts = false;
+        auto all = w.s.functions();
+        all.passes = [](const b::failure&) noexcept { return true; };
+        co_await b::with_group([&](b::group& g) -> b::task<> {
+          g.spawn(
+              [](world& away) -> b::task<> {
+                co_await b::sleep_for(200ms);
+                away.s.accepts = true;
+              },
+              std::ref(w));
+          co_await b::with(
+              db::open_pool<connection>({.min = 1, .max = 2, .first_pause = 20ms}, std::move(all)),
+              [&w](pool& p) -> b::task<> {
+                w.p = p;
+                co_await b::with_group([&p](b::group& inside) -> b::task<> {
+                  for (int i = 0; i < 3; ++i) inside.spawn(some_use, p, i);
+                  co_return;
+                });
+              });
+        });
+      },
+      {.name = "pool patient"});
+  CHECK_MESSAGE(found.ok(), found.text());
+}
+
 TEST_CASE("everywhere: a server that refuses, and closing while somebody holds a connection") {
   const t::report found = t::everywhere(
       [](t::stage& s) -> b::task<> {

@@ -24,6 +24,8 @@ struct history {
   server s;
   std::vector<call> calls;  // in the order of the line
   std::size_t most_there = 0;
+  bool patient = false;
+  b::duration acquire_timeout{};
 
   int upto(int most) { return static_cast<int>(random() % static_cast<unsigned>(most + 1)); }
   b::duration some_time(int most_ms) { return b::duration(1ms) * upto(most_ms); }
@@ -54,10 +56,18 @@ struct call_end {
 
 b::task<> use_once(pool p, history& h) {
   co_await b::sleep_for(h.some_time(200));
+  const b::time_point began = b::now();
   const std::size_t mine = h.calls.size();
   h.calls.emplace_back();
   const call_end at_end{h, mine};
-  lease c = co_await p.acquire();
+  lease c;
+  try {
+    c = co_await p.acquire();
+  } catch (const refused&) {
+    // Nobody is told of what may pass before the time is over.
+    if (h.patient) CHECK(b::now() - began == h.acquire_timeout);
+    throw;
+  }
   h.calls[mine] = {.ended = b::now(), .granted = true};
   h.look(p);
   const alone here(*c);
@@ -106,9 +116,13 @@ void run_history(unsigned seed) {
       .close_limit = 20ms,
       .first_pause = 5ms,
       .longest_pause = 50ms};
+  h.acquire_timeout = set.acquire_timeout;
   const bool resets = h.chance(50);
+  h.patient = h.chance(50);
   loop.run([](history& h, db::pool_options set, bool resets) -> b::task<> {
-    pool& p = co_await b::use(db::open_pool<connection>(set, resets ? h.s.resetting() : h.s.functions()));
+    auto functions = resets ? h.s.resetting() : h.s.functions();
+    if (h.patient) functions.passes = [](const b::failure&) noexcept { return true; };
+    pool& p = co_await b::use(db::open_pool<connection>(set, std::move(functions)));
     co_await b::with_group([&](b::group& g) -> b::task<> {
       const int users = 2 + h.upto(10);
       std::vector<b::child<void>> all;

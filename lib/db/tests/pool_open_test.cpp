@@ -205,3 +205,109 @@ TEST_CASE("min: is kept in the background, also after the server was away; nobod
     CHECK(p.statistics().idle == 2);
   });
 }
+
+namespace {
+
+db::pool_functions<connection> patient(server& s) {
+  auto all = s.functions();
+  all.passes = [](const b::failure& why) noexcept { return why.message() != "the password is wrong"; };
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "patience: what may pass is not told; who waits is served in order when the server is there again") {
+  clean_loop on;
+  server s;
+  s.accepts = false;
+  std::vector<int> order;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>(
+        {.max = 2, .acquire_timeout = 1min, .first_pause = 20ms, .longest_pause = 1s}, patient(s)));
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      for (int i = 0; i < 6; ++i) g.spawn(hold, p, 10ms, &order, i);
+      co_await b::sleep_for(10s);
+      CHECK(p.statistics().waiting == 6);
+      CHECK(p.statistics().failed_openings > 8);
+      CHECK(p.statistics().failed_openings < 40);
+      s.accepts = true;
+      co_await b::sleep_for(1s + 100ms);
+      CHECK(p.statistics().waiting == 0);
+    });
+    CHECK(order == std::vector<int>{0, 1, 2, 3, 4, 5});
+    CHECK(p.statistics().timeouts == 0);
+  });
+}
+
+TEST_CASE(
+    "patience: it ends with acquire_timeout; the error is the last failure, and says who has the others") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>(
+        {.name = "accounts", .max = 2, .acquire_timeout = 2s, .first_pause = 20ms}, patient(s)));
+    const lease mine = co_await p.acquire();
+    s.accepts = false;
+    for (int round = 0; round < 2; ++round) {
+      const b::time_point began = b::now();
+      const auto how = co_await b::as_outcome(p.acquire());
+      CHECK(b::now() - began == 2s);
+      const b::failure why = how.failure();
+      CHECK(why.find<refused>() != nullptr);
+      REQUIRE(why.notes().size() == 1);
+      CHECK(contains(why.notes()[0],
+                     "pool 'accounts': acquire a connection: none within 2000 ms: 1 of 2 in use"));
+      CHECK(contains(why.notes()[0], "held longest by the main task"));
+    }
+    CHECK(p.statistics().timeouts == 2);
+    // Nobody waits, so nobody is asked.
+    const std::uint64_t failures = p.statistics().failed_openings;
+    co_await b::sleep_for(1min);
+    CHECK(p.statistics().failed_openings <= failures + 1);
+  });
+}
+
+TEST_CASE("patience: what will not pass is told at once, also after what might have") {
+  clean_loop on;
+  server s;
+  s.accepts = false;
+  on.run([&]() -> b::task<> {
+    auto all = patient(s);
+    int tries = 0;
+    all.open = [&]() -> b::task<std::unique_ptr<connection>> {
+      if (++tries == 3) throw std::runtime_error("the password is wrong");
+      co_return co_await s.accept();
+    };
+    pool& p = co_await b::use(db::open_pool<connection>({.first_pause = 20ms}, std::move(all)));
+    const auto how = co_await b::as_outcome(p.acquire());
+    CHECK(how.failure().message() == "the password is wrong");
+    CHECK(on.loop.elapsed() < 100ms);
+  });
+}
+
+TEST_CASE("patience: open waits for the first connections, too, and no longer than acquire_timeout") {
+  clean_loop on;
+  server s;
+  s.accepts = false;
+  on.run([&]() -> b::task<> {
+    co_await b::with_group([&](b::group& g) -> b::task<> {
+      g.spawn([&]() -> b::task<> {
+        co_await b::sleep_for(3s);
+        s.accepts = true;
+      });
+      pool& p = co_await b::use(db::open_pool<connection>({.min = 2, .first_pause = 20ms}, patient(s)));
+      CHECK(p.statistics().idle == 2);
+      CHECK(on.loop.elapsed() >= 3s);
+    });
+    s.accepts = false;
+    const b::time_point began = b::now();
+    const auto how = co_await b::as_outcome(
+        b::with(db::open_pool<connection>({.min = 2, .acquire_timeout = 4s, .first_pause = 20ms}, patient(s)),
+                [](pool&) -> b::task<> { co_return; }));
+    CHECK(b::now() - began == 4s);
+    const b::failure why = how.failure();
+    CHECK(why.find<refused>() != nullptr);
+    CHECK(why.notes().size() == 1);
+  });
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections by turns: order, limits, cancellation in line, checks, resets, lifetimes, leaks.
 
+#include <belay/core/loop.hpp>
+
 #include "fake_connections.hpp"
 
 using namespace pool_tests;
@@ -352,6 +354,7 @@ TEST_CASE("lifetimes: a connection that gets old while it is used, is closed whe
     const lease c = co_await p.acquire();
     CHECK(c->number == 2);
     CHECK(p.statistics().replaced == 0);
+    CHECK(p.statistics().expired == 1);
   });
 }
 
@@ -415,6 +418,83 @@ TEST_CASE("check: those in line are not kept from a healthy connection by the ch
     });
     CHECK(b::now() - began < 100ms);
     s.accepts = true;
+  });
+}
+
+TEST_CASE("check: one that overruns its limit ends what was idle as long; who waits gets a new connection") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(
+        db::open_pool<connection>({.min = 5, .max = 5, .check_after = 1s, .check_limit = 2s}, s.functions()));
+    co_await b::sleep_for(10s);
+    co_await hold(p, 1ms);  // this one is fresh
+    CHECK(s.checks == 1);
+    const lease fresh = co_await p.acquire();
+    s.check_takes = 1h;  // a network that is silent, but for new connections
+    const b::time_point began = b::now();
+    co_await hold(p, 1ms);
+    CHECK(b::now() - began < 2s + 50ms);
+    CHECK(s.checks == 2);
+    CHECK(p.statistics().replaced == 4);
+    CHECK(fresh->number <= 5);
+  });
+}
+
+TEST_CASE("inspect: what is known to be broken is not handed out, fresh as it is, nor by try_acquire") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 2}, s.functions()));
+    connection* kept = nullptr;
+    {
+      const lease c = co_await p.acquire();
+      kept = c.get();
+    }
+    kept->alive = false;
+    CHECK_FALSE(p.try_acquire());
+    const lease c = co_await p.acquire();
+    CHECK(c->number == 2);
+    CHECK(s.checks == 0);
+    CHECK(p.statistics().replaced == 1);
+  });
+}
+
+TEST_CASE("without a close function, what is broken is destroyed when it is given back") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    auto all = s.functions();
+    all.close = {};
+    pool& p = co_await b::use(db::open_pool<connection>({.max = 1}, std::move(all)));
+    {
+      lease c = co_await p.acquire();
+      c.mark_broken();
+    }
+    CHECK(s.open == 0);
+    CHECK(p.statistics().replaced == 1);
+    CHECK(p.statistics().total() == 0);
+    co_await hold(p, 1ms);
+    CHECK(s.opened == 2);
+  });
+}
+
+TEST_CASE("try_acquire: from a callback of the loop, which is no task; its leak is told of as such") {
+  clean_loop on;
+  server s;
+  on.run([&]() -> b::task<> {
+    pool& p = co_await b::use(db::open_pool<connection>({.min = 1, .leak_after = 10s}, s.functions()));
+    std::optional<lease> kept;
+    b::loop::current()->post([&] { kept = p.try_acquire(); });
+    co_await b::sleep_for(1ms);
+    REQUIRE(kept.has_value());
+    CHECK(contains(describe(p.holders().at(0)), "code outside of tasks for 1"));
+    co_await b::sleep_for(20s);
+    REQUIRE(on.loop.diagnostics().size() == 1);
+    CHECK(contains(on.loop.diagnostics()[0].message, "is held by code outside of tasks"));
+    b::loop::current()->post([&] { kept.reset(); });
+    co_await b::sleep_for(1ms);
+    CHECK(p.statistics().idle == 1);
   });
 }
 

@@ -38,8 +38,12 @@ struct pool_functions {
   task_function<task<>(T&)> reset = {};
   /// Says goodbye. What is left is done by the destructor, which must not block.
   task_function<task<>(T&)> close = {};
-  /// Looked at when a lease ends. None: every connection is `used` if there is a `reset`, otherwise `clean`.
+  /// Looked at when a lease ends, and before a connection is handed out without a check, where `broken` means that another one is taken.
+  /// None: every connection is `used` if there is a `reset`, otherwise `clean`.
   returned_as (*inspect)(const T&) noexcept = nullptr;
+  /// May what `open` failed with pass by itself, as when a server is started again? Then nobody is told yet: who waits goes on waiting while
+  /// it is tried again, and is told after `acquire_timeout`. None: nothing passes.
+  bool (*passes)(const failure&) noexcept = nullptr;
 };
 
 template <class T>
@@ -100,6 +104,7 @@ class pool {
   ///                one longest. `busy_error` (`too_many_waiting`) at once beyond `max_waiting`. `closed_error` when the pool is closing.
   ///                When a connection cannot be opened: that error, to who has waited longest; and if no other connection is there
   ///                that could be given back, to all who waited when that attempt began. The next attempt comes after a pause.
+  ///                If it may pass (`pool_functions::passes`): after `acquire_timeout`, the last of these errors, with a note.
   /// Cancellation:  leaves the line; a connection that was on its way goes to the next one, or becomes idle.
   /// Time:          bounded by `acquire_timeout`, and by the limits around it.
   [[nodiscard]] task<lease<T>> acquire(std::source_location where = std::source_location::current()) const {
@@ -107,7 +112,7 @@ class pool {
     from->require_open("pool::acquire");
     co_return lease<T>(co_await detail::pool_wait(from, where));
   }
-  /// A connection if one is idle, fresh, and nobody waits; otherwise none. Errors: `closed_error`.
+  /// A connection if one is idle, fresh, and nobody waits; otherwise none. Also outside of tasks. Errors: `closed_error`.
   [[nodiscard]] std::optional<lease<T>> try_acquire(
       std::source_location where = std::source_location::current()) const {
     core_->require_open("pool::try_acquire");
@@ -130,8 +135,8 @@ class pool {
 
 /// Opens a pool, with `options.min` connections at first.
 ///
-/// Errors:        the first one of `functions.open`, when these cannot be opened: the block does not run. `misuse_error` for options out of
-///                range, and without `open`. At the end: `db::error` (code `connections_held`) when connections are not given back within
+/// Errors:        the first one of `functions.open`, when these cannot be opened: the block does not run. One that may pass is met by
+///                further attempts, for `acquire_timeout`. `misuse_error` for options out of range, and without `open`. At the end: `db::error` (code `connections_held`) when connections are not given back within
 ///                `drain_limit` (or nearly all of the time that the cleanup has): it names who holds them, since when and where.
 /// Cancellation:  before the block: cancels what is being opened, closes what is open. At the end: whoever waits for a connection gets
 ///                `closed_error`; leases are waited for; then everything is closed.

@@ -25,7 +25,8 @@ struct pool_options {
   /// Each connection's life is shorter by up to this part (0 to 1), at random, so that not all end together.
   double lifetime_jitter = 0.1;
   duration idle_timeout = std::chrono::minutes(10);  ///< beyond `min`, what was idle so long is closed
-  /// What was idle so long is checked before it is handed out. Zero: always.
+  /// What was idle so long is checked before it is handed out. Zero: always. A check that overruns `check_limit` ends the others, too, that
+  /// were idle as long: after a silent loss of all, a new connection is sooner there.
   duration check_after = std::chrono::seconds(30);
   duration open_limit = std::chrono::seconds(10);
   duration check_limit = std::chrono::seconds(5);
@@ -51,6 +52,7 @@ struct pool_statistics {
   std::uint64_t opened = 0;
   std::uint64_t closed = 0;
   std::uint64_t replaced = 0;  ///< ... of these, because they were broken, or failed a check or a reset
+  std::uint64_t expired = 0;   ///< ... of these, because they were older than `max_lifetime`
   std::uint64_t failed_openings = 0;  ///< attempts to open one
   std::uint64_t timeouts = 0;         ///< `acquire` that gave up after `acquire_timeout`
   std::uint64_t leaks = 0;            ///< leases that were held longer than `leak_after`
@@ -62,7 +64,8 @@ struct pool_statistics {
 
 /// One lease.
 struct pool_holder {
-  std::string task;                 ///< "task 'purge'"; without a name, where it was spawned; "the main task"
+  std::string
+      task;  ///< "task 'purge'"; without a name, where it was spawned; "the main task"; "code outside of tasks"
   std::source_location taken_at;    ///< the call of `acquire`
   std::source_location spawned_at;  ///< its task; line 0: not known, or the main task
   duration held{};                  ///< for how long

@@ -54,6 +54,7 @@ struct member_functions {
   BELAY_CORO_WRAPPER virtual task<> reset(pool_member& one) = 0;
   BELAY_CORO_WRAPPER virtual task<> close(pool_member& one) = 0;
   [[nodiscard]] virtual after_lease inspect(const pool_member& one) const noexcept = 0;
+  [[nodiscard]] virtual bool passes(const failure& why) const noexcept = 0;
   [[nodiscard]] virtual bool checks() const noexcept = 0;
   [[nodiscard]] virtual bool closes() const noexcept = 0;
 };
@@ -76,6 +77,9 @@ class functions_of final : public member_functions {
     if (said == Returned::broken) return after_lease::broken;
     return said == Returned::used && given_.reset ? after_lease::used : after_lease::clean;
   }
+  [[nodiscard]] bool passes(const failure& why) const noexcept override {
+    return given_.passes != nullptr && given_.passes(why);
+  }
   [[nodiscard]] bool checks() const noexcept override { return static_cast<bool>(given_.check); }
   [[nodiscard]] bool closes() const noexcept override { return static_cast<bool>(given_.close); }
 
@@ -94,12 +98,14 @@ struct lease_origin {
   std::source_location spawned_at;
   belay::detail::task_label task;
   bool main_task = false;
+  bool no_task = false;
 
-  static lease_origin of(const belay::detail::node& task, std::source_location where, time_point at) noexcept;
+  // `task`: none for a callback of the loop.
+  static lease_origin of(const belay::detail::node* task, std::source_location where, time_point at) noexcept;
   [[nodiscard]] pool_holder holder(time_point now_is) const;
 };
 
-enum class tending : unsigned char { nothing, check, reset, close, replace };
+enum class tending : unsigned char { nothing, check, reset, close, replace, retire };
 
 // Room for one connection. It is in the list of the pool that tells its state.
 struct pool_slot {
@@ -188,12 +194,13 @@ class pool_core : public std::enable_shared_from_this<pool_core> {
   [[nodiscard]] std::size_t staying() const noexcept;
   [[nodiscard]] std::size_t openings_wanted() const noexcept;
   [[nodiscard]] bool take_fresh(std::size_t wanted, time_point at, slot_list::iterator& which) noexcept;
-  void lend(slot_list::iterator which, std::source_location where, const belay::detail::node& to,
+  void lend(slot_list::iterator which, std::source_location where, const belay::detail::node* to,
             time_point at) noexcept;
   void came_back(slot_list::iterator which) noexcept;
   void set_needs(slot_list& from, slot_list::iterator which, tending what) noexcept;
   void set_idle(slot_list& from, slot_list::iterator which) noexcept;
   void serve_line(time_point at) noexcept;
+  void count_closed(const pool_slot& one) noexcept;
   void destroy(slot_list& from, slot_list::iterator which) noexcept;
   void look_drained() noexcept;
 
@@ -201,8 +208,11 @@ class pool_core : public std::enable_shared_from_this<pool_core> {
   task<> keep();
   task<> look_and_wait();
   task<> until_woken();
+  task<> until_fill_changed();
   void attend();
   void retire_idle(time_point at) noexcept;
+  void replace_idle_since(time_point since, time_point at) noexcept;
+  [[nodiscard]] time_point leaves_at(const pool_slot& one, bool surplus) const noexcept;
   [[nodiscard]] time_point next_look(time_point at) const noexcept;
   void tell_leaks(time_point at) noexcept;
   void tell_leak(const pool_slot& one, time_point at, bool over) const noexcept;
@@ -217,6 +227,8 @@ class pool_core : public std::enable_shared_from_this<pool_core> {
 
   [[nodiscard]] std::string occupation() const;
   [[nodiscard]] std::exception_ptr busy(std::source_location where, bool too_many) const noexcept;
+  [[nodiscard]] bool is_trying() const noexcept;
+  [[nodiscard]] failure not_passed() const noexcept;
   [[nodiscard]] std::exception_ptr closed(const char* call, std::source_location where) const noexcept;
 
   const pool_options options_;
