@@ -25,6 +25,8 @@ void require_valid(const options& settings) {
   require(settings.acquire_limit > duration::zero(), "acquire_limit must be above 0");
   require(settings.connect_limit > duration::zero(), "connect_limit must be above 0");
   require(settings.max_lifetime > duration::zero(), "max_lifetime must be above 0");
+  require(settings.idle_timeout > duration::zero(), "idle_timeout must be above 0");
+  require(settings.leak_after > duration::zero(), "leak_after must be above 0");
   require(settings.check_after >= duration::zero(), "check_after must be 0 or more");
   require(settings.cancel_limit > duration::zero(), "cancel_limit must be above 0");
   require(settings.commit_limit > duration::zero(), "commit_limit must be above 0");
@@ -40,9 +42,10 @@ bool is_outdated(const failure& why) {
          (state == "0A000" && std::string_view(said->what()).find("cached plan") != std::string_view::npos);
 }
 
-task<std::vector<result>> run_alone(std::shared_ptr<detail::pool> from, std::vector<statement> all) {
+task<std::vector<result>> run_alone(std::shared_ptr<detail::pool> from, std::vector<statement> all,
+                                    std::source_location where) {
   if (all.empty()) co_return std::vector<result>();
-  const detail::lease taken = co_await from->acquire();
+  const detail::lease taken = co_await from->acquire(where);
   detail::line& on = taken.connection();
   const std::string first = all.front().sql;
   outcome<std::vector<result>> how = co_await as_outcome(detail::run_batch(on, all));
@@ -62,17 +65,13 @@ task<std::vector<result>> run_alone(std::shared_ptr<detail::pool> from, std::vec
   co_return std::move(how).value();
 }
 
-task<result> run_single(std::shared_ptr<detail::pool> from, std::string sql, parameters bound) {
+task<result> run_single(std::shared_ptr<detail::pool> from, std::string sql, parameters bound,
+                        std::source_location where) {
   std::vector<statement> all;
   all.push_back({std::move(sql), std::move(bound)});
-  std::vector<result> got = co_await run_alone(std::move(from), std::move(all));
+  std::vector<result> got = co_await run_alone(std::move(from), std::move(all), where);
   co_return std::move(got.front());
 }
-
-struct aborts_at_end {
-  detail::pool& ended;
-  ~aborts_at_end() { ended.abort(); }
-};
 
 }  // namespace
 
@@ -80,33 +79,39 @@ namespace detail {
 
 managed<database> open_on(std::shared_ptr<connector> from, options settings) {
   require_valid(settings);
-  const auto connections = std::make_shared<pool>(std::move(from), std::move(settings));
-  const aborts_at_end leaves_nothing{*connections};
-  co_await connections->open();
-  database usable(connections);
+  const db::pool<held_line> connections = co_await use(open_lines(from, settings));
+  database usable(std::make_shared<pool>(std::move(from), std::move(settings), connections));
   co_yield usable;
-  co_await connections->close();
 }
 
 }  // namespace detail
 
 task<change> database::execute_with(std::string sql, parameters bound) const {
-  co_return (co_await run_single(pool_, std::move(sql), std::move(bound))).changed;
+  const auto from = pool_;
+  const std::source_location where = co_await belay::detail::caller_site_awaiter();
+  co_return (co_await run_single(from, std::move(sql), std::move(bound), where)).changed;
 }
 
 task<rows> database::query_with(std::string sql, parameters bound) const {
-  co_return (co_await run_single(pool_, std::move(sql), std::move(bound))).rows;
+  const auto from = pool_;
+  const std::source_location where = co_await belay::detail::caller_site_awaiter();
+  co_return (co_await run_single(from, std::move(sql), std::move(bound), where)).rows;
 }
 
 task<std::optional<row>> database::query_one_with(std::string sql, parameters bound) const {
   const auto from = pool_;
-  rows found = (co_await run_single(from, sql, std::move(bound))).rows;
+  const std::source_location where = co_await belay::detail::caller_site_awaiter();
+  rows found = (co_await run_single(from, sql, std::move(bound), where)).rows;
   co_return detail::at_most_one(std::move(found), from->name(), sql);
 }
 
-BELAY_CORO_WRAPPER task<std::vector<result>> database::run(pipeline all) const {
-  return run_alone(pool_, std::move(all).take());
+task<std::vector<result>> database::run(pipeline all) const {
+  const auto from = pool_;
+  const std::source_location where = co_await belay::detail::caller_site_awaiter();
+  co_return co_await run_alone(from, std::move(all).take(), where);
 }
+
+std::vector<pool_holder> database::holders() const { return pool_->holders(); }
 
 pool_statistics database::statistics() const noexcept { return pool_->statistics(); }
 

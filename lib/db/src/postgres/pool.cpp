@@ -1,192 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
-// Handing out connections in order, making them when they are needed, dropping those that are not clean.
+// What the generic pool does with lines, which failures it is patient with, and the words when patience ends.
 
 #include "pool.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <belay/core/detail/place.hpp>
 #include <belay/core/failure.hpp>
-#include <belay/core/loop.hpp>
-#include <belay/core/random.hpp>
-#include <belay/core/sleep.hpp>
-#include <belay/core/timeout.hpp>
+#include <belay/db/error.hpp>
 #include <belay/db/postgres/error.hpp>
-#include <belay/resilience/backoff.hpp>
-#include <belay/resilience/detail/random.hpp>
-#include <algorithm>
 
 namespace belay::db::postgres::detail {
 
 namespace {
 
-task<permit> next_turn(semaphore& line) { co_return co_await line.acquire(); }
-
-std::chrono::milliseconds shown(duration length) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(length);
+// Whether it makes sense to try again soon, with the same words: a server that is started again is there soon.
+bool may_pass(const failure& why) noexcept {
+  const auto* const known = belay::detail::exception_as<belay::error>(why.exception());
+  return known != nullptr &&
+         (known->kind() == error_kind::unavailable || known->kind() == error_kind::overloaded ||
+          known->kind() == error_kind::timed_out);
 }
 
-// Whether it makes sense to try again soon, with the same words.
-bool may_pass(const failure& why) {
-  if (const auto* known = why.find<belay::error>()) {
-    return known->kind() == error_kind::unavailable || known->kind() == error_kind::overloaded ||
-           known->kind() == error_kind::timed_out;
-  }
-  return false;
+task<std::unique_ptr<held_line>> open_line(std::shared_ptr<connector> from) {
+  co_return std::make_unique<held_line>(co_await from->connect());
+}
+
+task<bool> gives_a_sign_of_life(held_line& one) {
+  static_cast<void>(co_await run_batch(*one.open, {}));
+  co_return one.open->usable();
+}
+
+returned_as state_of(const held_line& one) noexcept {
+  return one.open->usable() && one.open->transaction() == transaction_state::none ? returned_as::clean
+                                                                                  : returned_as::broken;
+}
+
+pool_options limits_of(const std::string& name, const options& settings) {
+  return {.name = name,
+          .min = settings.min_connections,
+          .max = settings.max_connections,
+          .acquire_timeout = settings.acquire_limit,
+          .max_waiting = settings.max_waiting,
+          .max_lifetime = settings.max_lifetime,
+          .idle_timeout = settings.idle_timeout,
+          .check_after = settings.check_after,
+          .open_limit = settings.connect_limit,
+          .check_limit = settings.cancel_limit,
+          .first_pause = std::chrono::milliseconds(20),
+          .longest_pause = std::chrono::seconds(1),
+          .leak_after = settings.leak_after};
+}
+
+// In a handler: the error of who has no connection. Connections that are `opening` were too late.
+[[noreturn]] void throw_no_connection(const std::string& name, const options& settings,
+                                      std::size_t opening = 0) {
+  const failure why = current_failure();
+  if (belay::detail::exception_as<closed_error>(why.exception()) != nullptr)
+    throw closed_error(error_kind::unavailable, "closed",
+                       fmt::format("database {}: it is closed or closing", name));
+  const auto* const busy = belay::detail::exception_as<busy_error>(why.exception());
+  const bool in_vain = busy == nullptr ? may_pass(why) : busy->code() == "no_connection_free" && opening > 0;
+  if (!in_vain) throw;
+  const auto* const said = belay::detail::exception_as<connection_error>(why.exception());
+  const bool crowded = said != nullptr && said->kind() == error_kind::overloaded;
+  throw connection_error(crowded ? error_kind::overloaded : error_kind::unavailable,
+                         crowded ? "too_many_connections" : "server_away",
+                         fmt::format("database {}: no connection within {}; the last attempt: {}", name,
+                                     belay::detail::length_text(settings.acquire_limit),
+                                     busy != nullptr ? "it takes longer than that" : why.message()));
 }
 
 }  // namespace
 
-lease::lease(std::shared_ptr<pool> owner, permit turn) noexcept
-    : pool_(std::move(owner)), turn_(std::move(turn)) {
-  ++pool_->in_use_;
-}
-
-lease::~lease() {
-  if (!pool_) return;
-  --pool_->in_use_;
-  if (line_) pool_->take_back(std::move(line_), born_);
-}
-
-pool::pool(std::shared_ptr<connector> from, options settings)
-    : from_(std::move(from)), settings_(std::move(settings)), free_(settings_.max_connections, "pool") {
-  idle_.reserve(settings_.max_connections);
-}
-
-void pool::throw_closed() const {
-  throw closed_error(error_kind::unavailable, "closed",
-                     fmt::format("database {}: it is closed or closing", name()));
-}
-
-void pool::take_back(std::shared_ptr<line> used, time_point born) noexcept {
-  used->told = {};
-  const bool clean = used->usable() && used->transaction() == transaction_state::none;
-  const time_point here = now();
-  if (clean && !closing_ && here - born < settings_.max_lifetime) {
-    idle_.push_back({std::move(used), born, here});  // there is room
-    return;
+managed<db::pool<held_line>> open_lines(std::shared_ptr<connector> from, options settings) {
+  pool_functions<held_line> functions{
+      .open = [from]() -> task<std::unique_ptr<held_line>> { co_return co_await open_line(from); },
+      .check = gives_a_sign_of_life,
+      .inspect = state_of,
+      .passes = may_pass};
+  std::optional<db::pool<held_line>> connections;
+  try {
+    connections =
+        co_await use(db::open_pool<held_line>(limits_of(from->name(), settings), std::move(functions)));
+  } catch (...) {
+    throw_no_connection(from->name(), settings);
   }
-  if (!closing_) ++replaced_;
-  used->drop();
+  co_yield *connections;
 }
 
-task<bool> pool::answers(line& asked) {
-  outcome<std::vector<result>> how =
-      co_await as_outcome(with_timeout({settings_.cancel_limit, "a sign of life"}, run_batch(asked, {})));
-  if (how.failed()) how.failure().observe();
-  co_return how.succeeded() && asked.usable();
-}
+pool::pool(std::shared_ptr<connector> from, options settings, db::pool<held_line> connections)
+    : from_(std::move(from)), settings_(std::move(settings)), connections_(std::move(connections)) {}
 
-task<lease> pool::acquire() {
+task<lease> pool::acquire(std::source_location where) {
   const auto self = shared_from_this();
-  if (closing_) throw_closed();
-  const time_point until = saturating_add(now(), settings_.acquire_limit);
-  std::optional<permit> turn;
-  if (free_.free() > 0 && free_.waiting() == 0) {
-    turn = co_await free_.acquire();
-  } else {
-    turn = co_await move_on_after(settings_.acquire_limit, next_turn(free_));
-    if (!turn) {
-      throw busy_error(
-          error_kind::unavailable, "no_connection_free",
-          fmt::format(
-              "database {}: wait for a connection: none came free within {}: {} in use, {} more waiting; "
-              "try again later",
-              name(), shown(settings_.acquire_limit), in_use_, free_.waiting()));
-    }
-  }
-  if (closing_) throw_closed();
-  lease granted(self, std::move(*turn));
-  while (!idle_.empty()) {
-    idle_line last = std::move(idle_.back());
-    idle_.pop_back();
-    const time_point here = now();
-    if (last.open->usable() && here - last.born < settings_.max_lifetime) {
-      const bool fresh =
-          settings_.check_after > duration::zero() && here - last.since < settings_.check_after;
-      if (fresh || co_await answers(*last.open)) {
-        granted.line_ = std::move(last.open);
-        granted.born_ = last.born;
-        co_return granted;
-      }
-    }
-    ++replaced_;
-    last.open->drop();
-  }
-  granted.line_ = co_await connect(until);
-  granted.born_ = now();
-  if (closing_) throw_closed();
-  co_return granted;
-}
-
-// Tries until it works, or until there is no time left: a server that is started again is there soon.
-task<std::shared_ptr<line>> pool::connect(time_point until) {
-  belay::detail::random_source random(random_bits());
-  const backoff pauses = backoff::exponential(std::chrono::milliseconds(20), std::chrono::seconds(1));
-  duration last_pause{};
-  for (unsigned tried = 1;; ++tried) {
-    const duration left = until - now();
-    outcome<std::shared_ptr<line>> made = co_await as_outcome(with_timeout(
-        {std::min(settings_.connect_limit, left), "connecting to PostgreSQL"}, from_->connect()));
-    if (made.succeeded()) {
-      ++opened_;
-      co_return std::move(made).value();
-    }
-    failure why = made.failure();
-    ++failures_;
-    if (!may_pass(why)) co_await fail(why);
-    last_pause = std::max<duration>(pauses.draw(tried, last_pause, random), std::chrono::milliseconds(5));
-    if (closing_ || now() + last_pause >= until) {
-      why.observe();
-      const auto* known = why.find<connection_error>();
-      const bool crowded = known != nullptr && known->kind() == error_kind::overloaded;
-      co_await fail(connection_error(
-          crowded ? error_kind::overloaded : error_kind::unavailable,
-          crowded ? "too_many_connections" : "server_away",
-          fmt::format("database {}: no connection within {}, {} {}; the last one: {}", name(),
-                      shown(settings_.acquire_limit), tried, tried == 1 ? "try" : "tries", why.message())));
-    }
-    why.observe();
-    co_await sleep_for(last_pause);
-  }
-}
-
-BELAY_CORO_WRAPPER task<std::shared_ptr<line>> pool::connect_apart() { return from_->connect(); }
-
-task<> pool::open() {
-  const auto self = shared_from_this();
-  std::vector<lease> first;
-  first.reserve(settings_.min_connections);
-  while (first.size() < settings_.min_connections) first.push_back(co_await acquire());
-}
-
-task<> pool::close() {
-  closing_ = true;
-  while (!idle_.empty()) {
-    idle_.back().open->drop();
-    idle_.pop_back();
-  }
-  // Those in line before are woken first, and told.
-  std::vector<permit> turns;
-  for (std::size_t i = 0; i < settings_.max_connections; ++i) turns.push_back(co_await free_.acquire());
-}
-
-void pool::abort() noexcept {
-  closing_ = true;
-  while (!idle_.empty()) {
-    idle_.back().open->drop();
-    idle_.pop_back();
+  try {
+    if (std::optional<db::lease<held_line>> free = connections_.try_acquire(where))
+      co_return lease(std::move(*free));
+    co_return lease(co_await connections_.acquire(where));
+  } catch (...) {
+    throw_no_connection(name(), settings_, connections_.statistics().opening);
   }
 }
 
 pool_statistics pool::statistics() const noexcept {
-  return {.in_use = in_use_,
-          .idle = idle_.size(),
-          .waiting = free_.waiting(),
+  const db::pool_statistics all = connections_.statistics();
+  return {.in_use = all.in_use,
+          .idle = all.idle,
+          .opening = all.opening,
+          .waiting = all.waiting,
           .transactions = transactions_,
-          .opened = opened_,
-          .replaced = replaced_,
-          .failures = failures_};
+          .opened = all.opened,
+          .replaced = all.replaced + all.expired,
+          .failures = all.failed_openings};
 }
 
 task<std::vector<result>> run_batch(line& on, std::vector<statement> all) {

@@ -1,55 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The connections of one database, handed out by turns and taken back clean.
+// The connections of one database: the generic pool, filled with lines, and those beside it.
 
-#include <belay/core/semaphore.hpp>
+#include <belay/core/managed.hpp>
 #include <belay/core/task.hpp>
+#include <belay/db/pool.hpp>
 #include <belay/db/postgres/database.hpp>
 #include <memory>
+#include <source_location>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "line.hpp"
 
 namespace belay::db::postgres::detail {
 
-class pool;
+// What the pool holds: a line that is dropped at the end.
+struct held_line {
+  explicit held_line(std::shared_ptr<line> made) noexcept : open(std::move(made)) {}
+  held_line(const held_line&) = delete;
+  held_line& operator=(const held_line&) = delete;
+  ~held_line() {
+    open->told = {};
+    open->drop();
+  }
+  const std::shared_ptr<line> open;
+};
 
-// The right to use one connection. One that is broken, unclean or too old when it is dropped is closed.
+// The right to use one connection. One that is broken or unclean when it is dropped is replaced.
 class lease {
  public:
-  lease(std::shared_ptr<pool> owner, permit turn) noexcept;
-  lease(lease&& other) noexcept = default;
-  lease& operator=(lease&&) = delete;
-  ~lease();
-
-  [[nodiscard]] line& connection() const noexcept { return *line_; }
+  explicit lease(db::lease<held_line> held) noexcept : held_(std::move(held)) {}
+  [[nodiscard]] line& connection() const noexcept { return *held_->open; }
 
  private:
-  friend class pool;
-  std::shared_ptr<pool> pool_;  // null when moved from
-  permit turn_;
-  std::shared_ptr<line> line_;  // none while it is being made
-  time_point born_{};
+  db::lease<held_line> held_;
 };
+
+// Keeps connections for a block. Errors: connection_error, when the first ones cannot be made within `acquire_limit`.
+[[nodiscard]] managed<db::pool<held_line>> open_lines(std::shared_ptr<connector> from, options settings);
 
 // Thread: the loop's only.
 class pool : public std::enable_shared_from_this<pool> {
  public:
-  pool(std::shared_ptr<connector> from, options settings);
+  pool(std::shared_ptr<connector> from, options settings, db::pool<held_line> connections);
 
-  // Makes the first connections, to see that the database can be used.
-  task<> open();
-  // Waits for all leases, then closes everything.
-  task<> close();
-  // Closes now what is free, and what is in use when it is given back. For what an orderly closing left.
-  void abort() noexcept;
-
-  task<lease> acquire();
+  // `where` is told by `holders`. Errors: as `database`.
+  task<lease> acquire(std::source_location where = std::source_location::current());
   // One beside those that are counted, even while the pool is closing: to ask about another one. It is dropped after its use.
-  task<std::shared_ptr<line>> connect_apart();
+  BELAY_CORO_WRAPPER task<std::shared_ptr<line>> connect_apart() { return from_->connect(); }
 
   [[nodiscard]] pool_statistics statistics() const noexcept;
+  [[nodiscard]] std::vector<pool_holder> holders() const { return connections_.holders(); }
   [[nodiscard]] const std::string& name() const noexcept { return from_->name(); }
   [[nodiscard]] const options& settings() const noexcept { return settings_; }
 
@@ -57,28 +60,10 @@ class pool : public std::enable_shared_from_this<pool> {
   void transaction_ended() noexcept { --transactions_; }
 
  private:
-  friend class lease;
-  struct idle_line {
-    std::shared_ptr<line> open;
-    time_point born;
-    time_point since;
-  };
-
-  void take_back(std::shared_ptr<line> used, time_point born) noexcept;
-  [[noreturn]] void throw_closed() const;
-  task<std::shared_ptr<line>> connect(time_point until);
-  task<bool> answers(line& asked);
-
   const std::shared_ptr<connector> from_;
   const options settings_;
-  semaphore free_;
-  std::vector<idle_line> idle_;  // the last used at the end; room for all
-  std::size_t in_use_ = 0;
+  const db::pool<held_line> connections_;
   std::size_t transactions_ = 0;
-  std::uint64_t opened_ = 0;
-  std::uint64_t replaced_ = 0;
-  std::uint64_t failures_ = 0;
-  bool closing_ = false;
 };
 
 // Runs one exchange on a line. Errors: those of the server.

@@ -224,8 +224,9 @@ task<> run_other(session& open, exchange_wait& what) {
   }
 }
 
-task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_options how) {
-  lease taken = co_await from->acquire();
+task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_options how,
+                                     std::source_location where) {
+  lease taken = co_await from->acquire(where);
   std::string words = begin_words(how);
   words += how.read_only ? " READ ONLY" : " READ WRITE";
   if (how.deferrable) words += " DEFERRABLE";
@@ -311,8 +312,8 @@ task<> connection::execute_script(std::string sql) const {
   }
 }
 
-managed<connection> transaction(database db, transaction_options how) {
-  const auto open = co_await detail::begin(db.pool(), how);
+managed<connection> transaction(database db, transaction_options how, std::source_location where) {
+  const auto open = co_await detail::begin(db.pool(), how, where);
   connection usable(open);
   const exit_status ended = co_yield usable;
   co_await detail::end(open, ended.succeeded());

@@ -7,6 +7,7 @@
 #include <belay/db/postgres/transaction.hpp>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <string>
 
 #include "pool.hpp"
@@ -41,7 +42,8 @@ struct session {
 [[nodiscard]] task<> run_other(session& open, exchange_wait& what);
 
 // Takes a connection and begins.
-[[nodiscard]] task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_options how);
+[[nodiscard]] task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_options how,
+                                                   std::source_location where);
 // Commits or rolls back, and gives the connection back.
 [[nodiscard]] task<> end(std::shared_ptr<session> open, bool commit);
 

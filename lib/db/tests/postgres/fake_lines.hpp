@@ -66,13 +66,15 @@ class fake_server final : public pg::detail::connector {
  public:
   int rows = 0;
   std::size_t open_lines = 0;
-  int refusals = 0;  // so many attempts to connect fail, for the reason of `refused_as`
+  b::duration connecting_takes = 2ms;
+  bool silent = false;  // a network that takes what is sent, and gives nothing back
+  int refusals = 0;     // so many attempts to connect fail, for the reason of `refused_as`
   b::error_kind refused_as = b::error_kind::unavailable;
   int tries = 0;
   int begun_twice = 0;  // transactions begun on a connection that had one
 
   b::task<std::shared_ptr<pg::detail::line>> connect() override {
-    co_await b::sleep_for(2ms);
+    co_await b::sleep_for(connecting_takes);
     ++tries;
     if (refusals > 0) {
       --refusals;
@@ -115,10 +117,19 @@ inline void fake_line::start(pg::detail::exchange& one) {
         pg::connection_error(b::error_kind::unavailable, "connection_lost", "the fake connection is closed"));
     return finish();
   }
+  if (at_->silent) return;
   answer_in(2ms);
 }
 
-inline void fake_line::stop(pg::detail::exchange&) noexcept { stopping_ = true; }
+inline void fake_line::stop(pg::detail::exchange&) noexcept {
+  stopping_ = true;
+  if (linked()) return;  // the answer comes
+  const bool a_sign_of_life =
+      current_->what == pg::detail::step::batch && current_->statements.empty();  // is not cancelled
+  due = static_cast<std::uint64_t>((b::now() + (a_sign_of_life ? 0s : 2s)).time_since_epoch().count());
+  fire = [](timer_node& timer) noexcept { static_cast<fake_line&>(timer).hang_up(); };
+  belay::detail::this_runtime->timers->insert(*this);
+}
 
 inline void fake_line::hang_up() noexcept {
   if (!std::exchange(open_, false)) return;

@@ -23,34 +23,37 @@ b::task<> wait_until_it_works(pg::database db) {
 TEST_CASE("postgres pool: connections are made as needed, shared in order, and refused with a reason") {
   auto server = postgres_server::start();
   if (!server) return;
-  with_database(server->url(), {.max_connections = 2, .acquire_limit = 200ms},
-                [](pg::database& db) -> b::task<> {
-                  CHECK(db.statistics().opened == 1);
-                  std::vector<int> order;
-                  co_await b::with_group([&](b::group& g) -> b::task<> {
-                    for (int i = 0; i < 6; ++i) {
-                      g.spawn([&db, &order, i]() -> b::task<> {
-                        co_await db.query("SELECT pg_sleep(0.01)");
-                        order.push_back(i);
-                      });
-                    }
-                    co_await b::yield();
-                    co_await b::yield();
-                    CHECK(db.statistics().in_use == 2);
-                    CHECK(db.statistics().waiting == 4);
-                  });
-                  CHECK(order.size() == 6);
-                  CHECK(db.statistics().opened == 2);
-                  CHECK(db.statistics().idle == 2);
-                  co_await b::with(pg::transaction(db), [&db](pg::connection&) -> b::task<> {
-                    co_await b::with(pg::transaction(db), [&db](pg::connection&) -> b::task<> {
-                      const auto busy = co_await error_of<db_errors::busy_error>(db.query("SELECT 1"));
-                      CHECK(busy.code() == "no_connection_free");
-                      CHECK(std::string(busy.what()).find("2 in use") != std::string::npos);
-                      CHECK(db.statistics().transactions == 2);
-                    });
-                  });
-                });
+  with_database(
+      server->url(), {.max_connections = 2, .acquire_limit = 200ms}, [](pg::database& db) -> b::task<> {
+        CHECK(db.statistics().opened == 1);
+        std::vector<int> order;
+        co_await b::with_group([&](b::group& g) -> b::task<> {
+          for (int i = 0; i < 6; ++i) {
+            g.spawn([&db, &order, i]() -> b::task<> {
+              co_await db.query("SELECT pg_sleep(0.01)");
+              order.push_back(i);
+            });
+          }
+          co_await b::yield();
+          co_await b::yield();
+          CHECK(db.statistics().in_use == 1);
+          CHECK(db.statistics().opening == 1);
+          CHECK(db.statistics().waiting == 5);
+        });
+        CHECK(order.size() == 6);
+        CHECK(db.statistics().opened == 2);
+        CHECK(db.statistics().idle == 2);
+        co_await b::with(pg::transaction(db), [&db](pg::connection&) -> b::task<> {
+          co_await b::with(pg::transaction(db), [&db](pg::connection&) -> b::task<> {
+            const auto busy = co_await error_of<db_errors::busy_error>(db.query("SELECT 1"));
+            CHECK(busy.code() == "no_connection_free");
+            CHECK(std::string(busy.what()).find("2 of 2 in use") != std::string::npos);
+            CHECK(std::string(busy.what()).find("held longest by the main task for") != std::string::npos);
+            CHECK(db.holders().size() == 2);
+            CHECK(db.statistics().transactions == 2);
+          });
+        });
+      });
 }
 
 TEST_CASE("postgres pool: old connections are replaced, and an idle one that is dead is noticed") {

@@ -4,6 +4,7 @@
 
 #include <belay/core/managed.hpp>
 #include <belay/core/task.hpp>
+#include <belay/db/pool_options.hpp>
 #include <belay/db/postgres/connection.hpp>
 #include <belay/db/postgres/error.hpp>
 #include <belay/db/postgres/options.hpp>
@@ -15,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace belay::db::postgres {
 
@@ -25,6 +27,7 @@ class pool;
 struct pool_statistics {
   std::size_t in_use = 0;        ///< connections that somebody has
   std::size_t idle = 0;          ///< connections that are open and free
+  std::size_t opening = 0;       ///< connections that are being made
   std::size_t waiting = 0;       ///< tasks in line for a connection
   std::size_t transactions = 0;  ///< transactions that are open
   std::uint64_t opened = 0;      ///< connections made, since the start
@@ -34,9 +37,10 @@ struct pool_statistics {
 
 /// An open database. Single statements, each a transaction of its own, wait in order for a free connection.
 ///
-/// Errors:        those of <belay/db/error.hpp> and <belay/db/postgres/error.hpp>; `busy_error` (`no_connection_free`) when none
-///                comes free within `options::acquire_limit`; `connection_error` (`server_away`) with the last reason when none can be
-///                made; `closed_error` after the end. A server that was started again is connected to anew without more ado; statements
+/// Errors:        those of <belay/db/error.hpp> and <belay/db/postgres/error.hpp>; `busy_error` (`no_connection_free`, which names who
+///                holds one longest) when none comes free within `options::acquire_limit`; `connection_error` (`server_away`) with the
+///                last reason when none can be made in that time, or at once when it will not pass (login refused); `closed_error` after
+///                the end. A server that was started again is connected to anew without more ado; statements
 ///                are never sent twice.
 /// Cancellation:  in line or connecting: leaves it. Running: see `connection`.
 /// Lifetime:      copies are handles to the same database.
@@ -65,6 +69,8 @@ class database {
   [[nodiscard]] task<std::vector<result>> run(pipeline all) const;
 
   [[nodiscard]] pool_statistics statistics() const noexcept;
+  /// Who has a connection now, who has it longest first: the task, where it was taken (the statement or the transaction), and for how long.
+  [[nodiscard]] std::vector<pool_holder> holders() const;
   /// "postgresql://user@host:5432/name", never the password.
   [[nodiscard]] const std::string& name() const noexcept;
 
@@ -85,8 +91,10 @@ class database {
 ///
 /// Errors:        `connection_error` when `min_connections` cannot be made; `db::error` (invalid, `bad_options`, `bad_database_url`).
 ///                Messages never show the password.
-/// Cancellation:  before the block: gives up connecting. At the end: new requests for a connection get `closed_error`; waits until all
-///                connections are given back, and closes them.
+///                At the end: `db::error` (`connections_held`) when connections are not given back in nine tenths of the time that the
+///                cleanup has: it names who holds them, since when and where; they are closed when they come back.
+/// Cancellation:  before the block: gives up connecting. At the end: those in line and new requests for a connection get
+///                `closed_error`; waits until all connections are given back, and closes them.
 [[nodiscard]] managed<database> open(std::string url, options settings = {});
 
 }  // namespace belay::db::postgres

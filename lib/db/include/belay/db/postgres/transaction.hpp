@@ -6,6 +6,7 @@
 #include <belay/db/postgres/connection.hpp>
 #include <belay/db/postgres/database.hpp>
 #include <belay/resilience/retry.hpp>
+#include <source_location>
 
 namespace belay::db::postgres {
 
@@ -26,7 +27,8 @@ struct transaction_options {
 /// Cancellation:  while it waits or begins: nothing happened. In the block: rolled back, never committed. Commit and rollback are shielded,
 ///                and a commit under way is not torn: its outcome is known.
 /// See:           docs/decisions/0054-outcome-of-an-interrupted-commit.md
-[[nodiscard]] managed<connection> transaction(database db, transaction_options how = {});
+[[nodiscard]] managed<connection> transaction(database db, transaction_options how = {},
+                                              std::source_location where = std::source_location::current());
 
 /// A part of a transaction that can fail alone: rolled back to its beginning when the block failed or was cancelled; the transaction goes on.
 ///
