@@ -7,12 +7,15 @@
 #include <belay/core/task.hpp>
 #include <belay/db/postgres/connection.hpp>
 #include <belay/db/postgres/options.hpp>
+#include <algorithm>
 #include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "session_state.hpp"
 
 namespace belay::db::postgres::detail {
 
@@ -83,6 +86,8 @@ class line {
   // What came for LISTEN, kept while there is somebody to be told; `told` is called when there is something new, and when the connection is lost.
   std::deque<notice_of_channel> heard;
   std::function<void()> told;
+  // By all statements so far, since the last reset.
+  leaving left = leaving::nothing;
 };
 
 // How lines are made. Lives longer than they.
@@ -105,6 +110,7 @@ class exchange_wait final : public operation, public exchange {
     what = kind;
     statements = std::move(all);
     chunk = std::move(part);
+    for (const statement& one : statements) on.left = std::max(on.left, left_by(one.sql));
   }
   [[nodiscard]] awaited waits_for() const noexcept override { return {"PostgreSQL", ""}; }
   // The exchange, which lives as long as the awaiter.

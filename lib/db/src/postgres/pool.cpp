@@ -22,8 +22,8 @@ bool may_pass(const failure& why) noexcept {
           known->kind() == error_kind::timed_out);
 }
 
-task<std::unique_ptr<held_line>> open_line(std::shared_ptr<connector> from) {
-  co_return std::make_unique<held_line>(co_await from->connect());
+task<std::unique_ptr<held_line>> open_line(std::shared_ptr<connector> from, bool reset_always) {
+  co_return std::make_unique<held_line>(co_await from->connect(), reset_always);
 }
 
 task<bool> gives_a_sign_of_life(held_line& one) {
@@ -31,9 +31,17 @@ task<bool> gives_a_sign_of_life(held_line& one) {
   co_return one.open->usable();
 }
 
+task<> reset(held_line& one) {
+  exchange_wait wait(*one.open, step::script, {{reset_words}});
+  co_await wait;
+  one.open->left = leaving::nothing;
+}
+
 returned_as state_of(const held_line& one) noexcept {
-  return one.open->usable() && one.open->transaction() == transaction_state::none ? returned_as::clean
-                                                                                  : returned_as::broken;
+  const line& on = *one.open;
+  if (!on.usable() || on.transaction() != transaction_state::none || on.left == leaving::more)
+    return returned_as::broken;
+  return one.reset_always || on.left == leaving::state ? returned_as::used : returned_as::clean;
 }
 
 pool_options limits_of(const std::string& name, const options& settings) {
@@ -47,6 +55,7 @@ pool_options limits_of(const std::string& name, const options& settings) {
           .check_after = settings.check_after,
           .open_limit = settings.connect_limit,
           .check_limit = settings.cancel_limit,
+          .reset_limit = settings.cancel_limit,
           .first_pause = std::chrono::milliseconds(20),
           .longest_pause = std::chrono::seconds(1),
           .leak_after = settings.leak_after};
@@ -75,8 +84,11 @@ pool_options limits_of(const std::string& name, const options& settings) {
 
 managed<db::pool<held_line>> open_lines(std::shared_ptr<connector> from, options settings) {
   pool_functions<held_line> functions{
-      .open = [from]() -> task<std::unique_ptr<held_line>> { co_return co_await open_line(from); },
+      .open = [from, always = settings.reset_always]() -> task<std::unique_ptr<held_line>> {
+        co_return co_await open_line(from, always);
+      },
       .check = gives_a_sign_of_life,
+      .reset = reset,
       .inspect = state_of,
       .passes = may_pass};
   std::optional<db::pool<held_line>> connections;
@@ -108,6 +120,7 @@ pool_statistics pool::statistics() const noexcept {
   return {.in_use = all.in_use,
           .idle = all.idle,
           .opening = all.opening,
+          .tending = all.tending,
           .waiting = all.waiting,
           .transactions = transactions_,
           .opened = all.opened,

@@ -18,7 +18,7 @@ namespace belay::db::postgres::detail {
 
 // What the pool holds: a line that is dropped at the end.
 struct held_line {
-  explicit held_line(std::shared_ptr<line> made) noexcept : open(std::move(made)) {}
+  held_line(std::shared_ptr<line> made, bool always) noexcept : open(std::move(made)), reset_always(always) {}
   held_line(const held_line&) = delete;
   held_line& operator=(const held_line&) = delete;
   ~held_line() {
@@ -26,6 +26,7 @@ struct held_line {
     open->drop();
   }
   const std::shared_ptr<line> open;
+  const bool reset_always;
 };
 
 // The right to use one connection. One that is broken or unclean when it is dropped is replaced.

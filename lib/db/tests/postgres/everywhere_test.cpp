@@ -16,6 +16,7 @@ namespace {
 b::task<> two_rows(pg::database db) {
   co_await b::with(pg::transaction(std::move(db)), [](pg::connection& c) -> b::task<> {
     co_await c.execute("INSERT 1");
+    co_await c.execute("SET ROLE other");
     co_await c.execute("INSERT 2");
   });
 }
@@ -31,6 +32,7 @@ b::task<> scenario(t::stage& s) {
   auto& server = s.make<fake_server>();
   s.expect("no connection is left", [&server] { return server.open_lines == 0; });
   s.expect("connections come clean", [&server] { return server.begun_twice == 0; });
+  s.expect("sessions come clean", [&server] { return server.strayed == 0; });
   s.expect("all or nothing", [&server] { return server.rows == 0 || server.rows == 2 || server.rows == 4; });
   co_await with_pool(server, [](pg::database& db) -> b::task<> {
     co_await b::with_group([&db](b::group& both) -> b::task<> {

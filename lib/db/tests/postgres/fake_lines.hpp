@@ -56,6 +56,7 @@ class fake_line final : public pg::detail::line, private belay::detail::timer_no
   const int number_;
   bool open_ = true;
   bool stopping_ = false;
+  bool touched_ = false;  // its session
   pg::detail::transaction_state state_ = pg::detail::transaction_state::none;
   int uncommitted_ = 0;
   int id_ = 0;
@@ -71,6 +72,8 @@ class fake_server final : public pg::detail::connector {
   int refusals = 0;     // so many attempts to connect fail, for the reason of `refused_as`
   b::error_kind refused_as = b::error_kind::unavailable;
   int tries = 0;
+  int resets = 0;
+  int strayed = 0;      // transactions that met what others had left in the session
   int begun_twice = 0;  // transactions begun on a connection that had one
 
   b::task<std::shared_ptr<pg::detail::line>> connect() override {
@@ -159,6 +162,7 @@ inline bool fake_line::run_one(const pg::statement& each) {
   current_->tags.push_back(sql.substr(0, sql.find(' ')));
   if (sql.starts_with("BEGIN")) {
     if (state_ != transaction_state::none) ++at_->begun_twice;
+    if (touched_) ++at_->strayed;
     state_ = transaction_state::open;
   } else if (sql == "COMMIT") {
     at_->rows += uncommitted_;
@@ -176,6 +180,11 @@ inline bool fake_line::run_one(const pg::statement& each) {
       if (id_ == 0) id_ = ++at_->last_id_;
       ++uncommitted_;
     }
+  } else if (sql == pg::detail::reset_words) {
+    ++at_->resets;
+    touched_ = false;
+  } else if (sql.starts_with("SET ")) {
+    touched_ = true;
   } else if (sql.find("xact_id_if_assigned") != std::string::npos) {
     give(id_ == 0 ? belay::db::value() : belay::db::value(std::to_string(id_)));
   } else if (sql.find("pg_xact_status") != std::string::npos) {

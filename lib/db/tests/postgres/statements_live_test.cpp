@@ -166,7 +166,7 @@ TEST_CASE("postgres: prepared statements are kept, forgotten, and made anew when
         CHECK((co_await db.query("SELECT * FROM t")).columns().size() == 1);
         co_await db.execute("ALTER TABLE t ADD COLUMN b int");
         CHECK((co_await db.query("SELECT * FROM t")).columns().size() == 2);
-        co_await db.execute("DISCARD ALL");
+        co_await db.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$");
         CHECK((co_await db.query("SELECT * FROM t")).columns().size() == 2);
         // A statement that cannot be prepared is not remembered as prepared.
         static_cast<void>(co_await error_of<db_errors::statement_error>(db.execute("SELECT * FROM later")));

@@ -28,6 +28,7 @@ struct pool_statistics {
   std::size_t in_use = 0;        ///< connections that somebody has
   std::size_t idle = 0;          ///< connections that are open and free
   std::size_t opening = 0;       ///< connections that are being made
+  std::size_t tending = 0;       ///< connections that are asked for a sign of life, or reset
   std::size_t waiting = 0;       ///< tasks in line for a connection
   std::size_t transactions = 0;  ///< transactions that are open
   std::uint64_t opened = 0;      ///< connections made, since the start
@@ -42,6 +43,11 @@ struct pool_statistics {
 ///                last reason when none can be made in that time, or at once when it will not pass (login refused); `closed_error` after
 ///                the end. A server that was started again is connected to anew without more ado; statements
 ///                are never sent twice.
+/// Sessions:      connections are shared by turns. What a statement leaves in its session beyond its transaction (SET, set_config, SET ROLE,
+///                LISTEN, temporary tables, `pg_advisory_lock`, cursors WITH HOLD) is taken away before the next one has the connection:
+///                that costs a round trip of the pool, which knows by the text of the statements whether it is needed. What functions
+///                do inside, it does not see, but for DO and CALL: see `options::reset_always`. Better: SET LOCAL, `set_config(…, true)`,
+///                `pg_advisory_xact_lock`, which end with the transaction.
 /// Cancellation:  in line or connecting: leaves it. Running: see `connection`.
 /// Lifetime:      copies are handles to the same database.
 /// Thread:        the loop's only.

@@ -30,13 +30,17 @@ struct options {
   duration idle_timeout = std::chrono::minutes(10);
   /// A connection that was idle for longer is asked for a sign of life before it is handed out. Zero: always.
   duration check_after = std::chrono::seconds(30);
-  /// How long the server may take to give a sign of life, or to give up a cancelled statement; then the connection is dropped.
+  /// How long the server may take to give a sign of life, to reset a session, or to give up a cancelled statement; then the connection is
+  /// dropped.
   duration cancel_limit = std::chrono::seconds(2);
   /// Half of it: how long a COMMIT may take; the other half: how long its outcome is inquired when its connection was lost. With
   /// `cancel_limit` twice, it must fit into `loop_options::cleanup_limit`.
   duration commit_limit = std::chrono::seconds(4);
   /// A connection that a statement or transaction has held for so long is told of, once, as a diagnostic (`lease_held`).
   duration leak_after = std::chrono::minutes(1);
+  /// Resets the session after each use, whatever was run: for functions that change it, as in `SELECT login($1)` with a set_config inside.
+  /// Costs a round trip of the pool for each use.
+  bool reset_always = false;
   std::size_t cached_statements = 128;  ///< prepared statements kept by each connection; 0: none
   /// Gets the server's notices and warnings: "WARNING: there is no transaction in progress". Must not throw; called on the loop's thread.
   std::function<void(std::string_view)> on_notice = {};
