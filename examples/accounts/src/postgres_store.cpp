@@ -66,7 +66,7 @@ class postgres_store final : public postgres_statements<postgres::database, stor
  private:
   // Blocks have no effects outside of the database: they may run again when the server gave one up for another.
   task<> run_transaction(belay::task_function<task<>(const statements&)> body) const override {
-    co_await postgres::repeatable(target(), {}, [&body](postgres::connection& c) -> task<> {
+    co_await postgres::repeatable(target(), [&body](postgres::connection& c) -> task<> {
       const postgres_statements<postgres::connection, statements> within(c);
       co_await body(within);
     });

@@ -3,20 +3,41 @@
 
 #include <fmt/format.h>
 
+#include <belay/core/detail/failure_record.hpp>
 #include <belay/core/error.hpp>
 #include <belay/core/random.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/db/error.hpp>
 #include <belay/db/repeat.hpp>
 #include <algorithm>
+#include <string_view>
 
 namespace belay::db {
 
-bool is_conflict(const failure& what) noexcept {
-  const auto* const first = belay::detail::exception_as<error>(what.exception());
-  if (first == nullptr) return false;
-  const std::string_view code = first->code();
+namespace {
+
+std::string_view code_of(const failure& one) noexcept {
+  const auto* const known = belay::detail::exception_as<error>(one.exception());
+  return known == nullptr ? std::string_view() : std::string_view(known->code());
+}
+
+bool is_code_of_conflict(std::string_view code) noexcept {
   return code == "database_locked" || code == "serialization_failure" || code == "deadlock";
+}
+
+// Statements beside the one that met the conflict can only say that the transaction is lost. Looking here observes nothing.
+bool is_all_of_conflict(const failure& what) noexcept {
+  const auto& attached = what.record()->attached;
+  return std::all_of(attached.begin(), attached.end(), [](const failure& one) {
+    const std::string_view code = code_of(one);
+    return (is_code_of_conflict(code) || code == "transaction_lost") && is_all_of_conflict(one);
+  });
+}
+
+}  // namespace
+
+bool is_conflict(const failure& what) noexcept {
+  return is_code_of_conflict(code_of(what)) && is_all_of_conflict(what);
 }
 
 namespace detail {

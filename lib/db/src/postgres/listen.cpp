@@ -19,6 +19,27 @@ namespace {
 
 using detail::line;
 
+constexpr duration first_pause = std::chrono::milliseconds(50);
+constexpr duration longest_pause = std::chrono::seconds(5);
+constexpr duration least_pause = std::chrono::milliseconds(5);
+// A connection that lives shorter than this counts as an attempt that failed, so that a server that hangs up is not called without a pause.
+constexpr duration settled = std::chrono::seconds(1);
+
+// The pauses between attempts in a row.
+class growing_pause {
+ public:
+  [[nodiscard]] duration next() {
+    last_ = std::max<duration>(pauses_.draw(++tried_, last_, random_), least_pause);
+    return last_;
+  }
+
+ private:
+  belay::detail::random_source random_{random_bits()};
+  backoff pauses_ = backoff::exponential(first_pause, longest_pause);
+  unsigned tried_ = 0;
+  duration last_{};
+};
+
 struct closes {
   std::shared_ptr<line> open;
   ~closes() {
@@ -58,15 +79,13 @@ task<std::shared_ptr<line>> connect_patiently(std::shared_ptr<detail::pool> from
                                               std::vector<std::string> channels, bool for_ever) {
   const options& set = from->settings();
   const time_point until = for_ever ? time_point::max() : saturating_add(now(), set.acquire_limit);
-  belay::detail::random_source random(random_bits());
-  const backoff pauses = backoff::exponential(std::chrono::milliseconds(50), std::chrono::seconds(5));
-  duration pause{};
-  for (unsigned tried = 1;; ++tried) {
+  growing_pause pauses;
+  for (;;) {
     outcome<std::shared_ptr<line>> made = co_await as_outcome(
         with_timeout({set.connect_limit, "connecting to listen"}, connect_and_listen(from, channels)));
     if (made.succeeded()) co_return std::move(made).value();
     const failure why = made.failure();
-    pause = std::max<duration>(pauses.draw(tried, pause, random), std::chrono::milliseconds(5));
+    const duration pause = pauses.next();
     if (!may_pass(why) || saturating_add(now(), pause) >= until) co_await fail(why);
     why.observe();
     co_await sleep_for(pause);
@@ -96,10 +115,14 @@ stream<notification> listen(database db, std::vector<std::string> channels, list
   if (how.check_after <= duration::zero())
     throw misuse_error("postgres::listen: check_after must be above 0");
   const std::shared_ptr<detail::pool> from = db.pool();
+  growing_pause pauses;
+  bool short_lived = false;
   for (bool again = false;; again = true) {
+    if (short_lived) co_await sleep_for(pauses.next());
     event news("a message of PostgreSQL");
     bool overflow = again;
     const closes with_us{co_await connect_patiently(from, channels, again)};
+    const time_point since = now();
     line& on = *with_us.open;
     on.told = [&on, &news, &overflow, most = how.most_waiting] {
       if (on.heard.size() > most) {
@@ -123,6 +146,8 @@ stream<notification> listen(database db, std::vector<std::string> channels, list
         co_await wait_for_news(on, news, how.check_after, from->settings().cancel_limit);
       }
     }
+    short_lived = now() - since < settled;
+    if (!short_lived) pauses = growing_pause();
   }
 }
 

@@ -188,6 +188,4 @@ commit_unknown_error::commit_unknown_error(std::string message, std::string tran
     : db::error(error_kind::internal, "commit_unknown", std::move(message), 0, where),
       transaction_(std::make_shared<const std::string>(std::move(transaction))) {}
 
-error_filter conflicts() { return types<serialization_error>(); }
-
 }  // namespace belay::db::postgres

@@ -75,6 +75,7 @@ class fake_server final : public pg::detail::connector {
   int resets = 0;
   int strayed = 0;      // transactions that met what others had left in the session
   int begun_twice = 0;  // transactions begun on a connection that had one
+  bool cuts_listeners = false;  // once they are let in
 
   b::task<std::shared_ptr<pg::detail::line>> connect() override {
     co_await b::sleep_for(connecting_takes);
@@ -160,6 +161,12 @@ inline bool fake_line::run_one(const pg::statement& each) {
   };
   current_->results.emplace_back();
   current_->tags.push_back(sql.substr(0, sql.find(' ')));
+  if (sql.starts_with("CONFLICT")) {
+    current_->error = std::make_exception_ptr(
+        pg::serialization_error(b::error_kind::unavailable, "serialization_failure", "conflict"));
+    if (state_ == transaction_state::open) state_ = transaction_state::failed;
+    return false;
+  }
   if (sql.starts_with("BEGIN")) {
     if (state_ != transaction_state::none) ++at_->begun_twice;
     if (touched_) ++at_->strayed;
@@ -203,8 +210,11 @@ inline void fake_line::answer() {
     if (state_ == pg::detail::transaction_state::open) state_ = pg::detail::transaction_state::failed;
     return finish();
   }
-  for (const pg::statement& each : current_->statements) static_cast<void>(run_one(each));
+  for (const pg::statement& each : current_->statements)
+    if (!run_one(each)) break;
+  const bool cut = at_->cuts_listeners && !current_->tags.empty() && current_->tags.front() == "LISTEN";
   finish();
+  if (cut) hang_up();
 }
 
 }  // namespace postgres_tests

@@ -152,14 +152,15 @@ TEST_CASE("postgres repeatable: conflicts are tried again, and nothing is lost")
       for (int i = 0; i < tasks; ++i) {
         g.spawn([&db, &runs]() -> b::task<> {
           for (int n = 0; n < each; ++n) {
-            co_await pg::repeatable(
-                db, {.transaction = {.level = pg::isolation::serializable}, .max_attempts = 100},
-                [&runs](pg::connection& c) -> b::task<> {
-                  ++runs;
-                  const auto now_is = co_await c.query_one("SELECT balance FROM accounts WHERE id = 1");
-                  co_await c.execute("UPDATE accounts SET balance = $1 WHERE id = 1",
-                                     now_is->get<std::int64_t>(0) + 1);
-                });
+            co_await pg::repeatable(db,
+                                    [&runs](pg::connection& c) -> b::task<> {
+                                      ++runs;
+                                      const auto now_is =
+                                          co_await c.query_one("SELECT balance FROM accounts WHERE id = 1");
+                                      co_await c.execute("UPDATE accounts SET balance = $1 WHERE id = 1",
+                                                         now_is->get<std::int64_t>(0) + 1);
+                                    },
+                                    {.level = pg::isolation::serializable}, {.attempts = 100});
           }
         });
       }
@@ -168,10 +169,12 @@ TEST_CASE("postgres repeatable: conflicts are tried again, and nothing is lost")
     CHECK(co_await balance(db, 1) == 100 + tasks * each);
     CHECK(runs > tasks * each);  // there were conflicts
     const auto given_up = co_await error_of<pg::serialization_error>(pg::repeatable(
-        db, {.max_attempts = 2, .delay = b::backoff::none()}, [](pg::connection& c) -> b::task<int> {
+        db,
+        [](pg::connection& c) -> b::task<int> {
           co_await c.execute("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END $$");
           co_return 1;
-        }));
+        },
+        {}, {.attempts = 2, .first_pause = 0ms}));
     CHECK(given_up.code() == "deadlock");
   });
 }

@@ -50,7 +50,11 @@ concept described_names = std::is_enum_v<E> && requires(enum_names<E>& e) { desc
 /// How a value of the database becomes a `T`. Specialise it for a type of your own. Errors: `type_error`.
 template <class T>
 struct column_value {
-  static T from(const value& found, std::string_view what) { return found.template as<T>(what); }
+  static T from(const value& found, std::string_view what) {
+    static_assert(!std::same_as<T, std::string_view>,
+                  "describe(columns): the rows are gone before the struct: use std::string");
+    return found.template as<T>(what);
+  }
 };
 
 namespace detail {

@@ -4,6 +4,7 @@
 
 #include <belay/core/detail/cleanup.hpp>
 #include <belay/core/failure.hpp>
+#include <belay/core/managed.hpp>
 #include <belay/core/outcome.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/task.hpp>
@@ -24,7 +25,8 @@ struct repeat_options {
 };
 
 /// A conflict with somebody else's transaction that the same work may not meet again: `busy_error` with code `database_locked`; a `db::error`
-/// with code `serialization_failure` or `deadlock`.
+/// with code `serialization_failure` or `deadlock`. What is attached to it may be others of these, and `transaction_lost`, which is what other
+/// statements of the same transaction say; with anything else attached, such as `commit_unknown`, it is none.
 [[nodiscard]] bool is_conflict(const failure& what) noexcept;
 
 namespace detail {
@@ -85,5 +87,21 @@ template <class F>
     co_await sleep_for(tries.pause());
   }
 }
+
+namespace detail {
+
+// `block` in transactions, each `open(arguments...)`, until one ends without a conflict.
+template <class Connection, class F, class... P, class... A>
+[[nodiscard]] auto repeat_transaction(F block, repeat_options options, std::source_location where,
+                                      managed<Connection> (*open)(P...), A... arguments)
+    -> std::invoke_result_t<F&, Connection&> {
+  using result = typename std::invoke_result_t<F&, Connection&>::value_type;
+  const auto once = [&]() -> task<result> {
+    co_return co_await with(open(arguments...), borrowed<F>{&block});
+  };
+  co_return co_await repeat_on_conflict(borrowed<const decltype(once)>{&once}, options, where);
+}
+
+}  // namespace detail
 
 }  // namespace belay::db

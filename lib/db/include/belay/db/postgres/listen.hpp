@@ -36,7 +36,8 @@ struct listen_options {
 ///       while (notification* one = co_await all.next()) refresh(one->type == notification_type::gap ? everything : one->payload);
 ///     });
 ///
-/// Result:        never ends by itself. A lost connection is made anew, for as long as it takes, and told as a gap.
+/// Result:        never ends by itself. A lost connection is made anew, for as long as it takes, and told as a gap; with pauses
+///                while it is lost again within a second. The end of the database does not end it: end it first.
 /// Errors:        of the first connection: as `database`; later only what will not pass (login refused).
 /// Cancellation:  while it waits: closes the connection. Lifetime: connects when the first message is asked for.
 [[nodiscard]] stream<notification> listen(database db, std::vector<std::string> channels,

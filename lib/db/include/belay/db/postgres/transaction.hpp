@@ -5,8 +5,10 @@
 #include <belay/core/managed.hpp>
 #include <belay/db/postgres/connection.hpp>
 #include <belay/db/postgres/database.hpp>
-#include <belay/resilience/retry.hpp>
+#include <belay/db/repeat.hpp>
 #include <source_location>
+#include <type_traits>
+#include <utility>
 
 namespace belay::db::postgres {
 
@@ -36,33 +38,20 @@ struct transaction_options {
 /// Cancellation:  as `transaction`. Lifetime: within the transaction of `on`.
 [[nodiscard]] managed<connection> savepoint(connection on);
 
-struct repeat_options {
-  transaction_options transaction = {};
-  unsigned max_attempts = 5;  ///< in all; at least 1
-  backoff delay = backoff::exponential(std::chrono::milliseconds(5), std::chrono::milliseconds(500));
-};
-
-/// Whether the whole transaction may be run again: a serialization failure or a deadlock, here or among what is attached.
-[[nodiscard]] error_filter conflicts();
-
-/// Runs `block(connection&)` in a transaction, and again, from its beginning, when the server gave it up for another one.
+/// Runs `block(connection&)` in a transaction, and again, from its beginning, when the server gave it up for another one (`is_conflict`),
+/// also when other statements of the block ran beside the one that was told so.
 ///
-///     co_await repeatable(db, {.transaction = {.level = isolation::serializable}},
-///                         [&](connection& c) -> task<receipt> { ... });   // may run several times: keep effects out of it
+///     co_await repeatable(db, [&](connection& c) -> task<receipt> { ... },   // may run several times: keep effects out of it
+///                         {.level = isolation::serializable});
 ///
-/// Result, Cancellation: as `transaction`. Errors: as `retry`: the last one bare, those before it attached.
+/// Result, Errors, Cancellation, Time: as `transaction`, and `repeat_on_conflict`. A `commit_unknown_error` is never repeated.
+/// Lifetime: `block` is kept until the end. What it does besides the database, it does again.
 template <class F>
-[[nodiscard]] auto repeatable(database db, repeat_options how, F block)
+[[nodiscard]] BELAY_CORO_WRAPPER auto repeatable(database db, F block, transaction_options how = {},
+                                                 repeat_options options = {},
+                                                 std::source_location where = std::source_location::current())
     -> std::invoke_result_t<F&, connection&> {
-  const retry again(retry_options{.max_attempts = how.max_attempts,
-                                  .delay = how.delay,
-                                  .on = conflicts(),
-                                  .name = "repeatable transaction"});
-  using result = typename std::invoke_result_t<F&, connection&>::value_type;
-  co_return co_await again([&db, &how, &block]() -> task<result> {
-    co_return co_await with(transaction(db, how.transaction),
-                            [&block](connection& c) -> task<result> { co_return co_await block(c); });
-  });
+  return db::detail::repeat_transaction(std::move(block), options, where, &transaction, std::move(db), how);
 }
 
 }  // namespace belay::db::postgres

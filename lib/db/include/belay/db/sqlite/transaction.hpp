@@ -58,15 +58,13 @@ enum class transaction_mode : unsigned char {
 /// Result, Errors, Cancellation, Time: as `transaction`, and `repeat_on_conflict`.
 /// Lifetime: `block` is kept until the end. What it does besides the database, it does again.
 template <class F>
-[[nodiscard]] auto repeatable(database db, F block, transaction_mode mode = transaction_mode::write,
-                              repeat_options options = {},
-                              std::source_location where = std::source_location::current())
+[[nodiscard]] BELAY_CORO_WRAPPER auto repeatable(database db, F block,
+                                                 transaction_mode mode = transaction_mode::write,
+                                                 repeat_options options = {},
+                                                 std::source_location where = std::source_location::current())
     -> std::invoke_result_t<F&, connection&> {
-  using result = typename std::invoke_result_t<F&, connection&>::value_type;
-  const auto once = [&db, &block, mode, where]() -> task<result> {
-    co_return co_await with(transaction(db, mode, where), db::detail::borrowed<F>{&block});
-  };
-  co_return co_await repeat_on_conflict(db::detail::borrowed<decltype(once)>{&once}, options);
+  return db::detail::repeat_transaction(std::move(block), options, where, &transaction, std::move(db), mode,
+                                        where);
 }
 
 }  // namespace belay::db::sqlite
