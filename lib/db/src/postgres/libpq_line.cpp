@@ -30,6 +30,10 @@ struct clear_result {
 };
 using pg_result = std::unique_ptr<PGresult, clear_result>;
 
+// Between requests to cancel the same statement; doubled each time.
+constexpr std::chrono::milliseconds first_request_pause(20);
+constexpr std::chrono::milliseconds longest_request_pause(500);
+
 std::string_view field(const PGresult* of, int which) {
   const char* text = PQresultErrorField(of, which);
   return text == nullptr ? std::string_view() : std::string_view(text);
@@ -44,7 +48,8 @@ class libpq_line final : public line, public std::enable_shared_from_this<libpq_
         cache_(settings.cached_statements),
         conn_(std::move(open)),
         socket_(io::context(), PQsocket(conn_.get())),
-        patience_(io::context()) {
+        patience_(io::context()),
+        once_more_(io::context()) {
     PQsetnonblocking(conn_.get(), 1);
     PQsetNoticeReceiver(conn_.get(), &libpq_line::on_notice, this);
   }
@@ -102,6 +107,8 @@ class libpq_line final : public line, public std::enable_shared_from_this<libpq_
   void answered();
   void finish() noexcept;
   void give_up_waiting() noexcept;
+  void request_cancel() noexcept;
+  void request_again_later();
   void leave_pipeline();
   void hear();
   [[nodiscard]] std::string doing() const;
@@ -114,6 +121,8 @@ class libpq_line final : public line, public std::enable_shared_from_this<libpq_
   pg_connection conn_;
   asio::posix::stream_descriptor socket_;
   asio::steady_timer patience_;
+  asio::steady_timer once_more_;  // until a request to cancel is repeated
+  std::chrono::milliseconds next_request_{};
   std::shared_ptr<cancel_request> cancelling_;
 
   exchange* current_ = nullptr;
@@ -137,6 +146,7 @@ class libpq_line final : public line, public std::enable_shared_from_this<libpq_
 void libpq_line::close() noexcept {
   if (!conn_) return;
   patience_.cancel();
+  once_more_.cancel();
   if (cancelling_) cancelling_->drop();
   socket_.release();  // the descriptor is libpq's
   conn_.reset();
@@ -292,6 +302,7 @@ void libpq_line::start(exchange& one) {
         if (copying_ != copying::in) break;  // the server has ended it; end_copy says why
         const int put = PQputCopyData(conn_.get(), one.chunk.data(), static_cast<int>(one.chunk.size()));
         if (put < 0) return lost(PQerrorMessage(conn_.get()));
+        if (put == 0) return lost("no memory for the data of a COPY");  // it was not queued
         break;
       }
       case step::end_copy:
@@ -647,6 +658,7 @@ void libpq_line::give_up_waiting() noexcept {
   if (!answered_ || !cancel_settled_ || barrier_ || !conn_) return;
   if (copying_ != copying::no)
     return finish();  // it was open before the request came: the next step will see
+  once_more_.cancel();
   // A request that reaches the server after its statement has ended must not hit the next one: an empty statement is in between.
   leave_pipeline();
   if (unclean_ || PQsendQuery(conn_.get(), "") == 0)
@@ -662,6 +674,7 @@ void libpq_line::give_up_waiting() noexcept {
 
 void libpq_line::finish() noexcept {
   patience_.cancel();
+  once_more_.cancel();
   if (cancelling_) std::exchange(cancelling_, nullptr)->drop();
   cancel_settled_ = true;
   stopping_ = false;
@@ -671,6 +684,36 @@ void libpq_line::finish() noexcept {
   over.ended();
 }
 
+void libpq_line::request_cancel() noexcept {
+  try {
+    cancel_settled_ = false;
+    cancelling_ = std::make_shared<cancel_request>(io::context());
+    cancelling_->send(PQsocket(conn_.get()), PQbackendPID(conn_.get()), cancel_key_,
+                      [weak = weak_from_this()] {
+                        const auto me = weak.lock();
+                        if (!me || me->current_ == nullptr || !me->stopping_) return;
+                        me->cancel_settled_ = true;
+                        if (me->answered_) return me->give_up_waiting();
+                        me->request_again_later();
+                      });
+  } catch (...) {
+    // Without memory for a request, the connection's end is the request.
+    asio::post(io::context(),
+               [self = shared_from_this()] { self->lost("a request to cancel could not be made"); });
+  }
+}
+
+// A request that reaches the server before the statement does, or between two of them, cancels nothing.
+void libpq_line::request_again_later() {
+  once_more_.expires_after(next_request_);
+  next_request_ = std::min(2 * next_request_, longest_request_pause);
+  once_more_.async_wait([weak = weak_from_this(), number = stops_](const error_code& problem) {
+    const auto me = weak.lock();
+    if (problem || !me || me->current_ == nullptr || !me->stopping_ || me->stops_ != number) return;
+    if (!me->answered_) me->request_cancel();
+  });
+}
+
 void libpq_line::stop(exchange& one) noexcept {
   if (stopping_ || &one != current_) return;
   stopping_ = true;
@@ -678,30 +721,30 @@ void libpq_line::stop(exchange& one) noexcept {
   try {
     if (!conn_ || one.what == step::put_chunk) {
       // Data that was not written yet goes out before the end of the copy, or with the connection.
-      asio::post(io::context(), [self] {
-        if (self->current_ == nullptr || !self->stopping_) return;
+      asio::post(io::context(), [self, number = ++stops_] {
+        if (self->current_ == nullptr || !self->stopping_ || self->stops_ != number) return;
         self->current_->stopped = true;
         self->finish();
       });
       return;
     }
-    cancel_settled_ = false;
+    if (one.what == step::batch && one.statements.empty()) {
+      // There is nothing to be cancelled in a sign of life, and who did not give one in time will not hear of it.
+      asio::post(io::context(), [self, number = ++stops_] {
+        if (self->current_ != nullptr && self->stopping_ && self->stops_ == number)
+          self->lost("it gave no sign of life");
+      });
+      return;
+    }
     patience_.expires_after(settings_.cancel_limit);
     patience_.async_wait([weak = weak_from_this(), number = ++stops_](const error_code& problem) {
       const auto me = weak.lock();
       if (problem || !me || me->current_ == nullptr || !me->stopping_ || me->stops_ != number) return;
       me->lost("the server did not react to a request to cancel");
     });
-    cancelling_ = std::make_shared<cancel_request>(io::context());
-    cancelling_->send(PQsocket(conn_.get()), PQbackendPID(conn_.get()), cancel_key_,
-                      [weak = weak_from_this()] {
-                        const auto me = weak.lock();
-                        if (!me || me->current_ == nullptr || !me->stopping_) return;
-                        me->cancel_settled_ = true;
-                        me->give_up_waiting();
-                      });
+    next_request_ = first_request_pause;
+    request_cancel();
   } catch (...) {
-    // Without memory for a request, the connection's end is the request.
     asio::post(io::context(), [self] { self->lost("a request to cancel could not be made"); });
   }
 }

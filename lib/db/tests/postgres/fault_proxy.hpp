@@ -63,6 +63,8 @@ class fault_proxy {
   void latency(std::chrono::milliseconds each_way) { latency_ = each_way; }
   // Each connection is reset when so many bytes have come to the client through it; negative: never.
   void cut_after_answer_bytes(long count) { answer_bytes_ = count; }
+  // So many requests to cancel are taken, and never reach the server.
+  void lose_cancels(int count) { lost_cancels_ = count; }
   // The next connection on which the client sends `text` is reset, once.
   void cut_on(std::string text, when moment) {
     const std::lock_guard guard(lock_);
@@ -82,6 +84,11 @@ class fault_proxy {
     const linger at_once{.l_onoff = 1, .l_linger = 0};
     ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     ::close(socket);
+  }
+  // The packet with which a client asks to cancel another connection's statement.
+  static bool is_cancel(const char* data, std::size_t size) {
+    constexpr std::string_view code("\x04\xd2\x16\x2e", 4);
+    return size == 16 && std::string_view(data, size).substr(4, 4) == code;
   }
   static bool send_all(int to, const char* data, std::size_t size) {
     while (size > 0) {
@@ -143,6 +150,11 @@ class fault_proxy {
         if (latency_.load().count() > 0) std::this_thread::sleep_for(latency_.load());
         auto size = static_cast<std::size_t>(count);
         if (from == client) {
+          if (is_cancel(part.data(), size) && lost_cancels_ > 0) {
+            --lost_cancels_;
+            open = false;
+            break;
+          }
           const when moment = matches({part.data(), size});
           if (moment == when::before_it_arrives) open = false;
           if (moment == when::after_the_answer) swallow_answer = true;
@@ -180,6 +192,7 @@ class fault_proxy {
   std::atomic<bool> black_hole_{false};
   std::atomic<int> cuts_{0};
   std::atomic<int> accepted_{0};
+  std::atomic<int> lost_cancels_{0};
   std::atomic<long> answer_bytes_{-1};
   std::atomic<std::chrono::milliseconds> latency_{std::chrono::milliseconds(0)};
   std::mutex lock_;

@@ -182,7 +182,6 @@ TEST_CASE("postgres: cancelled statements end on the server; the connection is u
   with_database(server->url(), {.max_connections = 1}, [](pg::database& db) -> b::task<> {
     const std::int64_t process = co_await number(db, "SELECT pg_backend_pid()");
     for (int i = 0; i < 10; ++i) {
-      // Long enough for the server to have begun: what reaches it before is no cancellation of anything.
       static_cast<void>(
           co_await error_of<b::timeout_error>(b::with_timeout(200ms, db.query("SELECT pg_sleep(30)"))));
       CHECK(co_await number(db, "SELECT pg_backend_pid()") == process);
@@ -190,6 +189,50 @@ TEST_CASE("postgres: cancelled statements end on the server; the connection is u
     CHECK(db.statistics().replaced == 0);
     CHECK(db.statistics().opened == 1);
   });
+}
+
+TEST_CASE(
+    "postgres: a request to cancel that came too early is repeated until the statement ends [row 286]") {
+  auto server = postgres_server::start();
+  if (!server) return;
+  fault_proxy proxy(server->port());
+  with_database(
+      postgres_server::url_at(proxy.port()), {.max_connections = 1}, [&](pg::database& db) -> b::task<> {
+        const std::int64_t process = co_await number(db, "SELECT pg_backend_pid()");
+        for (const int lost : {1, 3}) {
+          proxy.lose_cancels(lost);
+          const auto began = steady::now();
+          static_cast<void>(
+              co_await error_of<b::timeout_error>(b::with_timeout(50ms, db.query("SELECT pg_sleep(30)"))));
+          CHECK(seconds_since(began) < 1.5);
+          CHECK(co_await number(db, "SELECT pg_backend_pid()") == process);
+        }
+        // At the moment at which the statement is sent, and soon after it.
+        for (int i = 0; i < 40; ++i) {
+          const auto limit = std::chrono::microseconds(25 * i);
+          static_cast<void>(co_await error_of<b::timeout_error>(
+              b::with_timeout(limit, db.query("SELECT pg_sleep(30), $1", i))));
+          CHECK(co_await number(db, "SELECT pg_backend_pid()") == process);
+        }
+        CHECK(db.statistics().replaced == 0);
+      });
+}
+
+TEST_CASE("postgres: a statement that cannot be cancelled costs the connection, when cancel_limit is over") {
+  auto server = postgres_server::start();
+  if (!server) return;
+  fault_proxy proxy(server->port());
+  with_database(postgres_server::url_at(proxy.port()), {.max_connections = 1, .cancel_limit = 300ms},
+                [&](pg::database& db) -> b::task<> {
+                  const std::int64_t process = co_await number(db, "SELECT pg_backend_pid()");
+                  proxy.lose_cancels(1000);
+                  const auto began = steady::now();
+                  static_cast<void>(co_await error_of<b::timeout_error>(
+                      b::with_timeout(50ms, db.query("SELECT pg_sleep(30)"))));
+                  CHECK(seconds_since(began) < 2);
+                  CHECK(co_await number(db, "SELECT pg_backend_pid()") != process);
+                  CHECK(db.statistics().replaced == 1);
+                });
 }
 
 TEST_CASE(
