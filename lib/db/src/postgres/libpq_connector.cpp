@@ -4,6 +4,8 @@
 #include "libpq_line.hpp"
 #include "server_error.hpp"
 #include "target.hpp"
+#include <belay/core/failure.hpp>
+#include <belay/core/outcome.hpp>
 #include <belay/core/thread.hpp>
 #include <belay/db/postgres/error.hpp>
 #include <belay/io/use_task.hpp>
@@ -76,6 +78,23 @@ class borrowed_socket {
   asio::posix::stream_descriptor watched_;
 };
 
+// Errors: of the connection. Some servers know nothing of the log (Amazon's Aurora).
+task<std::string> ask_timeline(line& on) {
+  std::vector<statement> ask;
+  ask.push_back(
+      {"SELECT CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END"});
+  exchange_wait wait(on, step::script, std::move(ask));
+  outcome<void> how = co_await as_outcome([](exchange_wait& answer) -> task<> { co_await answer; }(wait));
+  if (how.failed()) {
+    const failure why = how.failure();
+    if (!on.usable()) co_await fail(why);
+    why.observe();
+    co_return "?";
+  }
+  if (wait.results.empty() || wait.results[0].rows.empty()) co_return "?";
+  co_return wait.results[0].rows[0].get<std::optional<std::string>>(0).value_or("");
+}
+
 class libpq_connector final : public connector {
  public:
   libpq_connector(target where, options settings)
@@ -121,7 +140,9 @@ class libpq_connector final : public connector {
                                          "with, or libpq is too new",
                                          name()));
     }
-    co_return make_libpq_line(std::move(made), name(), settings_, *key);
+    std::shared_ptr<line> ready = make_libpq_line(std::move(made), name(), settings_, *key);
+    ready->timeline = co_await ask_timeline(*ready);
+    co_return ready;
   }
 
  private:

@@ -83,6 +83,9 @@ class line {
   // The number of the server's process.
   [[nodiscard]] virtual int backend() const noexcept = 0;
 
+  // The server's timeline, which a failover changes, as it was when the connection was made; empty: a standby; "?": it does not tell.
+  std::string timeline;
+
   // What came for LISTEN, kept while there is somebody to be told; `told` is called when there is something new, and when the connection is lost.
   std::deque<notice_of_channel> heard;
   std::function<void()> told;

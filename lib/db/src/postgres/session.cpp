@@ -6,9 +6,9 @@
 #include <fmt/format.h>
 
 #include <belay/core/failure.hpp>
-#include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/db/postgres/error.hpp>
+#include <algorithm>
 
 #include "server_error.hpp"
 
@@ -19,7 +19,7 @@ namespace detail {
 namespace {
 
 // The number that tells later whether it was committed; null before the transaction writes.
-constexpr const char* ask_id = "SELECT pg_current_xact_id_if_assigned()::text AS id";
+constexpr const char* ask_number = "SELECT pg_current_xact_id_if_assigned()::text AS id";
 
 [[noreturn]] void throw_ended(const session& over) {
   throw closed_error(
@@ -45,10 +45,10 @@ const char* begin_words(const transaction_options& how) {
   return "BEGIN ISOLATION LEVEL SERIALIZABLE";
 }
 
-void take_id(session& open, const result& from) {
+void take_number(session& open, const result& from) {
   if (from.rows.empty()) return;
-  open.id_may_be_new = false;
-  if (!from.rows[0][0].is_null()) open.id = from.rows[0].get<std::string>(0);
+  open.number_may_be_new = false;
+  if (!from.rows[0][0].is_null()) open.number = {from.rows[0].get<std::string>(0), open.on().timeline};
 }
 
 // The connection says how it ended, or nothing.
@@ -65,20 +65,39 @@ task<outcome<std::vector<result>>> try_batch(line& on, std::string sql, duration
                   open.from->name(), why));
 }
 
+[[noreturn]] void throw_too_late(const session& open, duration left) {
+  const auto ms = [](duration of) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(of).count();
+  };
+  const options& set = open.from->settings();
+  throw error(
+      error_kind::unavailable, "transaction_lost",
+      fmt::format("database {}: rolled back instead of committed: {} ms are left of the cleanup's limit, "
+                  "too few to find out how an interrupted COMMIT ended. A statement on a copy of the "
+                  "connection ran for too long, or loop_options::cleanup_limit is not above "
+                  "commit_limit ({} ms) and twice cancel_limit ({} ms)",
+                  open.from->name(), ms(left), ms(set.commit_limit), ms(set.cancel_limit)));
+}
+
 task<> commit(session& open) {
   require_transaction(open);
-  const duration limit = open.from->settings().commit_limit;
-  if (open.id_may_be_new) {
+  const options& set = open.from->settings();
+  if (open.number_may_be_new) {
     std::vector<statement> ask;
-    ask.push_back({ask_id});
-    const std::vector<result> got =
-        co_await with_timeout({limit, "the number of a transaction"}, run_batch(open.on(), std::move(ask)));
-    take_id(open, got.front());
+    ask.push_back({ask_number});
+    const std::vector<result> got = co_await with_timeout(
+        {set.commit_limit / 4, "the number of a transaction"}, run_batch(open.on(), std::move(ask)));
+    take_number(open, got.front());
   }
+  // COMMIT, giving it up, the inquiry, and giving that up must end within the limit of this cleanup: beyond it nobody could tell how it ended.
+  const duration left = time_left();
+  const duration giving_up = std::min(set.cancel_limit, left / 2);
+  const duration limit = std::min(set.commit_limit / 2, (left - 2 * giving_up) / 3);
+  if (limit <= duration::zero()) throw_too_late(open, left);
   const int backend = open.on().backend();
   exchange_wait wait(open.on(), step::batch, {{"COMMIT"}});
   outcome<void> how = co_await as_outcome(
-      with_timeout({limit / 2, "COMMIT"}, [](exchange_wait& answer) -> task<> { co_await answer; }(wait)));
+      with_timeout({limit, "COMMIT"}, [](exchange_wait& answer) -> task<> { co_await answer; }(wait)));
   if (how.succeeded()) {
     // Of a transaction that has failed before, COMMIT makes a rollback without a word.
     if (!wait.tags.empty() && wait.tags.front() == "COMMIT") co_return;
@@ -94,14 +113,13 @@ task<> commit(session& open) {
   }
   open.on().drop();
   why.observe();
-  if (open.id.empty()) throw_not_committed(open, "it had written nothing");  // nothing to be committed
-  if (co_await was_committed(open.from, open.id, backend)) co_return;
+  if (open.number.id.empty()) throw_not_committed(open, "it had written nothing");  // nothing to be committed
+  if (co_await was_committed(open.from, open.number, backend)) co_return;
   throw_not_committed(open, why.message());
 }
 
-// What went wrong, or no failure. A connection that cannot be cleaned is dropped, which rolls back, too.
-task<failure> roll_back(session& open) {
-  failure problem;
+// A connection that cannot be cleaned is dropped, which rolls back, too.
+task<> roll_back(session& open) {
   if (open.on().usable() && open.on().transaction() != transaction_state::none) {
     outcome<std::vector<result>> how =
         co_await try_batch(open.on(), "ROLLBACK", open.from->settings().cancel_limit);
@@ -111,71 +129,9 @@ task<failure> roll_back(session& open) {
       how.failure().observe();
     }
   }
-  co_return problem;
-}
-
-task<bool> ask_once(std::shared_ptr<pool> from, std::string id, int backend, bool& known) {
-  const std::shared_ptr<line> on = co_await from->connect_apart();
-  for (;;) {
-    std::vector<statement> ask;
-    ask.push_back({"SELECT pg_xact_status($1::xid8) AS status", {value(id)}});
-    outcome<std::vector<result>> how = co_await as_outcome(run_batch(*on, std::move(ask)));
-    if (how.failed()) {
-      const failure why = how.failure();
-      const auto* said = why.find<db::error>();
-      // "transaction ID … is in the future": a crash has taken it away before anything of it was on disk.
-      known = said != nullptr && sqlstate(*said) == "22023";
-      if (!known) co_await fail(why);
-      on->drop();
-      co_return false;
-    }
-    std::vector<result> got = std::move(how).value();
-    const auto status = got.front().rows[0].get<std::optional<std::string>>(0);
-    if (status && *status != "in progress") {
-      known = true;
-      on->drop();
-      co_return *status == "committed";
-    }
-    if (!status) {
-      on->drop();
-      co_return false;  // too old to be known
-    }
-    // The old process waits for us, or is at it. Ended, it has decided.
-    std::vector<statement> end;
-    end.push_back(
-        {"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1::int AND "
-         "backend_xid = ($2::xid8)::xid AND state <> 'active'",
-         {value(backend), value(id)}});
-    static_cast<void>(co_await run_batch(*on, std::move(end)));
-    co_await sleep_for(std::chrono::milliseconds(10));
-  }
-}
-
-task<bool> ask_until_known(std::shared_ptr<pool> from, std::string id, int backend) {
-  for (;;) {
-    bool known = false;
-    outcome<bool> how = co_await as_outcome(ask_once(from, id, backend, known));
-    if (how.succeeded() && known) co_return std::move(how).value();
-    if (how.failed()) how.failure().observe();
-    co_await sleep_for(std::chrono::milliseconds(50));
-  }
 }
 
 }  // namespace
-
-task<bool> was_committed(std::shared_ptr<pool> from, std::string id, int backend) {
-  const std::optional<bool> known = co_await move_on_after(
-      {from->settings().commit_limit / 2, "the outcome of a commit"}, ask_until_known(from, id, backend));
-  if (known) co_return *known;
-  throw commit_unknown_error(
-      fmt::format(
-          "database {}: COMMIT: the connection was lost, and the server could not be asked within {} ms "
-          "whether it was done: look at the data, or ask SELECT pg_xact_status('{}')",
-          from->name(),
-          std::chrono::duration_cast<std::chrono::milliseconds>(from->settings().commit_limit / 2).count(),
-          id),
-      id);
-}
 
 void session::give_back() noexcept {
   if (!held) return;
@@ -195,12 +151,12 @@ task<std::vector<result>> run_in(session& open, std::vector<statement> all) {
   const std::size_t count = all.size();
   if (count == 0) co_return std::vector<result>();
   // The number of the transaction comes with the first answer after it has one, without a round trip of its own.
-  const bool asks = open.id.empty() && !open.how.read_only;
-  if (asks) all.push_back({ask_id});
+  const bool asks = open.number.id.empty() && !open.how.read_only;
+  if (asks) all.push_back({ask_number});
   try {
     std::vector<result> got = co_await run_batch(open.on(), std::move(all));
     if (asks) {
-      take_id(open, got.back());
+      take_number(open, got.back());
       got.pop_back();
     }
     if (open.on().transaction() != transaction_state::open) {
@@ -216,7 +172,7 @@ task<std::vector<result>> run_in(session& open, std::vector<statement> all) {
 
 task<> run_other(session& open, exchange_wait& what) {
   try {
-    if (!open.how.read_only && open.id.empty()) open.id_may_be_new = true;
+    if (!open.how.read_only && open.number.id.empty()) open.number_may_be_new = true;
     co_await what;
   } catch (const std::exception& problem) {
     if (open.lost_because.empty()) open.lost_because = problem.what();
@@ -248,7 +204,7 @@ task<> end(std::shared_ptr<session> open, bool wanted) {
       problem = current_failure();
     }
   }
-  static_cast<void>(co_await roll_back(*open));
+  co_await roll_back(*open);
   open->give_back();
   if (problem) problem.rethrow();
 }
@@ -319,9 +275,28 @@ managed<connection> transaction(database db, transaction_options how, std::sourc
   co_await detail::end(open, ended.succeeded());
 }
 
+namespace {
+
+// Names of savepoints are numbered by depth: the same few statements again and again, which stay prepared.
+class nested {
+ public:
+  explicit nested(detail::session& in) : in_(&in), depth_(++in.savepoints) {}
+  nested(const nested&) = delete;
+  nested& operator=(const nested&) = delete;
+  ~nested() { --in_->savepoints; }
+  [[nodiscard]] std::string name() const { return fmt::format("belay_{}", depth_); }
+
+ private:
+  detail::session* in_;
+  unsigned depth_;
+};
+
+}  // namespace
+
 managed<connection> savepoint(connection on) {
   const auto open = on.session();
-  const std::string name = fmt::format("belay_{}", ++open->savepoints);
+  const nested here(*open);
+  const std::string name = here.name();
   co_await on.execute_with("SAVEPOINT " + name, {});
   const exit_status ended = co_yield on;
   const permit turn = co_await open->turn.acquire();

@@ -14,6 +14,12 @@
 
 namespace belay::db::postgres::detail {
 
+// What a transaction is called by the server, which gives the numbers that a failover took away again: on another timeline.
+struct transaction_number {
+  std::string id;
+  std::string timeline;
+};
+
 struct session {
   session(std::shared_ptr<pool> owner, lease taken, transaction_options options)
       : from(std::move(owner)), held(std::move(taken)), how(options) {}
@@ -28,10 +34,11 @@ struct session {
   std::optional<lease> held;  // none once the transaction has ended
   const transaction_options how;
   semaphore turn{1, "connection"};  // one exchange at a time
-  std::string id;                   // of the transaction, once the server has given it one
-  bool id_may_be_new = false;       // something ran that could have made it write, and its id was not asked
-  std::string lost_because;         // why the transaction is over before its end
-  unsigned savepoints = 0;          // made so far
+  transaction_number number;        // once the server has given it one
+  bool number_may_be_new =
+      false;                 // something ran that could have made it write, and its number was not asked
+  std::string lost_because;  // why the transaction is over before its end
+  unsigned savepoints = 0;   // open now
 };
 
 // Waits for the turn, and sees that the transaction is still there. Errors: closed_error, `transaction_lost`.
@@ -47,8 +54,11 @@ struct session {
 // Commits or rolls back, and gives the connection back.
 [[nodiscard]] task<> end(std::shared_ptr<session> open, bool commit);
 
-// How the transaction `id` of the server's process `backend` ended: true, it is committed. Errors: commit_unknown_error.
-[[nodiscard]] task<bool> was_committed(std::shared_ptr<pool> from, std::string id, int backend);
+// How a transaction of the server's process `backend` ended: true, it is committed. Errors: commit_unknown_error, also when the limit of
+// the cleanup leaves no time to ask.
+[[nodiscard]] task<bool> was_committed(std::shared_ptr<pool> from, transaction_number which, int backend);
+// Until the deadline of this cleanup.
+[[nodiscard]] duration time_left() noexcept;
 
 // The only row, or none. Errors: statement_error for more.
 [[nodiscard]] std::optional<row> at_most_one(rows found, const std::string& database, const std::string& sql);

@@ -10,6 +10,7 @@
 
 #include <belay/db/postgres/error.hpp>
 #include <algorithm>
+#include <exception>
 #include <memory>
 #include <string_view>
 
@@ -93,6 +94,13 @@ target read_target(const std::string& url) {
   if (problem != nullptr) PQfreemem(problem);
   if (!all) refuse("cannot be read");
 
+  const auto given = [&all](std::string_view wanted) {
+    for (const PQconninfoOption* one = all.get(); one->keyword != nullptr; ++one)
+      if (wanted == one->keyword) return one->val != nullptr;
+    return false;
+  };
+  if (given("service")) refuse("names a service, which only the environment can (PGSERVICE)");
+
   target made;
   std::string user;
   std::string host;
@@ -109,6 +117,17 @@ target read_target(const std::string& url) {
     if (key == "options") {
       settings = std::string(" ") + one->val;
     } else {
+      made.words.emplace_back(one->keyword, one->val);
+    }
+  }
+  if (host.empty() && !given("hostaddr")) {
+    // As libpq would fill it in, from the environment or a service's file; then it would also look the name up, and block the loop.
+    const std::unique_ptr<PQconninfoOption, free_options> defaults(PQconndefaults());
+    for (const PQconninfoOption* one = defaults.get(); one != nullptr && one->keyword != nullptr; ++one) {
+      if (one->val == nullptr || *one->val == '\0') continue;
+      const std::string_view key = one->keyword;
+      if (key != "host" && key != "hostaddr" && (key != "port" || given("port"))) continue;
+      if (key == "host") host = one->val;
       made.words.emplace_back(one->keyword, one->val);
     }
   }
@@ -135,14 +154,24 @@ std::vector<std::pair<std::string, std::string>> with_addresses(target where) {
   std::string hosts;
   std::string addresses;
   std::string all_ports;
+  std::exception_ptr not_found;  // the first one
   for (std::size_t i = 0; i < where.hosts.size(); ++i) {
-    for (const std::string& address : look_up(where.hosts[i], where.name)) {
+    std::vector<std::string> found;
+    try {
+      found = look_up(where.hosts[i], where.name);
+    } catch (const connection_error&) {
+      // As libpq does: the others are tried.
+      if (!not_found) not_found = std::current_exception();
+      continue;
+    }
+    for (const std::string& address : found) {
       const char* const comma = addresses.empty() && hosts.empty() ? "" : ",";
       hosts += comma + where.hosts[i];
       addresses += comma + address;
       if (ports.size() == where.hosts.size()) all_ports += comma + ports[i];
     }
   }
+  if (hosts.empty() && not_found) std::rethrow_exception(not_found);
   if (host != nullptr) *host = hosts;
   if (port != nullptr && ports.size() > 1) *port = all_ports;
   where.words.emplace_back("hostaddr", addresses);

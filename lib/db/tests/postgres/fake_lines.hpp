@@ -8,8 +8,10 @@
 #include <belay/db/postgres/error.hpp>
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,9 +75,11 @@ class fake_server final : public pg::detail::connector {
   b::error_kind refused_as = b::error_kind::unavailable;
   int tries = 0;
   int resets = 0;
-  int strayed = 0;      // transactions that met what others had left in the session
-  int begun_twice = 0;  // transactions begun on a connection that had one
-  bool cuts_listeners = false;  // once they are let in
+  int strayed = 0;                       // transactions that met what others had left in the session
+  int begun_twice = 0;                   // transactions begun on a connection that had one
+  bool cuts_listeners = false;           // once they are let in
+  bool standby = false;                  // new connections come to one
+  std::function<void()> on_commit = {};  // once, before it is done
 
   b::task<std::shared_ptr<pg::detail::line>> connect() override {
     co_await b::sleep_for(connecting_takes);
@@ -85,6 +89,7 @@ class fake_server final : public pg::detail::connector {
       throw pg::connection_error(refused_as, "refused", "refused by the fake server");
     }
     auto made = std::make_shared<fake_line>(*this, ++made_);
+    if (!standby) made->timeline = std::to_string(timeline_);
     lines_.push_back(made);
     ++open_lines;
     co_return made;
@@ -103,12 +108,25 @@ class fake_server final : public pg::detail::connector {
       one->hang_up();
     }
   }
+  // The primary dies; another one takes its place, to which nothing came of the last transactions.
+  void fail_over() noexcept {
+    cut_all(false);
+    ++timeline_;
+    committed_.clear();
+    last_id_ = 0;
+  }
+  // Somebody else's transaction gets the next number.
+  void transaction_of_another(std::optional<bool> committed) {
+    ++last_id_;
+    if (committed) committed_[last_id_] = *committed;
+  }
 
  private:
   friend class fake_line;
   const std::string name_ = "postgresql://fake";
   int made_ = 0;
   int last_id_ = 0;
+  int timeline_ = 1;
   std::map<int, bool> committed_;
   std::vector<std::weak_ptr<fake_line>> lines_;
 };
@@ -121,13 +139,15 @@ inline void fake_line::start(pg::detail::exchange& one) {
         pg::connection_error(b::error_kind::unavailable, "connection_lost", "the fake connection is closed"));
     return finish();
   }
-  if (at_->silent) return;
+  if (!one.statements.empty() && one.statements.front().sql == "COMMIT" && at_->on_commit)
+    std::exchange(at_->on_commit, {})();
+  if (current_ == nullptr || at_->silent) return;
   answer_in(2ms);
 }
 
 inline void fake_line::stop(pg::detail::exchange&) noexcept {
   stopping_ = true;
-  if (linked()) return;  // the answer comes
+  if (current_ == nullptr || linked()) return;  // the answer comes
   const bool a_sign_of_life =
       current_->what == pg::detail::step::batch && current_->statements.empty();  // is not cancelled
   due = static_cast<std::uint64_t>((b::now() + (a_sign_of_life ? 0s : 2s)).time_since_epoch().count());

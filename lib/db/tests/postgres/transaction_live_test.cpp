@@ -104,6 +104,12 @@ TEST_CASE("postgres savepoint: what is inside can fail alone") {
         co_await b::with(pg::savepoint(inside),
                          [](pg::connection& deep) -> b::task<> { co_await move_ten(deep); });
       });
+      for (int i = 0; i < 20; ++i)
+        co_await b::with(pg::savepoint(c), [](pg::connection&) -> b::task<> { co_return; });
+      // Two deep at the most: so many statements are prepared, however often.
+      const auto prepared = co_await c.query_one(
+          "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SAVEPOINT%'");
+      CHECK(prepared->get<int>(0) == 2);
     });
     CHECK(co_await balance(db, 1) == 80);
     CHECK(co_await balance(db, 2) == 120);

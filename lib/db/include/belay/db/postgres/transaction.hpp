@@ -25,7 +25,10 @@ struct transaction_options {
 /// Errors:        opening: those of `database`. The commit fails: nothing happened, and the commit's error is the error. The connection is
 ///                lost in the middle of the commit: the server is asked on another connection how it ended (`pg_xact_status`); committed:
 ///                no error; not: `connection_error` (`connection_lost`, nothing happened); it cannot be found out within
-///                `options::commit_limit`: `commit_unknown_error`. A rollback that fails drops the connection, which rolls back too.
+///                `options::commit_limit`, or a failover has put another primary in its place: `commit_unknown_error`. When the cleanup's
+///                limit leaves no time to find it out (a copy of the connection was at a statement for long), it is rolled back:
+///                `transaction_lost`. A rollback that fails drops the connection, which rolls back too. (A transaction that only notifies
+///                counts as one that has written nothing: its message may have been delivered though its COMMIT is told as lost.)
 /// Cancellation:  while it waits or begins: nothing happened. In the block: rolled back, never committed. Commit and rollback are shielded,
 ///                and a commit under way is not torn: its outcome is known.
 /// See:           docs/decisions/0054-outcome-of-an-interrupted-commit.md
