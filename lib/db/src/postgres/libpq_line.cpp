@@ -354,7 +354,8 @@ void libpq_line::start_batch(exchange& one) {
         current_exception();  // a value that does not go; what was sent before it is taken back by the server
   }
   // Without this, the server would keep what came before a statement that could not be sent.
-  const bool some_sent = !expected_.empty() && expected_.back().what != expected::part::forgetting;
+  const bool some_sent = !expected_.empty() && expected_.back().what != expected::part::forgetting &&
+                         expected_.back().index >= one.leading;
   if (one.error && some_sent) {
     PQsendQueryParams(conn_.get(), "a statement could not be sent", 0, nullptr, nullptr, nullptr, nullptr, 0);
     expected_.push_back({expected::part::forgetting, 0});

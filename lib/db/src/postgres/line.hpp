@@ -38,6 +38,7 @@ class exchange {
 
   step what = step::batch;
   std::vector<statement> statements;
+  std::size_t leading = 0;  // so many of them are done also when the next one cannot be sent
   std::string chunk;
 
   std::vector<result> results;

@@ -28,6 +28,7 @@ constexpr const char* ask_number = "SELECT pg_current_xact_id_if_assigned()::tex
 }
 
 void require_transaction(session& open) {
+  if (!open.begin.empty()) return;  // the first statement sees
   if (open.on().usable() && open.on().transaction() == transaction_state::open) return;
   throw error(error_kind::unavailable, "transaction_lost",
               fmt::format("database {}: the transaction is over before its end: {}", open.from->name(),
@@ -80,6 +81,7 @@ task<outcome<std::vector<result>>> try_batch(line& on, std::string sql, duration
 }
 
 task<> commit(session& open) {
+  if (!open.begin.empty()) co_return;  // there was no statement
   require_transaction(open);
   const options& set = open.from->settings();
   if (open.number_may_be_new) {
@@ -150,11 +152,17 @@ task<permit> take_turn(session& open) {
 task<std::vector<result>> run_in(session& open, std::vector<statement> all) {
   const std::size_t count = all.size();
   if (count == 0) co_return std::vector<result>();
-  // The number of the transaction comes with the first answer after it has one, without a round trip of its own.
+  // BEGIN goes with the first statement, and the number of the transaction comes with the first answer after it has one: without round trips
+  // of their own.
+  const std::size_t leading = open.begin.empty() ? 0 : 1;
+  if (leading != 0) all.insert(all.begin(), {std::exchange(open.begin, {})});
   const bool asks = open.number.id.empty() && !open.how.read_only;
   if (asks) all.push_back({ask_number});
   try {
-    std::vector<result> got = co_await run_batch(open.on(), std::move(all));
+    exchange_wait wait(open.on(), step::batch, std::move(all));
+    wait.leading = leading;
+    std::vector<result> got = std::move((co_await wait).results);
+    got.resize(leading + count + (asks ? 1 : 0));
     if (asks) {
       take_number(open, got.back());
       got.pop_back();
@@ -163,6 +171,7 @@ task<std::vector<result>> run_in(session& open, std::vector<statement> all) {
       open.lost_because = "a statement ended it; leave that to transaction()";
       require_transaction(open);
     }
+    if (leading != 0) got.erase(got.begin());
     co_return got;
   } catch (const std::exception& problem) {
     if (open.lost_because.empty()) open.lost_because = problem.what();
@@ -172,6 +181,11 @@ task<std::vector<result>> run_in(session& open, std::vector<statement> all) {
 
 task<> run_other(session& open, exchange_wait& what) {
   try {
+    if (!open.begin.empty()) {
+      std::vector<statement> first;
+      first.push_back({std::exchange(open.begin, {})});
+      static_cast<void>(co_await run_batch(open.on(), std::move(first)));
+    }
     if (!open.how.read_only && open.number.id.empty()) open.number_may_be_new = true;
     co_await what;
   } catch (const std::exception& problem) {
@@ -186,11 +200,10 @@ task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_opt
   std::string words = begin_words(how);
   words += how.read_only ? " READ ONLY" : " READ WRITE";
   if (how.deferrable) words += " DEFERRABLE";
-  std::vector<statement> all;
-  all.push_back({std::move(words)});
-  static_cast<void>(co_await run_batch(taken.connection(), std::move(all)));
   from->transaction_opened();
-  co_return std::make_shared<session>(from, std::move(taken), how);
+  const auto made = std::make_shared<session>(from, std::move(taken), how);
+  made->begin = std::move(words);
+  co_return made;
 }
 
 task<> end(std::shared_ptr<session> open, bool wanted) {

@@ -35,10 +35,10 @@ struct session {
   const transaction_options how;
   semaphore turn{1, "connection"};  // one exchange at a time
   transaction_number number;        // once the server has given it one
-  bool number_may_be_new =
-      false;                 // something ran that could have made it write, and its number was not asked
-  std::string lost_because;  // why the transaction is over before its end
-  unsigned savepoints = 0;   // open now
+  bool number_may_be_new = false;   // something that may have written ran, and the number was not asked
+  std::string begin;                // what begins it, until the first statement has taken it along
+  std::string lost_because;         // why the transaction is over before its end
+  unsigned savepoints = 0;          // open now
 };
 
 // Waits for the turn, and sees that the transaction is still there. Errors: closed_error, `transaction_lost`.
@@ -48,7 +48,7 @@ struct session {
 // One exchange of another kind, with the turn.
 [[nodiscard]] task<> run_other(session& open, exchange_wait& what);
 
-// Takes a connection and begins.
+// Takes a connection. The transaction begins with its first statement.
 [[nodiscard]] task<std::shared_ptr<session>> begin(std::shared_ptr<pool> from, transaction_options how,
                                                    std::source_location where);
 // Commits or rolls back, and gives the connection back.

@@ -74,6 +74,8 @@ class fake_server final : public pg::detail::connector {
   int refusals = 0;     // so many attempts to connect fail, for the reason of `refused_as`
   b::error_kind refused_as = b::error_kind::unavailable;
   int tries = 0;
+  int exchanges = 0;  // round trips with statements
+  bool refuses_begin = false;
   int resets = 0;
   int strayed = 0;                       // transactions that met what others had left in the session
   int begun_twice = 0;                   // transactions begun on a connection that had one
@@ -141,6 +143,7 @@ inline void fake_line::start(pg::detail::exchange& one) {
   }
   if (!one.statements.empty() && one.statements.front().sql == "COMMIT" && at_->on_commit)
     std::exchange(at_->on_commit, {})();
+  if (!one.statements.empty()) ++at_->exchanges;
   if (current_ == nullptr || at_->silent) return;
   answer_in(2ms);
 }
@@ -185,6 +188,11 @@ inline bool fake_line::run_one(const pg::statement& each) {
     current_->error = std::make_exception_ptr(
         pg::serialization_error(b::error_kind::unavailable, "serialization_failure", "conflict"));
     if (state_ == transaction_state::open) state_ = transaction_state::failed;
+    return false;
+  }
+  if (sql.starts_with("BEGIN") && at_->refuses_begin) {
+    current_->error = std::make_exception_ptr(belay::db::statement_error(
+        b::error_kind::internal, "refused", "BEGIN is refused by the fake server"));
     return false;
   }
   if (sql.starts_with("BEGIN")) {

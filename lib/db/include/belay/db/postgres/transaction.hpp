@@ -22,6 +22,9 @@ struct transaction_options {
 
 /// A transaction around a block: `co_await with(transaction(db), [&](connection& c) -> task<receipt> { ... });`
 ///
+/// It takes a connection, and begins with the first statement: BEGIN is sent along with it, and what the server says against BEGIN is the error
+/// of that statement. Without one, nothing is sent at all.
+///
 /// Errors:        opening: those of `database`. The commit fails: nothing happened, and the commit's error is the error. The connection is
 ///                lost in the middle of the commit: the server is asked on another connection how it ended (`pg_xact_status`); committed:
 ///                no error; not: `connection_error` (`connection_lost`, nothing happened); it cannot be found out within
