@@ -15,7 +15,7 @@ namespace http = belay::http;
 void add_bank(belay::service::app& app, belay::managed<store> storage, belay::telemetry::logger log,
               bank_options options) {
   const database db = app.manage("database", std::move(storage));
-  app.step("migrate", [db]() -> belay::task<> { co_await db->migrate(); });
+  if (options.loop == 0) app.step("migrate", [db]() -> belay::task<> { co_await db->migrate(); });
   app.gauge("connections", [db] { return db->statistics().in_use; });
   app.gauge("transactions", [db] { return db->statistics().transactions; });
 
@@ -30,9 +30,10 @@ void add_bank(belay::service::app& app, belay::managed<store> storage, belay::te
   add_user_routes(app, db, add_mailer(app, db, std::move(options.mail)));
   add_post_routes(app, db);
   add_account_routes(app, db);
-  add_transfer_routes(app, db, add_events(app, db, options.events));
+  add_transfer_routes(app, db, add_events(app, db, std::move(options.events)));
   add_dashboard_route(app, db);
-  add_reports(app, db, options.reports, std::move(log));
+  options.reports.made_here = options.loop == 0;
+  add_reports(app, db, std::move(options.reports), std::move(log));
 }
 
 }  // namespace accounts

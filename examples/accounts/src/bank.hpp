@@ -16,6 +16,8 @@ struct bank_options {
   mail_options mail{};
   report_options reports{};
   event_feed_options events{};
+  /// Of several loops, the first one migrates the database, and makes the reports that any of them is asked for.
+  unsigned loop = 0;
 };
 
 /// Adds what the bank needs to `app`: `storage` and its migration as steps of the lifespan, the errors and how they are answered,

@@ -25,14 +25,11 @@ constexpr std::int64_t most_at_once = 100;
 // A place among the subscribers, as long as the stream goes on.
 class seat {
  public:
-  explicit seat(std::shared_ptr<event_feed> in) : in_(std::move(in)) {
-    if (in_->subscribers() >= in_->options().most_subscribers) throw too_many_subscribers();
-    in_->count(1);
-  }
+  explicit seat(std::shared_ptr<event_feed> in) : in_(std::move(in)) { in_->come(); }
   seat(seat&& other) noexcept = default;  // leaves an empty pointer
   seat& operator=(seat&&) = delete;
   ~seat() {
-    if (in_) in_->count(-1);
+    if (in_) in_->go();
   }
   [[nodiscard]] event_feed& feed() const noexcept { return *in_; }
 
@@ -76,7 +73,17 @@ task<http::response> subscribe(belay::service::request& asked, const database& d
 
 }  // namespace
 
-void event_feed::publish() noexcept {
+void event_feed::come() {
+  if (subscribers_ >= options_.most_subscribers) throw too_many_subscribers();
+  if (subscribers_ == 0) joined_.emplace(options_.made->join([this] { wake(); }));
+  ++subscribers_;
+}
+
+void event_feed::go() noexcept {
+  if (--subscribers_ == 0) joined_.reset();
+}
+
+void event_feed::wake() noexcept {
   ++published_;
   news_.set();
   news_.reset();  // those who wait are woken; those who come now look first
@@ -90,7 +97,7 @@ task<> event_feed::wait_for_news(std::uint64_t seen) {
 
 std::shared_ptr<event_feed> add_events(belay::service::app& app, database db, event_feed_options options) {
   app.on_error<too_many_subscribers>(http::status::service_unavailable, "too_many_subscribers");
-  auto feed = std::make_shared<event_feed>(options);
+  auto feed = std::make_shared<event_feed>(std::move(options));
   app.gauge("subscribers", [feed] { return feed->subscribers(); });
   app.get("/events", [db, feed](belay::service::request& r) -> task<http::response> {
     co_return co_await subscribe(r, db, feed);

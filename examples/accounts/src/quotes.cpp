@@ -133,6 +133,13 @@ bool is_symbol(std::string_view text) noexcept {
 }
 
 // [snippet policies]
+belay::shared_circuit_breaker make_quotes_breaker(const quotes_options& options) {
+  return belay::shared_circuit_breaker({.name = "quotes",
+                                        .consecutive_failures = 5,
+                                        .open_for = options.open_for,
+                                        .listener = options.listener});
+}
+
 quotes::quotes(http::client& web, quotes_options options)
     : web_(&web),
       options_(std::move(options)),
@@ -144,10 +151,7 @@ quotes::quotes(http::client& web, quotes_options options)
                         .budget = belay::retry_budget({.ratio = 0.2, .name = "quotes"}),
                         .name = "quotes",
                         .listener = options_.listener}),
-          belay::circuit_breaker({.name = "quotes",
-                                  .consecutive_failures = 5,
-                                  .open_for = options_.open_for,
-                                  .listener = options_.listener}),
+          options_.breaker ? *options_.breaker : make_quotes_breaker(options_),
           belay::timeout({.limit = options_.attempt, .name = "one try", .listener = options_.listener})) {}
 // [end]
 

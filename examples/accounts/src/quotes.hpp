@@ -6,9 +6,9 @@
 #include <belay/core/time.hpp>
 #include <belay/http/client.hpp>
 #include <belay/http/trace_context.hpp>
-#include <belay/resilience/circuit_breaker.hpp>
 #include <belay/resilience/pipeline.hpp>
 #include <belay/resilience/retry.hpp>
+#include <belay/resilience/shared_circuit_breaker.hpp>
 #include <belay/resilience/timeout.hpp>
 #include <cstdint>
 #include <functional>
@@ -62,7 +62,12 @@ struct quotes_options {
   /// A quote of that age is too old to stand in for a fresh one. Zero: none does.
   belay::duration stale_for = std::chrono::minutes(10);
   belay::policy_listener listener = {};
+  /// Of several loops, all are given the same one, so that one probe is enough for all. Nothing: one of its own.
+  std::optional<belay::shared_circuit_breaker> breaker{};
 };
+
+/// For `quotes_options::breaker`, by the others of these options.
+[[nodiscard]] belay::shared_circuit_breaker make_quotes_breaker(const quotes_options& options);
 
 /// Asks the upstream: within a second, up to three times if its budget allows, not at all while the breaker is open.
 class quotes {
@@ -85,7 +90,8 @@ class quotes {
   [[nodiscard]] std::string describe() const { return guarded_.describe(); }
 
  private:
-  using policies = belay::pipeline<belay::timeout, belay::retry, belay::circuit_breaker, belay::timeout>;
+  using policies =
+      belay::pipeline<belay::timeout, belay::retry, belay::shared_circuit_breaker, belay::timeout>;
 
   struct kept_quote {
     quote good;

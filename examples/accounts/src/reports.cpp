@@ -74,7 +74,7 @@ task<std::vector<report_entry>> entries_of(const store& db, std::int64_t user_id
 class report_desk {
  public:
   report_desk(database db, report_options options, belay::telemetry::logger log)
-      : db_(std::move(db)), options_(options), log_(std::move(log)) {}
+      : db_(std::move(db)), options_(std::move(options)), log_(std::move(log)) {}
 
   task<http::response> create(belay::service::request& asked);
   task<http::response> get(belay::service::request& asked);
@@ -130,7 +130,7 @@ task<http::response> report_desk::create(belay::service::request& asked) {
         "INSERT INTO reports (user_id) VALUES (?) RETURNING " + std::string(columns), user_id);
     co_return std::move(row).value();
   });
-  news_.set();
+  options_.orders->publish();
   http::response response = answer(http::status::accepted, report_json(made));
   response.headers.add("Location", "/reports/" + std::to_string(made.get<std::int64_t>("id")));
   co_return response;
@@ -149,6 +149,8 @@ task<http::response> report_desk::get(belay::service::request& asked) {
 }
 
 task<> report_desk::work() {
+  // Before the first look: what comes from here on is heard of.
+  const bulletin::place joined = options_.orders->join([this] { news_.set(); });
   co_await belay::with_group([this](belay::group& lanes) -> task<> {
     for (std::size_t i = 0; i != options_.at_once; ++i) lanes.spawn(&report_desk::lane, this);
     co_return;
@@ -219,9 +221,10 @@ void add_reports(belay::service::app& app, database db, report_options options,
                  belay::telemetry::logger log) {
   app.on_error<report_not_found>(http::status::not_found, "report_not_found");
   app.on_error<too_many_reports>(http::status::service_unavailable, "too_many_reports");
-  const auto desk = std::make_shared<report_desk>(std::move(db), options, std::move(log));
+  const bool made_here = options.made_here;
+  const auto desk = std::make_shared<report_desk>(std::move(db), std::move(options), std::move(log));
   app.gauge("reports", [desk] { return desk->under_way(); });
-  app.worker("reports", [desk]() -> task<> { co_await desk->work(); });
+  if (made_here) app.worker("reports", [desk]() -> task<> { co_await desk->work(); });
   app.post("/reports", [desk](belay::service::request& r) -> task<http::response> {
     co_return co_await desk->create(r);
   });

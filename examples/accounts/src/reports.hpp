@@ -6,10 +6,12 @@
 #include <belay/telemetry/logger.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
+#include "bulletin.hpp"
 #include "store.hpp"
 
 namespace accounts {
@@ -17,6 +19,10 @@ namespace accounts {
 struct report_options {
   std::size_t at_once = 2;          ///< made at the same time, each in a thread; at least 1
   std::int64_t most_waiting = 200;  ///< asked for and not done; then 503 `too_many_reports`
+  /// The worker that makes them is on this loop. Of several, one has it, and hears of all orders.
+  bool made_here = true;
+  /// Where the loops of this program tell each other of orders; copies of the options share it.
+  std::shared_ptr<bulletin> orders = std::make_shared<bulletin>();
 };
 
 /// Adds `POST /reports`, `GET /reports/{id}`, and the worker that makes them.

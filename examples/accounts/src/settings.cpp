@@ -3,6 +3,8 @@
 
 #include "settings.hpp"
 
+#include <belay/core/loops.hpp>
+
 #include <algorithm>
 
 #include "store.hpp"
@@ -44,6 +46,10 @@ belay::service::config<settings> options() {
              const bool usable = (text.starts_with("sqlite:") && text != "sqlite:") || is_postgres_name(text);
              return std::string(usable ? "" : "expected sqlite:PATH or postgresql://USER@HOST/NAME");
            }});
+  all.add(
+      "loops", &settings::loops,
+      "on how many threads it serves; each has connections to the database of its own, and limits of its own",
+      {.least = 1, .most = belay::most_loops});
   all.add("quotes-url", &settings::quotes,
           "the service that is asked for quotes, the symbol is added; none: no quotes");
   all.add("mail-url", &settings::mail,
@@ -67,5 +73,13 @@ belay::service::config<settings> options() {
   return all;
 }
 // [end]
+
+std::string conflict_in(const settings& told) {
+  if (told.loops > 1 && told.db == "sqlite::memory:") {
+    return "loops = " + std::to_string(told.loops) +
+           ": with db = sqlite::memory: each loop would have a bank of its own; give it a file, or one loop";
+  }
+  return {};
+}
 
 }  // namespace accounts

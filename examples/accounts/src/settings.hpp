@@ -15,6 +15,7 @@ namespace accounts {
 struct settings {
   belay::io::endpoint listen{"127.0.0.1", 8080};
   std::string db = "sqlite:var/accounts.db";
+  unsigned loops = 1;
   std::optional<belay::http::url> quotes{};
   std::optional<belay::http::url> mail{};
   belay::telemetry::log_format log = belay::telemetry::log_format::pretty;
@@ -24,5 +25,8 @@ struct settings {
 
 /// Each is an option, a variable (`ACCOUNTS_LISTEN`) and a key of the file that `--config` names.
 belay::service::config<settings> options();
+
+/// What is wrong with two of them together; empty: nothing.
+[[nodiscard]] std::string conflict_in(const settings& told);
 
 }  // namespace accounts

@@ -7,6 +7,7 @@ usage: black_box.py BINARY [--postgres]     exit: 0 all holds, 1 something does 
 Each service has a database of its own: a file, or one on a PostgreSQL that is started for this run. ACCOUNTS_TEST_DB names another, which
 must be empty.
 """
+import concurrent.futures
 import http.client
 import json
 import os
@@ -376,10 +377,7 @@ class Contract(unittest.TestCase):
 
 
     def subscribe(self, last=None):
-        of = self.service.socket()
-        after = "" if last is None else f"Last-Event-ID: {last}\r\n"
-        of.sendall(f"GET /events HTTP/1.1\r\nHost: a\r\n{after}\r\n".encode())
-        return Events(of)
+        return Events.open(self.service, last)
 
     def test_events_one_for_each_transfer(self):
         one, other = self.add_account(1000), self.add_account()
@@ -447,6 +445,13 @@ class Events:
             self.head += line
         self.text = b""
 
+    @staticmethod
+    def open(service, last=None):
+        of = service.socket()
+        after = "" if last is None else f"Last-Event-ID: {last}\r\n"
+        of.sendall(f"GET /events HTTP/1.1\r\nHost: a\r\n{after}\r\n".encode())
+        return Events(of)
+
     def __enter__(self):
         return self
 
@@ -470,6 +475,87 @@ class Events:
             event = dict(line.split(": ", 1) for line in block.decode().split("\n") if not line.startswith(":"))
             if "data" in event:
                 return event
+
+
+class Loops(unittest.TestCase):
+    """Several loops, which share one port, are one bank."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.service = Service("--loops", "3")
+        first = cls.service.ask("POST", "/users", {"email": "ada@example.com", "name": "Ada"}).json()["id"]
+        cls.user = first
+        cls.accounts = [cls.service.ask("POST", "/accounts", {"user_id": first}).json()["id"] for _ in range(2)]
+        for account in cls.accounts:
+            assert cls.service.ask("POST", f"/accounts/{account}/deposits", {"amount": 1000}).status == 201
+
+    @classmethod
+    def tearDownClass(cls):
+        status = cls.service.stop()
+        assert status == 0, f"exit status {status}"
+        steps = {step["name"] for step in cls.service.records[-1]["steps"]}
+        assert {"database", "loop 1: database", "loop 2: database"} <= steps, steps
+
+    def transfer(self, key=None):
+        body = {"from": self.accounts[0], "to": self.accounts[1], "amount": 1}
+        return self.service.ask("POST", "/transfers", body, {"Idempotency-Key": key} if key else None)
+
+    def everywhere(self, ask, count=24):
+        """What `ask` gives, `count` times on threads and connections of their own: so on all loops."""
+        with concurrent.futures.ThreadPoolExecutor(count) as threads:
+            return [one.result() for one in [threads.submit(ask) for _ in range(count)]]
+
+    def test_events_of_all_loops_reach_all_subscribers_at_once(self):
+        streams = [Events.open(self.service) for _ in range(16)]
+        try:
+            seen = {self.service.ask("GET", "/health/ready").json()["in_use"]["subscribers"] for _ in range(40)}
+            self.assertGreater(len(seen), 1, "all on one loop")
+            started = time.monotonic()
+            for _ in range(20):
+                made = self.transfer().json()["id"]
+                for stream in streams:
+                    while int(stream.next()["id"]) < made:
+                        pass  # of a test before
+            # By looking each second alone, it would be 20 seconds at least.
+            self.assertLess(time.monotonic() - started, 10)
+        finally:
+            for stream in streams:
+                stream.close()
+
+    def test_a_key_is_used_once(self):
+        answers = self.everywhere(lambda: self.transfer("on-all-loops"))
+        self.assertEqual({answer.status for answer in answers}, {201})
+        self.assertEqual(len({answer.body for answer in answers}), 1)
+
+    def test_no_money_is_lost(self):
+        answers = self.everywhere(lambda: [self.transfer().status for _ in range(4)])
+        self.assertEqual({status for of in answers for status in of}, {201})
+        balances = [self.service.ask("GET", f"/accounts/{account}").json()["balance"] for account in self.accounts]
+        self.assertEqual(sum(balances), 2000)
+
+    def test_reports_that_any_loop_is_asked_for_are_made(self):
+        for answer in self.everywhere(lambda: self.service.ask("POST", "/reports", {"user_id": self.user}), 12):
+            self.assertEqual(answer.status, 202)
+            until = time.monotonic() + 20
+            while (state := self.service.ask("GET", answer.headers["Location"]).json()["state"]) == "pending":
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.02)
+            self.assertEqual(state, "done")
+
+
+class LoopsWithoutUpstream(unittest.TestCase):
+    def test_the_breaker_is_one_for_all_loops(self):
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))  # and does not listen
+            service = Service("--loops", "3", "--quotes-url", f"http://127.0.0.1:{nobody.getsockname()[1]}/")
+            try:
+                while (status := service.ask("GET", "/quotes/ABC").status) != 503:
+                    self.assertEqual(status, 502)
+                self.assertEqual({service.ask("GET", "/quotes/ABC").status for _ in range(30)}, {503})
+                opened = [r for r in service.records if r["event"] == "policy" and r["state"] == "open"]
+                self.assertEqual(len(opened), 1)
+            finally:
+                self.assertEqual(service.stop(), 0)
 
 
 class Shutdown(unittest.TestCase):

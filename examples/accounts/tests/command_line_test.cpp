@@ -64,11 +64,27 @@ TEST_CASE("--help: explains each option with its default, exit 0") {
   const auto run = run_to_end({.arguments = {"--help"}, .environment = {}, .directory = directory.path()});
   CHECK(run.status == 0);
   CHECK(run.err.empty());
-  for (const std::string word :
-       {"--listen", "--db", "--log", "--grace", "--config", "--help", "127.0.0.1:8080",
-        "sqlite:var/accounts.db", "pretty", "10s", "ACCOUNTS_LISTEN", "ACCOUNTS_DB", "ACCOUNTS_LOG",
-        "ACCOUNTS_GRACE", "ACCOUNTS_CONFIG", "--quotes-url", "ACCOUNTS_QUOTES_URL", "--mail-url",
-        "ACCOUNTS_MAIL_URL"}) {
+  for (const std::string word : {"--listen",
+                                 "--db",
+                                 "--log",
+                                 "--grace",
+                                 "--config",
+                                 "--help",
+                                 "127.0.0.1:8080",
+                                 "sqlite:var/accounts.db",
+                                 "pretty",
+                                 "10s",
+                                 "ACCOUNTS_LISTEN",
+                                 "ACCOUNTS_DB",
+                                 "ACCOUNTS_LOG",
+                                 "ACCOUNTS_GRACE",
+                                 "ACCOUNTS_CONFIG",
+                                 "--quotes-url",
+                                 "ACCOUNTS_QUOTES_URL",
+                                 "--mail-url",
+                                 "ACCOUNTS_MAIL_URL",
+                                 "--loops",
+                                 "ACCOUNTS_LOOPS"}) {
     CHECK_MESSAGE(run.out.find(word) != std::string::npos, word);
   }
   CHECK(!exists(directory, "var"));
@@ -94,6 +110,9 @@ TEST_CASE("usage: each mistake exits with 2 and is named") {
   for (const std::string bad : {"soon", "-1s", "10", "10 parsecs"})
     check_usage(directory, {"--grace", bad}, bad);
   check_usage(directory, {"--db="}, "--db");
+  for (const std::string bad : {"0", "1025", "-1", "two"})
+    check_usage(directory, {"--loops", bad}, "--loops");
+  check_usage(directory, {"--loops", "2", "--db", "sqlite::memory:"}, "sqlite::memory:");
 }
 
 TEST_CASE("passwords in a URL are shown neither by --print-config nor when they are refused") {
