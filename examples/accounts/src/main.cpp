@@ -44,7 +44,11 @@ int serve(const settings& told) {
                           if (event.action != belay::policy_action::state_changed) return;
                           log.info("policy", {{"policy", event.policy}, {"state", event.detail}});
                         }};
-  quotes.breaker = make_quotes_breaker(quotes);
+  if (told.redis) {
+    quotes.redis = belay::db::redis::options::from_url(*told.redis);
+  } else {
+    quotes.breaker = make_quotes_breaker(quotes);
+  }
 
   return belay::service::run_app(options, log, [&](belay::service::app& app, unsigned loop) {
     counted_here() = belay::telemetry::policy_metrics(app.metrics());

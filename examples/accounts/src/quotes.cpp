@@ -6,6 +6,7 @@
 #include <belay/core/managed.hpp>
 #include <belay/core/outcome.hpp>
 #include <belay/core/sleep.hpp>
+#include <belay/db/redis/policy_store.hpp>
 #include <belay/errors/classify.hpp>
 #include <belay/http/status.hpp>
 #include <belay/resilience/rejected.hpp>
@@ -101,10 +102,31 @@ bool may_be_stale(const belay::failure& why) {
 }
 // [end]
 
+belay::circuit_breaker_options breaker_of(const quotes_options& options) {
+  return {.name = "quotes",
+          .consecutive_failures = 5,
+          .open_for = options.open_for,
+          .listener = options.listener};
+}
+
+// [snippet breaker]
+// In the store, or else in memory. A store that is away must cost little of the second that there is.
+quotes_breaker make_breaker(const quotes_options& options, std::shared_ptr<belay::admission_store> store) {
+  if (store) {
+    return quotes_breaker(belay::stored_circuit_breaker(
+        std::move(store), breaker_of(options),
+        {.limit = std::chrono::milliseconds(100), .otherwise = belay::without_store::local}));
+  }
+  return quotes_breaker(options.breaker ? *options.breaker : make_quotes_breaker(options));
+}
+// [end]
+
 using web_client = belay::service::resource<http::client>;
+using redis_client = belay::service::resource<belay::db::redis::client>;
 
 struct quotes_route {
   web_client web;
+  std::optional<redis_client> redis;
   quotes_options options;
   http::random_source random;
   std::unique_ptr<quotes> source;  // made with the first request: the client is open by then
@@ -114,13 +136,20 @@ struct quotes_route {
     http::validation check;
     if (!is_symbol(symbol)) check.fail("/path/symbol", "must be 1 to 12 of A-Z, 0-9, dot and hyphen");
     check.finish();
-    if (!source) source = std::make_unique<quotes>(*web, options);
+    if (!source) source = std::make_unique<quotes>(*web, options, make_store());
     const quote got =
         co_await source->get(symbol, http::make_child(asked.trace(), random),
                              [&asked](const belay::failure& why) { asked.log().warn("quote_stale", why); });
     co_return accounts::answer(
         http::status::ok,
         boost::json::object{{"symbol", got.symbol}, {"price", got.price}, {"stale", got.stale}});
+  }
+
+ private:
+  [[nodiscard]] std::shared_ptr<belay::admission_store> make_store() const {
+    if (!redis) return nullptr;
+    return std::make_shared<belay::db::redis::policy_store>(
+        **redis, belay::db::redis::policy_store_options{.prefix = "accounts"});
   }
 };
 
@@ -132,15 +161,12 @@ bool is_symbol(std::string_view text) noexcept {
   }) && text.find_first_not_of('.') != std::string_view::npos;
 }
 
-// [snippet policies]
 belay::shared_circuit_breaker make_quotes_breaker(const quotes_options& options) {
-  return belay::shared_circuit_breaker({.name = "quotes",
-                                        .consecutive_failures = 5,
-                                        .open_for = options.open_for,
-                                        .listener = options.listener});
+  return belay::shared_circuit_breaker(breaker_of(options));
 }
 
-quotes::quotes(http::client& web, quotes_options options)
+// [snippet policies]
+quotes::quotes(http::client& web, quotes_options options, std::shared_ptr<belay::admission_store> store)
     : web_(&web),
       options_(std::move(options)),
       guarded_(
@@ -151,7 +177,7 @@ quotes::quotes(http::client& web, quotes_options options)
                         .budget = belay::retry_budget({.ratio = 0.2, .name = "quotes"}),
                         .name = "quotes",
                         .listener = options_.listener}),
-          options_.breaker ? *options_.breaker : make_quotes_breaker(options_),
+          make_breaker(options_, std::move(store)),
           belay::timeout({.limit = options_.attempt, .name = "one try", .listener = options_.listener})) {}
 // [end]
 
@@ -220,6 +246,8 @@ void add_quotes(belay::service::app& app, quotes_options options) {
   limits.connect_timeout = options.total;
   limits.response_timeout = options.total;
   const web_client web = app.manage("http client", http::open_client(limits));
+  std::optional<redis_client> redis;
+  if (options.redis) redis = app.manage("redis", belay::db::redis::connect(*options.redis));
   app.gauge("upstream_requests", [web] { return web->statistics().active; });
 
   // [snippet rules]
@@ -232,7 +260,7 @@ void add_quotes(belay::service::app& app, quotes_options options) {
   const auto random = [engine = std::make_shared<std::mt19937_64>(std::random_device{}())] {
     return (*engine)();
   };
-  auto route = std::make_shared<quotes_route>(web, std::move(options), random, nullptr);
+  auto route = std::make_shared<quotes_route>(web, std::move(redis), std::move(options), random, nullptr);
   app.get("/quotes/{symbol}", [route](belay::service::request& r) -> task<http::response> {
     co_return co_await route->answer(r);
   });

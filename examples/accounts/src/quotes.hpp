@@ -4,19 +4,22 @@
 
 #include <belay/core/error.hpp>
 #include <belay/core/time.hpp>
+#include <belay/db/redis/options.hpp>
 #include <belay/http/client.hpp>
 #include <belay/http/trace_context.hpp>
 #include <belay/resilience/pipeline.hpp>
 #include <belay/resilience/retry.hpp>
-#include <belay/resilience/shared_circuit_breaker.hpp>
 #include <belay/resilience/timeout.hpp>
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+
+#include "quotes_breaker.hpp"
 
 namespace accounts {
 
@@ -64,6 +67,8 @@ struct quotes_options {
   belay::policy_listener listener = {};
   /// Of several loops, all are given the same one, so that one probe is enough for all. Nothing: one of its own.
   std::optional<belay::shared_circuit_breaker> breaker{};
+  /// Where the breaker is that all programs share, instead of that one. While it is away, each loop has its own. Nothing: they do not share.
+  std::optional<belay::db::redis::options> redis{};
 };
 
 /// For `quotes_options::breaker`, by the others of these options.
@@ -72,8 +77,9 @@ struct quotes_options {
 /// Asks the upstream: within a second, up to three times if its budget allows, not at all while the breaker is open.
 class quotes {
  public:
-  /// Lifetime: `web` outlives it.
-  quotes(belay::http::client& web, quotes_options options);
+  /// `store`: keeps the breaker; null: `options.breaker` does. Lifetime: `web` outlives it.
+  quotes(belay::http::client& web, quotes_options options,
+         std::shared_ptr<belay::admission_store> store = nullptr);
   quotes(const quotes&) = delete;
   quotes& operator=(const quotes&) = delete;
   ~quotes() = default;
@@ -90,8 +96,7 @@ class quotes {
   [[nodiscard]] std::string describe() const { return guarded_.describe(); }
 
  private:
-  using policies =
-      belay::pipeline<belay::timeout, belay::retry, belay::shared_circuit_breaker, belay::timeout>;
+  using policies = belay::pipeline<belay::timeout, belay::retry, quotes_breaker, belay::timeout>;
 
   struct kept_quote {
     quote good;

@@ -4,6 +4,7 @@
 #include "settings.hpp"
 
 #include <belay/core/loops.hpp>
+#include <belay/db/redis/options.hpp>
 
 #include <algorithm>
 
@@ -29,6 +30,16 @@ std::string without_password(const std::string& url) {
   return base.substr(0, colon + 1) + "***" + base.substr(at) + rest;
 }
 
+// What is wrong with the URL; nothing: it can be used.
+std::string why_no_redis(const std::string& url) {
+  try {
+    static_cast<void>(belay::db::redis::options::from_url(url));
+    return {};
+  } catch (const belay::error& wrong) {
+    return wrong.what();
+  }
+}
+
 }  // namespace
 
 // [snippet options]
@@ -50,6 +61,11 @@ belay::service::config<settings> options() {
       "loops", &settings::loops,
       "on how many threads it serves; each has connections to the database of its own, and limits of its own",
       {.least = 1, .most = belay::most_loops});
+  all.add("redis", &settings::redis,
+          "where banks on several machines keep the breaker of the quotes that they share; none: they do not",
+          {.show = without_password,
+           .form = "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]",
+           .check = [](const std::string& text) { return why_no_redis(text); }});
   all.add("quotes-url", &settings::quotes,
           "the service that is asked for quotes, the symbol is added; none: no quotes");
   all.add("mail-url", &settings::mail,

@@ -16,6 +16,7 @@ struct settings {
   belay::io::endpoint listen{"127.0.0.1", 8080};
   std::string db = "sqlite:var/accounts.db";
   unsigned loops = 1;
+  std::optional<std::string> redis{};
   std::optional<belay::http::url> quotes{};
   std::optional<belay::http::url> mail{};
   belay::telemetry::log_format log = belay::telemetry::log_format::pretty;

@@ -581,7 +581,8 @@ class Shutdown(unittest.TestCase):
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        sys.exit(__doc__)
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     BINARY = os.path.abspath(sys.argv.pop(1))
     if "--postgres" not in sys.argv:
         unittest.main()

@@ -112,6 +112,9 @@ TEST_CASE("usage: each mistake exits with 2 and is named") {
   check_usage(directory, {"--db="}, "--db");
   for (const std::string bad : {"0", "1025", "-1", "two"})
     check_usage(directory, {"--loops", bad}, "--loops");
+  for (const std::string bad :
+       {"nowhere", "http://127.0.0.1/", "rediss://127.0.0.1/", "redis://h:99999", "redis://h/x"})
+    check_usage(directory, {"--redis", bad}, "--redis");
   check_usage(directory, {"--loops", "2", "--db", "sqlite::memory:"}, "sqlite::memory:");
 }
 
@@ -144,6 +147,9 @@ TEST_CASE("passwords in a URL are shown neither by --print-config nor when they 
   check_hidden({}, {"ACCOUNTS_DB=postgresql:/bank:secret@h/x"}, 2, "ACCOUNTS_DB");
   check_hidden({"--config", directory.write("wrong.toml", "db = \"postgresql:/h?password=secret\"\n")}, {}, 2,
                "db");
+  check_hidden({"--print-config", "--redis", "redis://:secret@h/1"}, {}, 0, "\"redis://:***@h/1\"");
+  check_hidden({"--redis", "redis://ada:secret@h:x"}, {}, 2, "--redis");
+  check_hidden({}, {"ACCOUNTS_REDIS=rediss://ada:secret@h"}, 2, "ACCOUNTS_REDIS");
   check_hidden({"--quotes-url", "http://ada:secret@h/"}, {}, 2, "--quotes-url");
   check_hidden({"--mail-url", "http://ada:secret@h/"}, {}, 2, "--mail-url");
 }
