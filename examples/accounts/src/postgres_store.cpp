@@ -73,10 +73,20 @@ class postgres_store final : public postgres_statements<postgres::database, stor
   }
 };
 
+// Who waits for a lock that somebody else does not let go of gives up, as with SQLite: `busy_error`. A URL with `options` of its own says
+// that itself.
+std::string with_lock_limit(std::string url) {
+  const std::size_t query = url.find('?');
+  if (query != std::string::npos && url.find("options=", query) != std::string::npos) return url;
+  url += query == std::string::npos ? '?' : '&';
+  url += "options=-c%20lock_timeout%3D5s";
+  return url;
+}
+
 }  // namespace
 
 belay::managed<store> open_postgres_store(std::string url) {
-  postgres_store opened(co_await belay::use(postgres::open(std::move(url))));
+  postgres_store opened(co_await belay::use(postgres::open(with_lock_limit(std::move(url)))));
   co_yield opened;
 }
 

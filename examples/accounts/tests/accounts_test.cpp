@@ -35,7 +35,7 @@ TEST_CASE("POST /accounts: 404 for a user that is not there") {
   check_problem(app.post("/accounts", R"({"user_id":1})"), 404, "user_not_found", "/accounts");
   check_problem(app.post("/accounts", R"({"user_id":9223372036854775807})"), 404, "user_not_found",
                 "/accounts");
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM accounts") == 0);
 }
 
@@ -55,7 +55,7 @@ TEST_CASE("POST deposits: adds to the balance and answers with the account") {
   CHECK(first.json().at("balance") == 250);
   CHECK(app.post(target, R"({"amount":1})").json().at("balance") == 251);
   CHECK(app.balance(account) == 251);
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.rows("SELECT account_id, amount FROM deposits ORDER BY id") ==
         std::vector<std::vector<std::string>>{{std::to_string(account), "250"},
                                               {std::to_string(account), "1"}});
@@ -78,7 +78,7 @@ TEST_CASE("POST deposits: a balance never overflows") {
   check_problem(app.post(target, R"({"amount":1})"), 422, "balance_overflow", target);
   check_problem(app.post(target, R"({"amount":9223372036854775807})"), 422, "balance_overflow", target);
   CHECK(app.balance(account) == largest);
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM deposits") == 1);
 
   const auto nearly = app.add_account_with(largest - 5);

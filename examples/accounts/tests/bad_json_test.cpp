@@ -56,7 +56,7 @@ TEST_CASE("malformed JSON: 400, on a connection that stays open") {
     check_problem(connection.post("/users", body), 400, "malformed_json", "/users");
   }
   check_json(connection.post("/users", nested(10)), 201);  // moderate nesting is fine
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM users") == 1);
 }
 

@@ -40,7 +40,7 @@ TEST_CASE("Belay-Deadline-Ms: when it passes 504 comes at once, and the transfer
   check_json(app.transfer(from, to, 1), 201);  // queued behind whatever might be left of the first
   CHECK(app.balance(from) == 99);
   CHECK(app.balance(to) == 1);
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM transfers") == 1);
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("Belay-Deadline-Ms: holds for users, accounts and deposits as well") {
   }
   check_json(app.post("/users", json_user("late@example.com")), 201);  // the e-mail is free
   CHECK(app.balance(account) == 0);
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM accounts") == 1);
   CHECK(direct.number("SELECT count(*) FROM deposits") == 0);
 }
@@ -109,6 +109,6 @@ TEST_CASE("Belay-Deadline-Ms: only whole milliseconds from 1 to 3600000") {
     check_problem(connection.post("/users", json_user("x@example.com"), deadline(value)), 400,
                   "invalid_deadline", "/users");
   }
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM users") == 0);
 }

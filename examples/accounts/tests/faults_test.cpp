@@ -14,16 +14,9 @@ namespace {
 const std::string secret = "the vault is on fire";
 
 /// Makes the database refuse an operation until it goes.
-class fault {
- public:
-  fault(bank& app, const std::string& when) : database_(app.database_file()) {
-    database_.execute("CREATE TRIGGER fault " + when + " BEGIN SELECT RAISE(FAIL, '" + secret + "'); END");
-  }
-  ~fault() { database_.execute("DROP TRIGGER fault"); }
-
- private:
-  database database_;
-};
+trigger fault(bank& app, const std::string& when, const std::string& condition = "") {
+  return trigger(app.database_url(), when, trigger::effect::fails, secret, condition);
+}
 
 void check_internal(bank& app, const response& answer, std::string_view instance) {
   check_problem(answer, 500, "internal", instance);
@@ -47,20 +40,19 @@ TEST_CASE("a failure in the middle of a transfer: 500, and neither account has c
   for (const std::string when : {"BEFORE INSERT ON transfers", "AFTER INSERT ON transfers",
                                  "BEFORE UPDATE ON accounts", "AFTER UPDATE ON accounts"}) {
     CAPTURE(when);
-    const fault broken(app, when);
+    const trigger broken = fault(app, when);
     check_internal(app, app.transfer(from, to, 10), "/transfers");
   }
   // The update of the receiver alone: the sender's was already done.
-  for (const std::string& when : {"AFTER UPDATE ON accounts WHEN new.id = " + std::to_string(to),
-                                  "AFTER UPDATE ON accounts WHEN new.id = " + std::to_string(from)}) {
-    const fault broken(app, when);
+  for (const std::int64_t account : {to, from}) {
+    const trigger broken = fault(app, "AFTER UPDATE ON accounts", "new.id = " + std::to_string(account));
     check_internal(app, app.transfer(from, to, 10, {{"Idempotency-Key", "again"}}), "/transfers");
   }
   CHECK(app.balance(from) == 100);
   CHECK(app.balance(to) == 0);
   check_json(app.transfer(from, to, 10, {{"Idempotency-Key", "again"}}), 201);
   CHECK(app.balance(to) == 10);
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM transfers") == 1);
 }
 
@@ -70,11 +62,11 @@ TEST_CASE("a failure in the middle of a deposit: 500, and no money came in") {
   const std::string target = "/accounts/" + std::to_string(account) + "/deposits";
   for (const std::string when : {"AFTER INSERT ON deposits", "AFTER UPDATE ON accounts"}) {
     CAPTURE(when);
-    const fault broken(app, when);
+    const trigger broken = fault(app, when);
     check_internal(app, app.post(target, R"({"amount":5})"), target);
   }
   CHECK(app.balance(account) == 0);
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM deposits") == 0);
 }
 
@@ -82,7 +74,7 @@ TEST_CASE("failures on one connection: it stays open and works once the fault is
   bank app;
   client connection = app.connect();
   {
-    const fault broken(app, "BEFORE INSERT ON users");
+    const trigger broken = fault(app, "BEFORE INSERT ON users");
     for (int i = 0; i < 5; ++i) {
       check_internal(app, connection.post("/users", json_user("ada@example.com")), "/users");
     }

@@ -23,7 +23,7 @@ bool wait_for_requests(const upstream& other, int count) {
 }
 
 std::int64_t rows_of_outbox(bank& app) {
-  return database(app.database_file()).number("SELECT count(*) FROM outbox");
+  return database(app.database_url()).number("SELECT count(*) FROM outbox");
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ TEST_CASE("connections that end early: no failure, nothing left in use") {
     }
   }
   CHECK(app.wait_for_idle());
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM users") == 0);
 }
 

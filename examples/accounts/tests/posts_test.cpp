@@ -59,7 +59,7 @@ TEST_CASE("posts and comments: whom or what they are of must be there") {
   const auto post = id_of(require(app.post(posts_of(user), json_post("Title", "Text")), 201));
   check_problem(app.post(comments_on(post), json_comment(99, "Text")), 404, "user_not_found",
                 comments_on(post));
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM posts") == 1);
   CHECK(direct.number("SELECT count(*) FROM comments") == 0);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 #include <functional>
+#include <optional>
 #include <thread>
 
 #include "support/bank.hpp"
@@ -39,7 +40,7 @@ std::string asked(bank& app, std::int64_t user) {
 
 /// Gives the owner of account 1 so many transfers that a report takes a while.
 void add_many_transfers(bank& app, int count) {
-  database direct(app.database_file());
+  database direct(app.database_url());
   direct.execute(
       "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " +
       std::to_string(count / 2) +
@@ -94,7 +95,7 @@ TEST_CASE("reports: who is not there, and what is none") {
   check_invalid(app.post("/reports", R"({"user_id":0})"), "/reports", {"/user_id"});
   check_invalid(app.post("/reports", "{}"), "/reports", {"/user_id"});
   check_invalid(app.get("/reports/x"), "/reports/x", {"/path/id"});
-  CHECK(database(app.database_file()).number("SELECT count(*) FROM reports") == 0);
+  CHECK(database(app.database_url()).number("SELECT count(*) FROM reports") == 0);
 }
 
 TEST_CASE("reports: many at once are all made, two at a time") {
@@ -118,9 +119,9 @@ TEST_CASE("reports: when too many wait, 503 with a time to come back") {
   bank app;
   const auto user = app.add_user();
   // Of a report that cannot be written, none is done.
-  database(app.database_file())
-      .execute("CREATE TRIGGER stuck BEFORE UPDATE ON reports BEGIN SELECT RAISE(IGNORE); END");
-  database(app.database_file())
+  std::optional<trigger> stuck;
+  stuck.emplace(app.database_url(), "BEFORE UPDATE ON reports", trigger::effect::ignored);
+  database(app.database_url())
       .execute(
           "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) "
           "INSERT INTO reports (user_id) SELECT " +
@@ -128,18 +129,18 @@ TEST_CASE("reports: when too many wait, 503 with a time to come back") {
   const auto answer = app.post("/reports", json_report(user));
   check_problem(answer, 503, "too_many_reports", "/reports");
   CHECK(answer.header("Retry-After") == "5");
-  database(app.database_file()).execute("DELETE FROM reports");
-  database(app.database_file()).execute("DROP TRIGGER stuck");
+  database(app.database_url()).execute("DELETE FROM reports");
+  stuck.reset();
   CHECK(wait_for_report(app, asked(app, user)).at("state") == "done");
 }
 
 TEST_CASE("reports: one that cannot be made says so, without internals, and the log has it once") {
   bank app;
   const auto user = app.add_user();
-  database(app.database_file()).execute("ALTER TABLE transfers RENAME TO transfers_away");
+  database(app.database_url()).execute("ALTER TABLE transfers RENAME TO transfers_away");
   app.expect_record("report_failed");
   const auto body = wait_for_report(app, asked(app, user));
-  database(app.database_file()).execute("ALTER TABLE transfers_away RENAME TO transfers");
+  database(app.database_url()).execute("ALTER TABLE transfers_away RENAME TO transfers");
   CHECK(has_members(body, {"id", "user_id", "state", "created_at", "finished_at", "result", "problem"}));
   CHECK(body.at("state") == "failed");
   CHECK(body.at("result").is_null());

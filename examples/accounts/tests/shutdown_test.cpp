@@ -88,7 +88,7 @@ TEST_CASE("shutdown: while a request is finished, new connections are refused an
   CHECK(answer.closes());
   CHECK(app.service().exit_status(milliseconds{10'000}) == 0);
   check_report(app.service(), "SIGTERM");
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT balance FROM accounts WHERE id = " + std::to_string(to)) == 10);
 }
 
@@ -129,7 +129,7 @@ TEST_CASE("shutdown: a second SIGINT forces it, 130 within 3 s, though a request
     for (int i = 1; i < signals; ++i) app.service().signal(SIGINT);
     CHECK(app.service().exit_status(milliseconds{10'000}) == 130);
     CHECK(std::chrono::steady_clock::now() - before < milliseconds{3'000});
-    database direct(app.database_file());
+    database direct(app.database_url());
     CHECK(direct.number("SELECT count(*) FROM transfers") == 0);
     app.ended();
   }
@@ -157,7 +157,7 @@ TEST_CASE("shutdown: a request that overruns the grace is cancelled, and the exi
   REQUIRE(report);
   REQUIRE(report->contains("overran"));
   CHECK(!report->at("overran").as_array().empty());
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.number("SELECT count(*) FROM transfers") == 0);
   app.ended();
 }

@@ -37,7 +37,7 @@ TEST_CASE("POST /transfers: moves the amount and answers with the transfer") {
   CHECK(is_time(text_of(transfer.as_object(), "created_at")));
   CHECK(app.balance(accounts.from) == 700);
   CHECK(app.balance(accounts.to) == 300);
-  database direct(app.database_file());
+  database direct(app.database_url());
   CHECK(direct.rows("SELECT id, from_id, to_id, amount FROM transfers") ==
         std::vector<std::vector<std::string>>{{std::to_string(id_of(answer)), std::to_string(accounts.from),
                                                std::to_string(accounts.to), "300"}});

@@ -109,7 +109,7 @@ TEST_CASE("GET /users: a full last page has no next") {
 
 TEST_CASE("GET /users: 50 a page unless the limit says otherwise, 200 at most") {
   bank app;
-  database direct(app.database_file());
+  database direct(app.database_url());
   direct.execute(
       "INSERT INTO users(email, name, created_at) "
       "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 210) "

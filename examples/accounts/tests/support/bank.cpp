@@ -35,8 +35,9 @@ bool wait_until(milliseconds limit, Condition condition) {
 
 bank::bank(std::vector<std::string> arguments)
     : arguments_(std::move(arguments)), uncaught_(std::uncaught_exceptions()) {
-  const std::vector<std::string> fixed{"--listen", "127.0.0.1:0", "--log",
-                                       "json",     "--db",        "sqlite:" + database_file().string()};
+  if (on_postgres()) on_server_.emplace();
+  database_url_ = on_server_ ? on_server_->url() : "sqlite:" + (directory_.path() / "accounts.db").string();
+  const std::vector<std::string> fixed{"--listen", "127.0.0.1:0", "--log", "json", "--db", database_url_};
   arguments_.insert(arguments_.begin(), fixed.begin(), fixed.end());
   start();
 }
@@ -170,7 +171,7 @@ response bank::transfer(std::int64_t from, std::int64_t to, std::int64_t amount,
 
 write_lock bank::lock_writes() {
   REQUIRE(wait_for_idle());
-  return write_lock(database_file());
+  return write_lock(database_url_);
 }
 
 bool bank::wait_for_in_use(std::string_view what, std::int64_t count, milliseconds limit) {

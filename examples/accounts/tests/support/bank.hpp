@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A running service with an empty database, and what every test asks of it: customers, problems, and that
+// A running service with an empty database, a file or on a server, and what every test asks of it: customers, problems, and that
 // nothing is left.
 
 #include <cstdint>
-#include <filesystem>
 #include <initializer_list>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -43,7 +43,7 @@ class bank {
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] process& service() { return *process_; }
-  [[nodiscard]] std::filesystem::path database_file() const { return directory_.path() / "accounts.db"; }
+  [[nodiscard]] const std::string& database_url() const { return database_url_; }
 
   /// Takes the write lock once nothing, such as a welcome mail, needs it any more.
   [[nodiscard]] write_lock lock_writes();
@@ -71,6 +71,8 @@ class bank {
   void check_log();
 
   temporary_directory directory_;
+  std::optional<server_database> on_server_;
+  std::string database_url_;
   std::vector<std::string> arguments_;
   std::unique_ptr<process> process_;
   std::uint16_t port_ = 0;

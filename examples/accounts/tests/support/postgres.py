@@ -31,7 +31,9 @@ def lives(pid):
 
 
 class Postgres:
-    def __init__(self):
+    def __init__(self, *settings):
+        """`settings`: of the server, as `fsync=off`."""
+        self.settings = [word for one in settings for word in ("-c", one)]
         self.owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         self.directory = tempfile.mkdtemp(prefix="accounts-postgres-")
         self.process = None
@@ -65,7 +67,7 @@ class Postgres:
         with open(log, "ab") as output:
             self.process = subprocess.Popen(
                 [os.path.join(PROGRAMS, "postgres"), "-D", self.data, "-p", str(self.port), "-k", self.directory,
-                 "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=60"],
+                 "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=60", *self.settings],
                 cwd=self.directory, stdout=output, stderr=output, **self._as_owner())
         until = time.monotonic() + 30
         while True:
