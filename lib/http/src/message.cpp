@@ -80,24 +80,26 @@ void append_date(std::string& out, std::chrono::system_clock::time_point when) {
   thread_local last_one last;
   const auto second = std::chrono::floor<std::chrono::seconds>(when);
   if (last.second != second) {
-    last.text = to_http_date(when);
+    last.text = "Date: " + to_http_date(when) + "\r\n";
     last.second = second;
   }
   out += last.text;
 }
 
 void append_head(std::string& out, const response& from, const wire_options& options) {
-  out += "HTTP/1.1 ";
-  append_number(out, static_cast<std::uint64_t>(to_int(from.status)));
-  out.append(" ").append(reason_phrase(from.status)).append("\r\n");
+  if (from.status == status::ok) {
+    out += "HTTP/1.1 200 OK\r\n";
+  } else {
+    out += "HTTP/1.1 ";
+    append_number(out, static_cast<std::uint64_t>(to_int(from.status)));
+    out.append(" ").append(reason_phrase(from.status)).append("\r\n");
+  }
   for (const header& field : from.headers) {
     if (is_of_the_connection(field.name)) continue;
     out.append(field.name).append(": ").append(field.value).append("\r\n");
   }
   if (options.date) {
-    out += "Date: ";
     append_date(out, *options.date);
-    out += "\r\n";
   }
   if (options.connection == wire_options::connection::close) {
     out += "Connection: close\r\n";

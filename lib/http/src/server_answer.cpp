@@ -57,13 +57,15 @@ wire_options server::state::wire(const request& of, bool keep) const {
   return out;
 }
 
-task<bool> server::state::write(connection& c, std::string_view bytes) {
-  // What the socket takes at once needs no limit, and no turn; but a client that sends its requests ahead must not keep others waiting.
+// What the socket takes at once needs no limit, and no turn; but a client that sends its requests ahead must not keep others waiting.
+std::size_t server::state::write_at_once(connection& c, std::string_view bytes) noexcept {
   constexpr unsigned most_in_a_row = 32;
-  if (++c.writes % most_in_a_row != 0) {
-    bytes.remove_prefix(c.stream.try_write(bytes));
-    if (bytes.empty()) co_return true;
-  }
+  return ++c.writes % most_in_a_row == 0 ? 0 : c.stream.try_write(bytes);
+}
+
+task<bool> server::state::write(connection& c, std::string_view bytes) {
+  bytes.remove_prefix(write_at_once(c, bytes));
+  if (bytes.empty()) co_return true;
   co_return (co_await move_on_after(options.write_timeout, c.stream.write(bytes))).has_value();
 }
 
@@ -111,8 +113,6 @@ task<> server::state::watch(connection& c, group& work, incoming_body* body) {
   }
 }
 
-task<response> server::state::call_handler(exchange& work) { co_return co_await or_fail(handle(work)); }
-
 void server::state::lookout::begin() noexcept {
   if (begun_) return;
   begun_ = true;
@@ -125,10 +125,17 @@ void server::state::lookout::begin() noexcept {
 }
 
 task<response> server::state::answer_to(exchange& work, duration limit, lookout& for_client) {
-  outcome<std::optional<response>> how = co_await belay::detail::as_outcome_or_wait(
-      move_on_after(limit, call_handler(work)), [&for_client]() noexcept { for_client.begin(); });
+  outcome<std::optional<response>> how;
   failure why;
-  if (how.failed()) {
+  try {
+    how = co_await belay::detail::as_outcome_or_wait(move_on_after(limit, handle(work)),
+                                                     [&for_client]() noexcept { for_client.begin(); });
+  } catch (...) {
+    why = current_failure();  // it threw before it was a task
+  }
+  if (why) {
+    // told below
+  } else if (how.failed()) {
     why = how.failed_with();
   } else if (how.value()) {
     response answer = std::move(*how.value());

@@ -205,8 +205,6 @@ struct server::state {
   // ---- server_answer.cpp
 
   task<step> serve_request(connection& c);
-  // A coroutine of its own, so that a handler that throws before it is one fails like any other.
-  task<response> call_handler(exchange& work);
   // Notices that the client leaves while the handler works; keeps what it sends meanwhile for the next request.
   task<> watch(connection& c, group& work, incoming_body* body);
   // The handler's answer, or that to its failure. Always has a status that can be sent.
@@ -217,6 +215,7 @@ struct server::state {
   [[nodiscard]] bool keeps_alive(const connection& c, const response& answer) const noexcept;
   // False when the client did not take it in time. Errors: `network_error`.
   task<bool> write(connection& c, std::string_view bytes);
+  static std::size_t write_at_once(connection& c, std::string_view bytes) noexcept;
   task<bool> write(connection& c, const response& what, wire_options how);
 
   // ---- server_stream.cpp

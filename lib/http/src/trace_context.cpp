@@ -34,15 +34,20 @@ bool read_hex(std::string_view text, std::span<std::uint8_t> out) noexcept {
   return true;
 }
 
-void append_hex(std::string& out, std::span<const std::uint8_t> bytes) {
+char* write_hex(char* at, std::span<const std::uint8_t> bytes) noexcept {
   constexpr std::string_view digits = "0123456789abcdef";
-  std::array<char, 32> text;  // of the longest id
-  char* at = text.data();
   for (const std::uint8_t byte : bytes) {
     *at++ = digits[byte >> 4];
     *at++ = digits[byte & 0xf];
   }
-  out.append(text.data(), at);
+  return at;
+}
+
+template <class Id>
+std::string hex_of(const Id& id) {
+  std::string out(2 * id.bytes.size(), '0');
+  write_hex(out.data(), id.bytes);
+  return out;
 }
 
 template <class Id>
@@ -79,17 +84,8 @@ std::string_view trim_end(std::string_view text) noexcept {
 
 }  // namespace
 
-std::string to_string(const trace_id& id) {
-  std::string out;
-  append_hex(out, id.bytes);
-  return out;
-}
-
-std::string to_string(const span_id& id) {
-  std::string out;
-  append_hex(out, id.bytes);
-  return out;
-}
+std::string to_string(const trace_id& id) { return hex_of(id); }
+std::string to_string(const span_id& id) { return hex_of(id); }
 
 std::uint64_t system_random() {
   struct block {
@@ -163,12 +159,9 @@ std::optional<trace_parent> trace_parent::parse(std::string_view text) {
 }
 
 std::string trace_parent::to_string() const {
-  std::string out = "00-";
-  out.reserve(55);
-  append_hex(out, trace.bytes);
-  out += '-';
-  append_hex(out, parent.bytes);
-  out += sampled ? "-01" : "-00";
+  std::string out = "00-................................-................-01";
+  char* const end = write_hex(write_hex(out.data() + 3, trace.bytes) + 1, parent.bytes);
+  if (!sampled) end[2] = '0';
   return out;
 }
 

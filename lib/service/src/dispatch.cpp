@@ -7,6 +7,7 @@
 #include <belay/http/deadline.hpp>
 
 #include <algorithm>
+#include <new>
 
 #include "app_state.hpp"
 
@@ -28,6 +29,27 @@ bool needs_json(const detail::bound_handler& of, const http::request& head) noex
   }
   __builtin_unreachable();
 }
+
+// What the server's hooks are told of a request that is cut short, or whose stream breaks, is to have the trace of its handler: they find it
+// in the request, as if the client had sent it.
+struct trace_for_hooks {
+  trace_for_hooks(http::request& of, const std::string& trace) noexcept : of_(of), trace_(trace) {}
+  trace_for_hooks(const trace_for_hooks&) = delete;
+  trace_for_hooks& operator=(const trace_for_hooks&) = delete;
+  ~trace_for_hooks() {
+    if (!needed) return;
+    try {
+      of_.headers.set("traceparent", trace_);
+    } catch (const std::bad_alloc&) {
+      needed = false;  // their records have a trace of their own then
+    }
+  }
+  bool needed = true;
+
+ private:
+  http::request& of_;
+  const std::string& trace_;
+};
 
 // None when it can be sent.
 failure wrong_status(const http::response& given, const http::request& to) {
@@ -197,7 +219,7 @@ task<http::response> app::state::dispatch(http::exchange& from) {
   http::route_match match = registry.table.find(from.request.method, from.request.path);
   const http::trace_context trace = http::continue_trace(from.request.headers, random);
   const std::string parent = trace.to_traceparent();
-  from.request.headers.set("traceparent", parent);  // for the hooks, which come later
+  trace_for_hooks for_hooks(from.request, parent);
   request_under_way listed(under_way, from, trace.trace);
   listed.set_route(registry.table.pattern(match.route));
   // What stays open after the response refers to it.
@@ -215,6 +237,7 @@ task<http::response> app::state::dispatch(http::exchange& from) {
   if (why) {
     http::response refused = co_await or_fail(answer_error(why, of));
     listed.set_status(refused.status);
+    for_hooks.needed = false;
     co_return refused;
   }
   http::response answered = std::move(how).value();
@@ -231,6 +254,7 @@ task<http::response> app::state::dispatch(http::exchange& from) {
                          {{"status", static_cast<int>(answered.status)}, {"path", from.request.path}});
   }
   listed.set_status(answered.status);
+  for_hooks.needed = static_cast<bool>(answered.stream);
   co_return answered;
 }
 
