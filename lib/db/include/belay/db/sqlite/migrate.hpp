@@ -3,18 +3,13 @@
 // Brings the schema of a database up to what the program needs, step by step, each step once.
 
 #include <belay/core/task.hpp>
+#include <belay/db/migration.hpp>
 #include <belay/db/sqlite/database.hpp>
-#include <cstdint>
-#include <string>
 #include <vector>
 
 namespace belay::db::sqlite {
 
-struct migration {
-  std::int64_t version = 0;  ///< 1 or more, rising from step to step
-  std::string name;          ///< for people: "create accounts"
-  std::string sql;           ///< statements separated by `;`; without BEGIN and COMMIT
-};
+using db::migration;
 
 /// Runs the migrations that the database has not seen, in order, each in its own transaction, and records
 /// them with a checksum in the table `belay_migrations`. Several processes may do so at the same time.
