@@ -215,7 +215,7 @@ struct client::state {
                           belay::detail::length_text(options.wait_timeout) + " (wait_timeout)",
                       carried_out::no);
     }
-    if (is_idempotent(what.method)) {
+    if (is_idempotent(what.method) && (!what.upload || what.upload.is_repeatable())) {
       if (connection_ptr used = co_await find_clean(at)) {
         ++totals.reused;
         if (std::optional<begun> made = co_await exchange(std::move(used), of, true, until))

@@ -3,7 +3,6 @@
 
 #include "client_exchange.hpp"
 
-#include <belay/core/event.hpp>
 #include <belay/core/group.hpp>
 #include <belay/core/sleep.hpp>
 #include <belay/core/timeout.hpp>
@@ -33,6 +32,15 @@ void check_host(const url& to) {
   if (to.at.port == 0 && !to.at.is_unix()) throw message_error("invalid_host", "the port of the URL is 0");
 }
 
+void check_upload(const client_request& what) {
+  if (!what.upload) return;
+  if (!what.body.empty()) throw misuse_error("client_request: has both a body and an upload");
+  if (!what.upload.is_ready()) {
+    throw misuse_error(
+        "client_request: its upload was sent before; what is to be sent again is made by `upload::again`");
+  }
+}
+
 }  // namespace
 
 std::string to_head(const client_request& what, const url* proxy, const std::string& proxy_authorization) {
@@ -41,6 +49,8 @@ std::string to_head(const client_request& what, const url* proxy, const std::str
   check_host(what.url);
   if (const auto wrong = request::check_target(what.url.target))
     throw message_error("invalid_target", *wrong);
+  check_upload(what);
+  const bool asks_first = what.upload && what.upload.options().expect_continue;
   // RFC 9112 section 3.2.2; through a tunnel the proxy sees nothing.
   const bool tells_proxy = proxy != nullptr && what.url.scheme == scheme::http;
   std::string out(to_string(what.method));
@@ -52,14 +62,20 @@ std::string to_head(const client_request& what, const url* proxy, const std::str
   for (const header& field : what.headers) {
     const auto named = [&field](std::string_view name) { return equal_ignoring_case(field.name, name); };
     if (named("Host") || named("Content-Length") || named("Transfer-Encoding") || named("Connection") ||
-        named("Proxy-Authorization"))
+        named("Proxy-Authorization") || (asks_first && named("Expect")))
       continue;
     out.append(field.name).append(": ").append(field.value).append("\r\n");
   }
   const bool expects_body =
       what.method == method::post || what.method == method::put || what.method == method::patch;
-  if (expects_body || !what.body.empty())
+  if (what.upload && !what.upload.options().length) {
+    out.append("Transfer-Encoding: chunked\r\n");
+  } else if (what.upload) {
+    out.append("Content-Length: ").append(std::to_string(*what.upload.options().length)).append("\r\n");
+  } else if (expects_body || !what.body.empty()) {
     out.append("Content-Length: ").append(std::to_string(what.body.size())).append("\r\n");
+  }
+  if (asks_first) out.append("Expect: 100-continue\r\n");
   return out;
 }
 
@@ -131,6 +147,41 @@ task<> read_more(connection& c, const sending& of, response_parser& parser) {
 
 namespace {
 
+bool is_under_way(const response_parser& parser, reach until) noexcept {
+  return parser.current() == parsing::reading_head ||
+         (until == reach::end && parser.current() == parsing::reading_body);
+}
+
+}  // namespace
+
+task<bool> read_answer(connection& c, const sending& of, response_parser& parser, bool was_used, reach until,
+                       event* spoken) {
+  while (is_under_way(parser, until)) {
+    try {
+      const std::size_t count = co_await c.stream.read_some(c.buffer);
+      if (count != 0) {
+        parser.feed({c.buffer.data(), count});
+      } else {
+        parser.end();
+      }
+      if (spoken != nullptr && (parser.told_to_continue() || parser.current() != parsing::reading_head))
+        spoken->set();
+    } catch (const io::network_error& e) {
+      if (was_used && !parser.started()) co_return false;
+      throw of.lost(e);
+    }
+  }
+  if (parser.current() != parsing::failed) co_return true;
+  const response_fault& fault = parser.fault();
+  if (fault.code != "response_truncated")
+    throw of.failed(error_kind::data_format, fault.code, fault.detail, carried_out::possibly);
+  if (was_used && !parser.started()) co_return false;
+  throw of.failed(error_kind::unavailable, parser.started() ? "response_truncated" : "connection_lost",
+                  fault.detail, carried_out::possibly);
+}
+
+namespace {
+
 // Larger ones are sent while the response is read already. For the others it is not worth a task: the system takes them at once.
 constexpr std::size_t sent_first = 64 * 1024;
 
@@ -146,36 +197,6 @@ task<> send_all(connection& c, sending& of, std::string_view bytes, bool& sent) 
   }
 }
 
-[[nodiscard]] bool is_under_way(const response_parser& parser, reach until) noexcept {
-  return parser.current() == parsing::reading_head ||
-         (until == reach::end && parser.current() == parsing::reading_body);
-}
-
-// False: the connection had ended, before a byte of the response, and there may be another try on a fresh one.
-task<bool> read_answer(connection& c, const sending& of, response_parser& parser, bool was_used,
-                       reach until) {
-  while (is_under_way(parser, until)) {
-    try {
-      const std::size_t count = co_await c.stream.read_some(c.buffer);
-      if (count != 0) {
-        parser.feed({c.buffer.data(), count});
-      } else {
-        parser.end();
-      }
-    } catch (const io::network_error& e) {
-      if (was_used && !parser.started()) co_return false;
-      throw of.lost(e);
-    }
-  }
-  if (parser.current() != parsing::failed) co_return true;
-  const response_fault& fault = parser.fault();
-  if (fault.code != "response_truncated")
-    throw of.failed(error_kind::data_format, fault.code, fault.detail, carried_out::possibly);
-  if (was_used && !parser.started()) co_return false;
-  throw of.failed(error_kind::unavailable, parser.started() ? "response_truncated" : "connection_lost",
-                  fault.detail, carried_out::possibly);
-}
-
 // As `read_answer`.
 task<bool> exchange_whole(connection& c, sending& of, std::string bytes, response_parser& parser,
                           bool was_used, reach until) {
@@ -183,11 +204,11 @@ task<bool> exchange_whole(connection& c, sending& of, std::string bytes, respons
   bool answered = false;
   if (bytes.size() <= sent_first) {
     co_await or_fail(send_all(c, of, bytes, sent));
-    answered = co_await or_fail(read_answer(c, of, parser, was_used, until));
+    answered = co_await or_fail(read_answer(c, of, parser, was_used, until, nullptr));
   } else {
     co_await with_group([&](group& tasks) -> task<> {
       auto writer = tasks.spawn(send_all, std::ref(c), std::ref(of), std::string_view(bytes), std::ref(sent));
-      answered = co_await or_fail(read_answer(c, of, parser, was_used, until));
+      answered = co_await or_fail(read_answer(c, of, parser, was_used, until, nullptr));
       if (!sent) writer.cancel();
     });
   }
@@ -200,6 +221,8 @@ task<bool> exchange_whole(connection& c, sending& of, std::string bytes, respons
 
 task<bool> exchange_on(connection& c, sending& of, response_parser& parser, bool was_used, reach until,
                        duration response_timeout) {
+  if (of.what.upload)
+    co_return co_await or_fail(exchange_upload(c, of, parser, was_used, until, response_timeout));
   const std::optional<bool> ended = co_await move_on_after(
       response_timeout, exchange_whole(c, of, of.bytes(current_deadline()), parser, was_used, until));
   if (!ended) throw of.timed_out("no response", response_timeout);

@@ -3,6 +3,7 @@
 // One request and its response, on a connection that is there.
 
 #include <belay/core/detail/place.hpp>
+#include <belay/core/event.hpp>
 #include <belay/core/failure.hpp>
 #include <belay/http/client.hpp>
 #include <belay/http/response_parser.hpp>
@@ -94,6 +95,12 @@ enum class reach : unsigned char { head, end };
 [[nodiscard]] task<bool> has_news(connection& c);
 // A read for a body that is taken part by part.
 [[nodiscard]] task<> read_more(connection& c, const sending& of, response_parser& parser);
+// Reads a response. False: as below. `spoken` (or null) is set when the server has said what it wants of the body: to have it, or none of it.
+[[nodiscard]] task<bool> read_answer(connection& c, const sending& of, response_parser& parser, bool was_used,
+                                     reach until, event* spoken);
+// `exchange_on` for a request whose body is a stream.
+[[nodiscard]] task<bool> exchange_upload(connection& c, sending& of, response_parser& parser, bool was_used,
+                                         reach until, duration response_timeout);
 // Sends a request, and reads its response, within the limit. False: the connection had ended, before a byte of the response, and there may
 // be another try on a fresh one.
 [[nodiscard]] task<bool> exchange_on(connection& c, sending& of, response_parser& parser, bool was_used,

@@ -26,8 +26,15 @@ void follow_redirect(client_request& what, status by, const std::string& target)
   if (becomes_get) {
     what.method = method::get;
     what.body.clear();
+    what.upload = {};
     for (const char* of_body : {"Content-Type", "Content-Encoding", "Content-Language", "Content-Location"})
       what.headers.remove(of_body);
+  }
+  if (what.upload && !what.upload.is_ready()) {
+    throw message_error(
+        "redirect_refused",
+        "it asks for the body again, whose stream was begun already (`upload::again` takes a function "
+        "that makes it anew)");
   }
   if (!next.same_origin(what.url)) {
     for (const char* secret : {"Authorization", "Cookie", "Proxy-Authorization"}) what.headers.remove(secret);

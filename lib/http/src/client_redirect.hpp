@@ -13,7 +13,8 @@ namespace belay::http::detail {
 [[nodiscard]] std::optional<std::string> redirect_target(const response& from);
 
 /// The request that follows (RFC 9110 section 15.4). A 303, and a 301 or 302 to a POST, makes it a GET without a body. To another origin it takes no
-/// credentials along. Errors: `message_error` for a target that is no URL for it, or that leads from https to http.
+/// credentials along. Errors: `message_error` for a target that is no URL for it, that leads from https to http, or
+/// that needs an upload again which was begun.
 void follow_redirect(client_request& what, status by, const std::string& target);
 
 }  // namespace belay::http::detail

@@ -31,6 +31,7 @@ struct response_parser::impl {
   bool have_status_line = false;
   bool anything = false;
   unsigned interim = 0;
+  bool told_to_continue = false;
   response message;
   version spoken = version::http_1_1;
   std::optional<message_parser> parser;
@@ -120,6 +121,7 @@ struct response_parser::impl {
     const int code = to_int(message.status);
     if (code < 200) {
       if (code == 101) return bad("it switches protocols, which was not asked for");
+      if (code == 100) told_to_continue = true;
       if (++interim > most_interim_responses) return bad("there are too many interim responses");
       message = {};
       parser.reset();
@@ -210,6 +212,7 @@ std::string response_parser::take_body() { return std::exchange(impl_->message.b
 state response_parser::current() const noexcept { return impl_->now; }
 const response_fault& response_parser::fault() const noexcept { return impl_->why; }
 bool response_parser::started() const noexcept { return impl_->anything; }
+bool response_parser::told_to_continue() const noexcept { return impl_->told_to_continue; }
 bool response_parser::keeps_alive() const noexcept {
   return impl_->now == state::complete && !impl_->wants_close && !impl_->until_end &&
          impl_->begin == impl_->buffer.size();

@@ -9,6 +9,7 @@
 #include <belay/http/message.hpp>
 #include <belay/http/proxy.hpp>
 #include <belay/http/request_parser.hpp>
+#include <belay/http/upload.hpp>
 #include <belay/http/url.hpp>
 #include <belay/io/tls.hpp>
 #include <chrono>
@@ -29,6 +30,8 @@ struct client_request {
   /// Host, Content-Length, Transfer-Encoding and Connection are the client's affair: those set here are not used.
   http::headers headers{};
   std::string body{};
+  /// Instead of `body`: one that is made while it is sent.
+  http::upload upload{};
 
   [[nodiscard]] static client_request get(http::url from) { return {.url = std::move(from)}; }
   /// `json_text` must be JSON already.
@@ -45,7 +48,8 @@ struct client_options {
   /// From the lookup of the name to the end of the TLS handshake.
   duration connect_timeout = std::chrono::seconds(5);
   /// For each try, from the first byte of the request to the last one of the response; dripping does not extend it. Then
-  /// `response_timed_out`. A request that is sent once more begins anew: bound both tries with `with_timeout`.
+  /// `response_timed_out`. A request that is sent once more begins anew: bound both tries with `with_timeout`. With an `upload`: for the
+  /// server to take each 64 KiB of it, and then from its end to that of the response; the time that its stream takes does not count.
   duration response_timeout = std::chrono::seconds(30);
   /// A connection that was not used for so long is not used again. Shorter than the server's.
   duration idle_timeout = std::chrono::seconds(30);
@@ -106,13 +110,14 @@ class incoming {
 /// Responses are taken whole, within the limits, or by `stream`. Nothing is decompressed, cookies are not kept.
 ///
 /// https: the certificate is verified, always, against `client_options::tls`; a client that shall trust anybody needs a context that says so.
-/// A large body is sent while the response is looked for: one that comes before is given at once, and the connection is not used again.
+/// A large body, and an `upload`, is sent while the response is looked for: one that comes before is given at once (by `stream`: when its head
+/// is here), the rest of the body is not sent, and the connection is not used again.
 ///
 /// Connections: one request at a time on each, no pipelining. A connection is used again if the response left it clean: the server keeps
 /// it, the length of the body was known, nothing came behind it. Before that it is looked at: when the server has closed it, or sent
 /// something that nobody asked for, it is dropped. Should it be closed in the very moment of sending, before a byte of the response, the
-/// request is sent once more on a fresh connection. So only idempotent requests go on used connections; the others
-/// get a fresh one each. If the second try fails, too, its error says so, and never that nothing was carried out.
+/// request is sent once more on a fresh connection. So only idempotent requests, whose body can be sent again, go on used
+/// connections; the others get a fresh one each. If the second try fails, too, its error says so, and never that nothing was carried out.
 ///
 /// Lifetime: outlives its requests. Thread: the loop's.
 class client {
@@ -126,7 +131,8 @@ class client {
   /// Sends `what` and gives the response, whatever its status.
   ///
   /// Errors:        `request_error`: see there. `error` (invalid, `tls_setup`) if the system's authorities cannot be read. `message_error` for a request that cannot go over the wire (`invalid_host`: of a URL that was
-  ///                not made by `parse`); `misuse_error` after `close`.
+  ///                not made by `parse`); `misuse_error` after `close`, and for an `upload` that was sent before, comes with a `body`, or
+  ///                is not of the length that was announced. What the stream of an `upload` throws: the server sees a body that is cut off.
   /// Cancellation:  the connection is dropped; the server may have carried out the request.
   /// Time:          the limits of the options; a deadline of the task cuts it short, and is told to the server.
   [[nodiscard]] task<response> send(client_request what,

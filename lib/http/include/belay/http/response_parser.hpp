@@ -61,6 +61,8 @@ class response_parser {
   [[nodiscard]] const response_fault& fault() const noexcept;
   /// Whether a byte of a response, also of one of 1xx, has come in.
   [[nodiscard]] bool started() const noexcept;
+  /// Whether there was a "100 Continue".
+  [[nodiscard]] bool told_to_continue() const noexcept;
   /// After `complete`. Whether another request may be sent: the server did not say "close", the body had a length, and nothing came
   /// behind it.
   [[nodiscard]] bool keeps_alive() const noexcept;
