@@ -26,6 +26,8 @@ void add_bank(belay::service::app& app, belay::managed<store> storage, belay::te
   app.on_error<insufficient_funds>(http::status::conflict, "insufficient_funds");
   app.on_error<balance_overflow>(http::status::unprocessable_content, "balance_overflow");
   app.on_error<idempotency_mismatch>(http::status::unprocessable_content, "idempotency_mismatch");
+  // No 503: whoever gets one tries again without a look.
+  app.on_error<outcome_unknown>(http::status::gateway_timeout, "outcome_unknown");
 
   add_user_routes(app, db, add_mailer(app, db, std::move(options.mail)));
   add_post_routes(app, db);

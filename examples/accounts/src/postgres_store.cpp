@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The bank's data in PostgreSQL.
 
+#include <belay/db/postgres/error.hpp>
 #include <belay/db/postgres/migrate.hpp>
 #include <belay/db/postgres/placeholders.hpp>
 #include <belay/db/postgres/transaction.hpp>
 
+#include "rules.hpp"
 #include "schema.hpp"
 #include "store.hpp"
 
@@ -66,10 +68,14 @@ class postgres_store final : public postgres_statements<postgres::database, stor
  private:
   // Blocks have no effects outside of the database: they may run again when the server gave one up for another.
   task<> run_transaction(belay::task_function<task<>(const statements&)> body) const override {
-    co_await postgres::repeatable(target(), [&body](postgres::connection& c) -> task<> {
-      const postgres_statements<postgres::connection, statements> within(c);
-      co_await body(within);
-    });
+    try {
+      co_await postgres::repeatable(target(), [&body](postgres::connection& c) -> task<> {
+        const postgres_statements<postgres::connection, statements> within(c);
+        co_await body(within);
+      });
+    } catch (const postgres::commit_unknown_error&) {
+      throw outcome_unknown();  // with that one as its cause
+    }
   }
 };
 

@@ -66,5 +66,11 @@ balance_overflow::balance_overflow(std::int64_t account, std::source_location wh
 idempotency_mismatch::idempotency_mismatch(std::source_location where)
     : error(error_kind::invalid, "idempotency_mismatch", "this Idempotency-Key was used with another body",
             where) {}
+// Of a kind that no policy repeats.
+outcome_unknown::outcome_unknown(std::source_location where)
+    : error(
+          error_kind::internal, "outcome_unknown",
+          "it is not known whether this was done: look before you try again; with the same Idempotency-Key you may",
+          where) {}
 
 }  // namespace accounts

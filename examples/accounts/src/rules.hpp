@@ -61,5 +61,9 @@ struct balance_overflow : belay::error {
 struct idempotency_mismatch : belay::error {
   explicit idempotency_mismatch(std::source_location where = std::source_location::current());
 };
+/// The database went away in the middle of a commit, and cannot be asked whether it was done.
+struct outcome_unknown : belay::error {
+  explicit outcome_unknown(std::source_location where = std::source_location::current());
+};
 
 }  // namespace accounts

@@ -78,6 +78,8 @@ class store : public statements {
   /// All or nothing: gives what `body` gives and commits, or rolls back when it fails or is cancelled.
   ///
   ///     const row made = co_await db->transact([&](const statements& in) -> task<row> { ... });
+  ///
+  /// Errors: `outcome_unknown` when nobody can say whether it was committed.
   template <class F>
     requires std::invocable<F&, const statements&>
   [[nodiscard]] auto transact(F body) const

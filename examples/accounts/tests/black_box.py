@@ -29,21 +29,17 @@ BINARY = ""
 SERVER = None  # of PostgreSQL
 
 
-def new_database():
-    if SERVER is not None:
-        return SERVER.url(SERVER.create())
-    return os.environ.get("ACCOUNTS_TEST_DB", "sqlite:bank.db")
-
-
 class Service:
     """The service on a port and a database of its own."""
 
     def __init__(self, *options):
         self.directory = tempfile.TemporaryDirectory()
         self.records = []
+        self.database = SERVER.create() if SERVER is not None else ""
+        url = SERVER.url(self.database) if SERVER is not None else os.environ.get("ACCOUNTS_TEST_DB", "sqlite:bank.db")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ACCOUNTS_")}
         self.process = subprocess.Popen(
-            [BINARY, "--listen", "127.0.0.1:0", "--log", "json", "--db", new_database(), *options],
+            [BINARY, "--listen", "127.0.0.1:0", "--log", "json", "--db", url, *options],
             cwd=self.directory.name, env=environment, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             record = json.loads(line)
@@ -556,6 +552,47 @@ class LoopsWithoutUpstream(unittest.TestCase):
                 self.assertEqual(len(opened), 1)
             finally:
                 self.assertEqual(service.stop(), 0)
+
+
+class InterruptedCommit(unittest.TestCase):
+    def test_nobody_knows_and_asking_again_with_the_key_is_safe(self):
+        if SERVER is None:
+            self.skipTest("of PostgreSQL only: a file does not go away")
+        service = Service()
+        try:
+            user = service.ask("POST", "/users", {"email": "ada@example.com", "name": "Ada"}).json()["id"]
+            accounts = [service.ask("POST", "/accounts", {"user_id": user}).json()["id"] for _ in range(2)]
+            service.ask("POST", f"/accounts/{accounts[0]}/deposits", {"amount": 100})
+            SERVER.query(service.database, """
+                CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$;
+                CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON transfers DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION slow()""")
+            order = {"from": accounts[0], "to": accounts[1], "amount": 10}
+            with concurrent.futures.ThreadPoolExecutor(1) as threads:
+                asked = threads.submit(service.ask, "POST", "/transfers", order, {"Idempotency-Key": "once"})
+                until = time.monotonic() + 10
+                while SERVER.query("postgres", "SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT' "
+                                   "AND state = 'active'") == [["0"]]:
+                    self.assertLess(time.monotonic(), until)
+                SERVER.stop(signal.SIGKILL)
+                answer = asked.result()
+            self.assertEqual((answer.status, answer.json()["code"]), (504, "outcome_unknown"))
+            self.assertNotIn("Retry-After", answer.headers)
+            self.assertNotIn("postgres", answer.body.decode())
+            SERVER.start()
+            SERVER.query(service.database, "DROP TRIGGER slow ON transfers")
+            until = time.monotonic() + 20
+            while (again := service.ask("POST", "/transfers", order, {"Idempotency-Key": "once"})).status != 201:
+                self.assertIn(again.status, (503, 504))
+                self.assertLess(time.monotonic(), until)
+            self.assertEqual(service.ask("GET", f"/accounts/{accounts[1]}").json()["balance"], 10)
+        finally:
+            if SERVER.process.poll() is not None:
+                SERVER.start()
+            self.assertEqual(service.stop(), 0)
+        told = [record for record in service.records if record.get("code") == "outcome_unknown"]
+        self.assertEqual(len(told), 1)
+        self.assertIn("pg_xact_status", json.dumps(told))
 
 
 class Shutdown(unittest.TestCase):

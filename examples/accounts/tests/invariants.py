@@ -73,7 +73,7 @@ class Service:
                 self.events["half a line"] += 1  # of a process that was killed
                 continue
             self.events[record["event"]] += 1
-            if record["event"] in ("lost_failure", "forced_exit", "service_failed", "start_failed"):
+            if record["event"] in ("lost_failure", "forced_exit", "service_failed", "start_failed") or record.get("status") == 500:
                 print(line, file=sys.stderr)
 
     def end(self, how):

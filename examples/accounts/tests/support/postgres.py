@@ -82,8 +82,8 @@ class Postgres:
 
     def _everybody(self):
         """The server's processes; each is in a session of its own."""
-        children = [int(pid) for pid in
-                    open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii").read().split()]
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as of:
+            children = [int(pid) for pid in of.read().split()]
         return [self.process.pid, *children]
 
     def _signal(self, everybody, what):
