@@ -68,6 +68,17 @@ TEST_CASE("POST /accounts/{id}/deposits: whatever await is hit, the answer is tr
        .rules = is_truthful([](const books& now) { return now.total == 250 && now.deposits == 3; })});
 }
 
+TEST_CASE("POST posts and comments: whatever await is hit, the answer is true") {
+  proof::prove({.name = "write a post",
+                .requests = {post("/users/1/posts", R"({"title":"Second","body":"Again."})")},
+                .status = 201,
+                .rules = is_truthful([](const books& now) { return now.posts == 2; })});
+  proof::prove({.name = "comment on a post",
+                .requests = {post("/posts/1/comments", R"({"user_id":1,"body":"Well said."})")},
+                .status = 201,
+                .rules = is_truthful([](const books& now) { return now.comments == 1; })});
+}
+
 TEST_CASE("POST /reports: whatever await is hit, the answer is true, and what was promised can be fetched") {
   proof::prove({.name = "ask for a report",
                 .requests = {post("/reports", R"({"user_id":1})")},

@@ -23,7 +23,8 @@ std::string post(std::string_view path, std::string_view body, std::string_view 
 /// 30 from one account to another.
 std::string transfer(int from, int to, std::string_view fields = "");
 
-/// On a connection of its own. Nothing when nobody listens, or when it ends before the answer is complete.
+/// On a connection of its own. Nothing when nobody listens, or when it ends before the answer is complete. Of server-sent events, one is enough,
+/// and who gets none for three seconds leaves, too.
 belay::task<std::optional<answer>> ask(belay::io::endpoint at, std::string request);
 
 }  // namespace proof

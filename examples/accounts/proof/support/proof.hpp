@@ -16,7 +16,7 @@ namespace proof {
 struct exchange {
   std::string name;
   std::vector<std::string> requests;
-  /// Of all answers, when nothing disturbs them.
+  /// Of all answers, when nothing disturbs them; 0: each is a success of its own kind.
   int status = 200;
   /// Adds rules of its own.
   std::function<void(belay::testing::stage&, world&)> rules = {};

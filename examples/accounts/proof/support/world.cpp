@@ -52,6 +52,7 @@ task<> world::open() {
   co_await belay::with(sqlite::transaction(*db_), [](sqlite::connection& c) -> task<> {
     co_await c.execute_script(R"sql(
       INSERT INTO users (email, name) VALUES ('ada@example.org', 'Ada');
+      INSERT INTO posts (user_id, title, body) VALUES (1, 'First', 'Hello.');
       INSERT INTO accounts (user_id, balance) VALUES (1, 100), (1, 100);
       INSERT INTO deposits (account_id, amount) VALUES (1, 100), (2, 100);
     )sql");
@@ -128,8 +129,9 @@ bool world::answered_any() const {
 }
 
 bool world::all_answered(int status) const {
-  return !answers_.empty() && std::all_of(answers_.begin(), answers_.end(),
-                                          [status](const auto& one) { return one && one->status == status; });
+  return !answers_.empty() && std::all_of(answers_.begin(), answers_.end(), [status](const auto& one) {
+    return one && (status == 0 ? one->status < 300 : one->status == status);
+  });
 }
 
 task<books> world::read_books() {
@@ -143,6 +145,8 @@ task<books> world::read_books() {
       (SELECT count(*) FROM idempotency_keys k JOIN transfers t ON t.id = k.transfer_id) AS keys,
       (SELECT count(*) FROM idempotency_keys WHERE transfer_id NOT IN (SELECT id FROM transfers)) AS broken_keys,
       (SELECT count(*) FROM reports) AS reports,
+      (SELECT count(*) FROM posts) AS posts,
+      (SELECT count(*) FROM comments) AS comments,
       (SELECT total(balance) FROM accounts) AS total,
       (SELECT count(*) FROM accounts a WHERE balance <>
         (SELECT coalesce(sum(amount), 0) FROM deposits WHERE account_id = a.id)
@@ -158,6 +162,8 @@ task<books> world::read_books() {
                   .keys = number("keys"),
                   .broken_keys = number("broken_keys"),
                   .reports = number("reports"),
+                  .posts = number("posts"),
+                  .comments = number("comments"),
                   .total = static_cast<std::int64_t>(found->get<double>("total")),
                   .unbalanced = number("unbalanced")};
 }

@@ -34,14 +34,16 @@ struct books {
   std::int64_t keys = 0;         ///< idempotency keys whose transfer exists
   std::int64_t broken_keys = 0;  ///< and those whose transfer does not
   std::int64_t reports = 0;      ///< asked for, in whatever state
-  std::int64_t total = 0;        ///< of all balances
-  std::int64_t unbalanced = 0;   ///< accounts whose balance is not what was paid in and moved
+  std::int64_t posts = 0;
+  std::int64_t comments = 0;
+  std::int64_t total = 0;       ///< of all balances
+  std::int64_t unbalanced = 0;  ///< accounts whose balance is not what was paid in and moved
 
   bool operator==(const books&) const = default;
 };
-inline constexpr books books_at_start{.users = 1, .accounts = 2, .deposits = 2, .total = 200};
+inline constexpr books books_at_start{.users = 1, .accounts = 2, .deposits = 2, .posts = 1, .total = 200};
 
-/// At the start: user 1, with the accounts 1 and 2, and 100 on each. Made by `stage::make`.
+/// At the start: user 1, who has written post 1, with the accounts 1 and 2, and 100 on each. Made by `stage::make`.
 class world {
  public:
   /// How an app becomes this bank.
@@ -68,7 +70,7 @@ class world {
   /// What the requests of `serve` were answered; nothing for those that were not.
   [[nodiscard]] const std::vector<std::optional<answer>>& answers() const noexcept { return answers_; }
   [[nodiscard]] bool answered_any() const;
-  /// All of them, with this status.
+  /// All of them, with this status; 0: with one below 300.
   [[nodiscard]] bool all_answered(int status) const;
   /// The exit code of `serve`'s app; nothing when it was cancelled or has failed.
   [[nodiscard]] std::optional<int> exit_code() const noexcept { return exit_code_; }
