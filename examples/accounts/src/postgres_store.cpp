@@ -24,6 +24,7 @@ class postgres_statements : public Base {
  public:
   explicit postgres_statements(Target target) noexcept : target_(std::move(target)) {}
   [[nodiscard]] std::string_view for_update() const noexcept override { return " FOR UPDATE"; }
+  [[nodiscard]] std::string_view last_id() const noexcept override { return "lastval()"; }
   [[nodiscard]] std::string_view now() const noexcept override { return "clock_timestamp()"; }
   // Transactions run side by side, and the one with the lower id may commit later. So transfers are told in the order of their transactions,
   // and only those of which every earlier transaction has ended.
@@ -50,6 +51,14 @@ class postgres_statements : public Base {
   }
   task<std::optional<db::row>> run_query_one(std::string sql, db::parameters bound) const override {
     co_return co_await target_.query_one_with(postgres::numbered(sql), std::move(bound));
+  }
+  task<std::vector<db::rows>> run_batch(std::vector<batch::statement> all) const override {
+    postgres::pipeline together;
+    for (batch::statement& one : all) together.add_with(postgres::numbered(one.sql), std::move(one.bound));
+    std::vector<db::rows> given;
+    for (postgres::result& one : co_await target_.run(std::move(together)))
+      given.push_back(std::move(one.rows));
+    co_return given;
   }
 
   Target target_;

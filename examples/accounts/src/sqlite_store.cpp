@@ -22,6 +22,7 @@ class sqlite_statements : public Base {
   explicit sqlite_statements(Target target) noexcept : target_(std::move(target)) {}
   // A transaction holds the lock for writing from its beginning.
   [[nodiscard]] std::string_view for_update() const noexcept override { return {}; }
+  [[nodiscard]] std::string_view last_id() const noexcept override { return "last_insert_rowid()"; }
   [[nodiscard]] std::string_view now() const noexcept override {
     return "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
   }
@@ -46,6 +47,12 @@ class sqlite_statements : public Base {
   BELAY_CORO_WRAPPER task<std::optional<db::row>> run_query_one(std::string sql,
                                                                 db::parameters bound) const override {
     return target_.query_one_with(std::move(sql), std::move(bound));
+  }
+  task<std::vector<db::rows>> run_batch(std::vector<batch::statement> all) const override {
+    std::vector<db::rows> given;
+    for (batch::statement& one : all)
+      given.push_back(co_await target_.query_with(std::move(one.sql), std::move(one.bound)));
+    co_return given;
   }
 
   Target target_;

@@ -16,8 +16,27 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace accounts {
+
+/// Statements none of which needs what another one gives: a database that is a server gets them in one round trip.
+class batch {
+ public:
+  struct statement {
+    std::string sql;
+    belay::db::parameters bound;
+  };
+
+  template <class... P>
+  void add(std::string_view sql, P&&... bound) {
+    all_.push_back({std::string(sql), belay::db::make_parameters(std::forward<P>(bound)...)});
+  }
+  [[nodiscard]] std::vector<statement> take() && noexcept { return std::move(all_); }
+
+ private:
+  std::vector<statement> all_;
+};
 
 /// Takes SQL, in what all databases here have in common, with a `?` for each parameter. Where they differ, the text asks `for_update`,
 /// `now`, and the two about the order of transfers.
@@ -48,8 +67,15 @@ class statements {
     return run_query_one(std::string(sql), belay::db::make_parameters(std::forward<P>(bound)...));
   }
 
+  /// In a transaction: one after the other, up to the first that fails, whose error it is. Gives the rows of each.
+  BELAY_CORO_WRAPPER [[nodiscard]] belay::task<std::vector<belay::db::rows>> run(batch all) const {
+    return run_batch(std::move(all).take());
+  }
+
   /// The end of a SELECT in a transaction whose rows nobody else shall change until it ends.
   [[nodiscard]] virtual std::string_view for_update() const noexcept = 0;
+  /// An expression for the id that was given last in this transaction.
+  [[nodiscard]] virtual std::string_view last_id() const noexcept = 0;
   /// An expression for the present time, as text in RFC 3339.
   [[nodiscard]] virtual std::string_view now() const noexcept = 0;
   /// The end of a SELECT from `transfers`: those that come after the one whose id is the first parameter, as many as the second says, in an
@@ -63,6 +89,7 @@ class statements {
   virtual belay::task<belay::db::rows> run_query(std::string sql, belay::db::parameters bound) const = 0;
   virtual belay::task<std::optional<belay::db::row>> run_query_one(std::string sql,
                                                                    belay::db::parameters bound) const = 0;
+  virtual belay::task<std::vector<belay::db::rows>> run_batch(std::vector<batch::statement> all) const = 0;
 };
 
 struct store_statistics {

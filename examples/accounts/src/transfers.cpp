@@ -29,54 +29,61 @@ struct order {
   }
 };
 
-task<std::int64_t> balance_of(const statements& c, std::int64_t account) {
-  const auto found = co_await c.query_one(
-      "SELECT balance FROM accounts WHERE id = ?" + std::string(c.for_update()), account);
-  if (!found) throw account_not_found(account);
-  co_return found->get<std::int64_t>("balance");
-}
-
-task<belay::db::row> move_money(const statements& c, const order& what) {
-  // The rows are locked in the order of their ids, so that two transfers cannot wait for each other.
-  const std::int64_t lower = co_await balance_of(c, std::min(what.from, what.to));
-  const std::int64_t upper = co_await balance_of(c, std::max(what.from, what.to));
+// The accounts of the order, in the order of their ids.
+void check_funds(const belay::db::rows& accounts, const order& what) {
+  const auto balance_of = [&accounts](std::int64_t account) {
+    for (const belay::db::row& one : accounts)
+      if (one.get<std::int64_t>("id") == account) return one.get<std::int64_t>("balance");
+    throw account_not_found(account);
+  };
+  const std::int64_t lower = balance_of(std::min(what.from, what.to));
+  const std::int64_t upper = balance_of(std::max(what.from, what.to));
   const auto [from_balance, to_balance] =
       what.from < what.to ? std::pair(lower, upper) : std::pair(upper, lower);
   if (from_balance < what.amount) throw insufficient_funds(what.from);
   if (to_balance > largest_balance - what.amount) throw balance_overflow(what.to);
-  co_await c.execute("UPDATE accounts SET balance = balance - ? WHERE id = ?", what.amount, what.from);
-  co_await c.execute("UPDATE accounts SET balance = balance + ? WHERE id = ?", what.amount, what.to);
+}
+
+// Under this key a transfer was made before.
+task<belay::db::row> made_before(const statements& c, const belay::db::row& known, const order& what) {
+  if (known.get<std::string>("body") != what.to_text()) throw idempotency_mismatch();
   auto made =
-      co_await c.query_one("INSERT INTO transfers (from_id, to_id, amount) VALUES (?, ?, ?) RETURNING " +
-                               std::string(transfer_columns),
-                           what.from, what.to, what.amount);
+      co_await c.query_one("SELECT " + std::string(transfer_columns) + " FROM transfers WHERE id = ?",
+                           known.get<std::int64_t>("transfer_id"));
   co_return std::move(made).value();
 }
 
-// The transfer that was made under this key, if there was one.
-task<std::optional<belay::db::row>> made_before(const statements& c, const std::string& key,
-                                                const order& what) {
-  const auto known =
-      co_await c.query_one("SELECT body, transfer_id FROM idempotency_keys WHERE key = ?", key);
-  if (!known) co_return std::nullopt;
-  if (known->get<std::string>("body") != what.to_text()) throw idempotency_mismatch();
-  co_return co_await c.query_one("SELECT " + std::string(transfer_columns) + " FROM transfers WHERE id = ?",
-                                 known->get<std::int64_t>("transfer_id"));
+task<belay::db::row> transfer_in(const statements& c, const order& what,
+                                 const std::optional<std::string>& key) {
+  batch look;
+  if (key) look.add("SELECT body, transfer_id FROM idempotency_keys WHERE key = ?", *key);
+  // The rows are locked in the order of their ids, so that two transfers cannot wait for each other.
+  look.add(
+      "SELECT id, balance FROM accounts WHERE id IN (?, ?) ORDER BY id" + std::string(c.for_update()),
+      what.from, what.to);
+  const std::vector<belay::db::rows> seen = co_await c.run(std::move(look));
+  if (key && !seen.front().empty()) co_return co_await made_before(c, seen.front()[0], what);
+  check_funds(seen.back(), what);
+
+  batch move;
+  move.add("UPDATE accounts SET balance = balance - ? WHERE id = ?", what.amount, what.from);
+  move.add("UPDATE accounts SET balance = balance + ? WHERE id = ?", what.amount, what.to);
+  move.add("INSERT INTO transfers (from_id, to_id, amount) VALUES (?, ?, ?) RETURNING " +
+               std::string(transfer_columns),
+           what.from, what.to, what.amount);
+  if (key) {
+    // In the same transaction: only what was really done is remembered.
+    move.add("INSERT INTO idempotency_keys (key, body, transfer_id) VALUES (?, ?, " +
+                 std::string(c.last_id()) + ")",
+             *key, what.to_text());
+  }
+  std::vector<belay::db::rows> done = co_await c.run(std::move(move));
+  co_return std::move(done[2]).take(0);
 }
 
 task<belay::db::row> transfer(const store& db, const order& what, const std::optional<std::string>& key) {
-  co_return co_await db.transact([&](const statements& c) -> task<belay::db::row> {
-    if (key) {
-      if (auto before = co_await made_before(c, *key, what)) co_return std::move(*before);
-    }
-    belay::db::row made = co_await move_money(c, what);
-    if (key) {
-      // In the same transaction: only what was really done is remembered.
-      co_await c.execute("INSERT INTO idempotency_keys (key, body, transfer_id) VALUES (?, ?, ?)", *key,
-                         what.to_text(), made.get<std::int64_t>("id"));
-    }
-    co_return made;
-  });
+  co_return co_await db.transact(
+      [&](const statements& c) -> task<belay::db::row> { co_return co_await transfer_in(c, what, key); });
 }
 
 bool is_taken(const belay::failure& why) {

@@ -40,7 +40,10 @@ class pipeline {
  public:
   template <class... P>
   void add(std::string_view sql, P&&... bound) {
-    statements_.push_back({std::string(sql), make_parameters(std::forward<P>(bound)...)});
+    add_with(std::string(sql), make_parameters(std::forward<P>(bound)...));
+  }
+  void add_with(std::string sql, parameters bound) {
+    statements_.push_back({std::move(sql), std::move(bound)});
   }
   [[nodiscard]] std::size_t size() const noexcept { return statements_.size(); }
   [[nodiscard]] std::vector<statement> take() && noexcept { return std::move(statements_); }
