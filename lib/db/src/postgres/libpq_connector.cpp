@@ -84,6 +84,7 @@ task<std::string> ask_timeline(line& on) {
   ask.push_back(
       {"SELECT CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END"});
   exchange_wait wait(on, step::script, std::move(ask));
+  wait.dropped_when_stopped = true;
   outcome<void> how = co_await as_outcome([](exchange_wait& answer) -> task<> { co_await answer; }(wait));
   if (how.failed()) {
     const failure why = how.failure();

@@ -695,7 +695,11 @@ void libpq_line::request_cancel() noexcept {
                         if (!me || me->current_ == nullptr || !me->stopping_) return;
                         me->cancel_settled_ = true;
                         if (me->answered_) return me->give_up_waiting();
-                        me->request_again_later();
+                        try {
+                          me->request_again_later();
+                        } catch (...) {
+                          me->broken_by(std::current_exception());
+                        }
                       });
   } catch (...) {
     // Without memory for a request, the connection's end is the request.
@@ -729,11 +733,11 @@ void libpq_line::stop(exchange& one) noexcept {
       });
       return;
     }
-    if (one.what == step::batch && one.statements.empty()) {
+    if (one.dropped_when_stopped || (one.what == step::batch && one.statements.empty())) {
       // There is nothing to be cancelled in a sign of life, and who did not give one in time will not hear of it.
       asio::post(io::context(), [self, number = ++stops_] {
         if (self->current_ != nullptr && self->stopping_ && self->stops_ == number)
-          self->lost("it gave no sign of life");
+          self->lost("it gave no answer in time");
       });
       return;
     }

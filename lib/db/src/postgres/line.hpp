@@ -40,6 +40,7 @@ class exchange {
   std::vector<statement> statements;
   std::size_t leading = 0;  // so many of them are done also when the next one cannot be sent
   std::string chunk;
+  bool dropped_when_stopped = false;  // the connection is not worth the wait for a cancellation
 
   std::vector<result> results;
   std::vector<std::string> tags;  // "COMMIT", "INSERT 0 1"
