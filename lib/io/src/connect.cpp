@@ -73,6 +73,9 @@ task<tcp_stream> connect(std::string host, std::uint16_t port, connect_options o
     throw misuse_error("io::connect: attempt_delay must be more than zero", where);
   network& on = current_network();
   const std::vector<endpoint> addresses = interleaved(co_await resolve(host, port, where));
+  if (addresses.empty())
+    throw misuse_error("connect: the network that looks up names gave no address for '" + host +
+                       "', and no error");
   if (addresses.size() == 1) co_return co_await or_fail(on.connect(addresses.front(), where));
   tries all{.on = on, .where = where};
   co_await with_group([&](group& tasks) -> task<> {

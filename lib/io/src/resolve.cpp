@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names asked of the system.
 
-#include <belay/core/thread.hpp>
 #include <belay/io/network.hpp>
 #include <belay/io/resolve.hpp>
 
@@ -15,6 +14,8 @@
 #include <cerrno>
 #include <memory>
 #include <utility>
+
+#include "lookups.hpp"
 
 namespace belay::io {
 
@@ -48,11 +49,7 @@ bool is_localhost(std::string_view host) noexcept {
          std::equal(host.begin(), host.end(), name.begin(), [](char a, char b) { return (a | 0x20) == b; });
 }
 
-struct looked_up {
-  std::vector<std::string> addresses{};
-  int failed = 0;  // EAI_...
-  int system = 0;  // errno, with EAI_SYSTEM
-};
+using detail::looked_up;
 
 looked_up ask_system(std::string host) {
   addrinfo wanted{};
@@ -115,8 +112,8 @@ task<std::vector<std::string>> network::look_up(std::string host, std::source_lo
 }
 
 task<std::vector<std::string>> look_up_by_system(std::string host, std::source_location where) {
-  looked_up found =
-      co_await to_thread(abandon("look up '" + host + "'", where), ask_system, std::string(host));
+  static thread_local detail::lookups of_this_thread(ask_system);
+  looked_up found = co_await of_this_thread.ask(host);
   if (found.addresses.empty()) refuse(host, found, where);
   co_return std::move(found.addresses);
 }

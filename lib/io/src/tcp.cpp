@@ -274,10 +274,16 @@ class asio_network final : public network {
 
 tcp_listener adopt_listener(int descriptor) {
   endpoint local = detail::local_of(descriptor);
+  tcp::acceptor made(context());
+  boost::system::error_code bad;
+  made.assign(tcp::v4(), descriptor, bad);
+  if (bad) {
+    throw error(error_kind::invalid, "inherited_socket",
+                "inherited descriptor " + std::to_string(descriptor) + ": it cannot be watched (" +
+                    bad.message() + "); is it adopted already?");
+  }
   const int flags = ::fcntl(descriptor, F_GETFD);
   if (flags >= 0) ::fcntl(descriptor, F_SETFD, flags | FD_CLOEXEC);
-  tcp::acceptor made(context());
-  made.assign(tcp::v4(), descriptor);
   return tcp_listener(std::make_unique<asio_listener>(std::move(made), std::move(local)));
 }
 

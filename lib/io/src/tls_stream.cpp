@@ -24,6 +24,7 @@ namespace {
 constexpr std::size_t plain_at_once = 64 * 1024;  // encrypted before it is handed on: four records
 constexpr std::size_t first_buffer = 4 * 1024;    // for what comes in; an idle connection has no more
 constexpr std::size_t full_buffer = 16 * 1024;
+constexpr std::size_t large_write = 16 * 1024;  // its memory is not kept for the next one
 
 // As the system says it of a socket.
 [[noreturn]] void fail_as_system(std::string_view what, const endpoint& with, std::errc reason) {
@@ -138,6 +139,7 @@ class tls_stream final : public stream_transport {
     if (!below_.is_open()) fail_as_system("write to", peer(), std::errc::bad_file_descriptor);
     if (ended_) fail_as_system("write to", peer(), std::errc::broken_pipe);
     if (cut_) fail_cut_off();
+    const bool large = data.size() > large_write;
     while (!data.empty()) {
       std::size_t taken = 0;
       ERR_clear_error();
@@ -149,6 +151,7 @@ class tls_stream final : public stream_transport {
       data.remove_prefix(taken);
       co_await send();
     }
+    if (large) let_memory_go();
   }
 
   void end_writing() noexcept override {
@@ -305,7 +308,11 @@ class tls_stream final : public stream_transport {
     if (count == 0) co_return false;
     if (BIO_write(SSL_get_rbio(ssl_.get()), in_.data(), static_cast<int>(count)) != static_cast<int>(count))
       throw std::bad_alloc();
-    if (count == in_.size() && count < full_buffer) in_.resize(full_buffer);
+    if (count == in_.size() && count < full_buffer) {
+      in_.resize(full_buffer);
+    } else if (count < first_buffer && in_.size() > first_buffer) {
+      in_ = std::vector<char>(first_buffer);
+    }
     co_return true;
   }
 
@@ -334,6 +341,14 @@ class tls_stream final : public stream_transport {
       if (to_send_.empty()) to_send_ = std::move(bytes);  // its memory is used again
       collect();
     }
+  }
+
+  // After a large write: a connection may be idle for long now. OpenSSL's own buffer never shrinks, and is exchanged.
+  void let_memory_go() noexcept {
+    if (sending_ || !to_send_.empty() || BIO_ctrl_pending(SSL_get_wbio(ssl_.get())) != 0) return;
+    std::string().swap(to_send_);
+    if (BIO* const fresh = BIO_new(BIO_s_mem()); fresh != nullptr) SSL_set0_wbio(ssl_.get(), fresh);
+    ERR_clear_error();
   }
 
   // What there is room for.

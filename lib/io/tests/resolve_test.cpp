@@ -71,16 +71,13 @@ TEST_CASE("resolve: the fake network has a table of names") {
   CHECK(w.loop.elapsed() == 10ms);
 }
 
-TEST_CASE("resolve: the system is asked on a thread, and an answer that nobody waits for is abandoned") {
+TEST_CASE("resolve: the system is asked, and knows that this name does not exist") {
   b::loop loop;
   loop.run([]() -> b::task<> {
     // RFC 6761 section 6.4: this name does not exist.
     const auto how = co_await b::as_outcome(b::with_timeout(20s, io::resolve("nowhere.invalid", 80)));
     REQUIRE(how.failed());
     CHECK(how.failure().find<io::resolve_error>() != nullptr);
-    // Whether it is cancelled or was quick: nothing waits for the thread.
-    const auto cut = co_await b::as_outcome(b::move_on_after(1us, io::resolve("still.nowhere.invalid", 80)));
-    CHECK((cut.succeeded() || cut.failure().find<io::resolve_error>() != nullptr));
   }());
 }
 

@@ -3,6 +3,9 @@
 
 #include <belay/core/group.hpp>
 #include <doctest/doctest.h>
+#include <malloc.h>
+
+#include <vector>
 
 #include "networks.hpp"
 #include "tls_support.hpp"
@@ -55,6 +58,35 @@ TCP_TEST("tls: what is written is read, in both directions at once, and the ends
   }());
   CHECK(net.nothing_left());
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer)
+TEST_CASE("tls: a connection keeps no memory of a large answer") {
+  test::loopback net;
+  net.run([]() -> b::task<> {
+    std::vector<test::stream_pair> all;
+    const auto ask_each = [&all](std::size_t size) -> b::task<> {
+      const std::string answer(size, 'x');
+      for (auto& [server, client] : all) {
+        co_await client.write("x");
+        co_await test::read_exactly(server, 1);
+        co_await b::all(server.write(answer), test::read_exactly(client, size));
+        co_await client.write("x");
+        co_await test::read_exactly(server, 1);
+        co_await server.write("x");
+        co_await test::read_exactly(client, 1);
+      }
+    };
+    for (int i = 0; i != 20; ++i) all.push_back(co_await test::tls_pair());
+    co_await ask_each(100);
+    const std::size_t before = ::mallinfo2().uordblks;
+    co_await ask_each(500'000);
+    const std::size_t after = ::mallinfo2().uordblks;
+    const std::size_t more = after > before ? (after - before) / all.size() : 0;
+    CHECK_MESSAGE(more < 40'000, more << " bytes for each pair");  // once 160,000
+    co_await ask_each(500'000);
+  }());
+}
+#endif
 
 TCP_TEST("tls: a question and an answer, many times, and reading or writing nothing") {
   Network net;

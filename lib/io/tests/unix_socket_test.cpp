@@ -207,7 +207,10 @@ TCP_TEST("listen_options: sockets that all say so share a port, others do not") 
 TEST_CASE("inherited: a listening socket is taken over; what is none is refused by its number") {
   test::loopback net;
   net.run([]() -> b::task<> {
-    auto listener = io::adopt_listener(listening_socket());
+    const int inherited = listening_socket();
+    auto listener = io::adopt_listener(inherited);
+    CHECK_THROWS_WITH_AS(static_cast<void>(io::adopt_listener(inherited)),
+                         doctest::Contains("adopted already"), b::error);
     CHECK(listener.local().address == "0.0.0.0");
     const io::endpoint at{"127.0.0.1", listener.local().port};
     auto [server, client] = co_await b::all(listener.accept(), io::connect(at));

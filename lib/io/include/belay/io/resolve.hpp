@@ -34,6 +34,7 @@ class resolve_error : public network_error {
 ///
 /// Errors:        `resolve_error`; of kind `invalid` (`bad_name`) for what cannot be the name of a host.
 /// Cancellation:  at once. The system cannot be told to stop: its call is abandoned (see `to_thread`), and takes a thread until it gives up.
+///                So at most 4 threads of a loop are in such calls at once, and others wait in line; one name is asked for once at a time.
 [[nodiscard]] BELAY_CORO_WRAPPER task<std::vector<endpoint>> resolve(
     std::string host, std::uint16_t port, std::source_location where = std::source_location::current());
 
