@@ -63,12 +63,20 @@ Id make_id(const random_source& random) {
   return id;
 }
 
-bool is_key(std::string_view text) noexcept {
+// What is at most so long, and begins with a letter or a digit.
+bool is_key_part(std::string_view text, std::size_t longest) noexcept {
   const auto first = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !text.empty() && text.size() <= 256 && first(text.front()) &&
+  return !text.empty() && text.size() <= longest && first(text.front()) &&
          std::all_of(text.begin(), text.end(), [&](char c) {
-           return first(c) || std::string_view("_-*/@").find(c) != std::string_view::npos;
+           return first(c) || std::string_view("_-*/").find(c) != std::string_view::npos;
          });
+}
+
+// A key, or tenant@system (section 3.3.1.3.1 of the first edition; the second one takes more, but not everybody speaks it).
+bool is_key(std::string_view text) noexcept {
+  const std::size_t at = text.find('@');
+  if (at == std::string_view::npos) return is_key_part(text, 256);
+  return is_key_part(text.substr(0, at), 241) && is_key_part(text.substr(at + 1), 14);
 }
 
 bool is_value(std::string_view text) noexcept {
