@@ -215,6 +215,9 @@ struct client::state {
                           belay::detail::length_text(options.wait_timeout) + " (wait_timeout)",
                       carried_out::no);
     }
+    if (closed)
+      throw misuse_error("http::client::send: the client was closed while this waited for a connection",
+                         where);
     if (is_idempotent(what.method) && (!what.upload || what.upload.is_repeatable())) {
       if (connection_ptr used = co_await find_clean(at)) {
         ++totals.reused;
@@ -335,7 +338,7 @@ task<response> client::send(client_request what, std::source_location where) {
 
 task<response> client::fetch(client_request what, std::source_location where) {
   auto [answer, by_first_try, first] = co_await or_fail(state_->follow(what, where));
-  if (!is_error(answer.status)) co_return answer;
+  if (!is_error(answer.status)) co_return std::move(answer);
   const auto clock = state_->options.wall_clock;
   const auto wait = read_retry_after(answer.headers, clock ? clock() : std::chrono::system_clock::now());
   const std::string why =
@@ -373,10 +376,11 @@ managed<incoming> client::stream(client_request what, std::source_location where
     state::request_state in;
     begun made = co_await or_fail(s.begin(prepared ? *prepared : what, first, where, reach::head, in));
     const carried_out before = in.of->by_first_try;
-    client_request next = what;
-    if (s.go_on(next, first, made.parser.head(), before, followed, where)) {
+    std::optional<client_request> next;
+    if (s.options.redirects != 0) next = what;  // which is still in use
+    if (next && s.go_on(*next, first, made.parser.head(), before, followed, where)) {
       s.give_back(in.here->at(), std::move(made));  // if it has no body to wait for
-      what = std::move(next);
+      what = std::move(*next);
       continue;
     }
     incoming::impl parts{s, *in.of, std::move(made)};

@@ -72,7 +72,16 @@ stream<std::string> server::state::body_pieces(connection& c, incoming_body& bod
     if (body.continue_due && !body.answered) {
       body.continue_due = false;
       // To its end, even if whoever reads gives up: half of it would spoil the answer.
-      co_await shielded(options.write_timeout, c.stream.write(continue_response));
+      const outcome<void> told =
+          co_await as_outcome(shielded(options.write_timeout, c.stream.write(continue_response)));
+      if (told.failed()) {
+        const failure why = told.failure();
+        const bool late = belay::detail::exception_as<timeout_error>(why.exception()) != nullptr;
+        if (!late && !detail::is_network_error(why)) co_await fail(why);
+        why.observe();
+        c.peer_ended = true;  // or takes nothing; the half of what was to be said would spoil the answer
+        c.stream.close();
+      }
       continue;  // something may have come meanwhile
     }
     // Since the last progress, and altogether: what was waited for must have come at the least rate.

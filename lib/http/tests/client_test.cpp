@@ -279,6 +279,31 @@ TEST_CASE("client: a connection is used again for what is idempotent, a fresh on
   CHECK(at.after.active == 0);
 }
 
+TEST_CASE("client: who waits in line while the client is closed opens no connection") {
+  world at({{.parts = {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}, .before = 100ms}});
+  at.options.connections_per_host = 1;
+  at.run([](http::client& web) -> task<> {
+    co_await belay::with_group([&web](belay::group& tasks) -> task<> {
+      tasks.spawn(
+          [](http::client& of) -> task<> {
+            const auto how = co_await belay::as_outcome(of.send(get()));
+            CHECK(how.succeeded());
+          },
+          std::ref(web));
+      tasks.spawn(
+          [](http::client& of) -> task<> {
+            const auto how = co_await belay::as_outcome(of.send(get()));
+            REQUIRE(how.failed());
+            CHECK(how.failure().find<belay::misuse_error>() != nullptr);
+          },
+          std::ref(web));
+      co_await belay::sleep_for(50ms);
+      web.close();
+    });
+    CHECK(web.statistics().connects == 1);
+  });
+}
+
 TEST_CASE("client: at most so many connections to a host, the others wait in line") {
   world at({{.parts = {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}, .before = 100ms}});
   at.options.connections_per_host = 2;

@@ -440,3 +440,29 @@ TEST_CASE(
         limits, streaming());
   }
 }
+
+TEST_CASE("body stream: a client that does not take the 100 Continue it asked for is one that left") {
+  http::server_options limits;
+  limits.write_timeout = 3s;
+  std::string code;
+  const auto end = test::run_site(
+      [&code](http::exchange& e) -> task<http::response> {
+        const auto how = co_await belay::as_outcome(read_all(e));
+        if (how.failed()) {
+          const belay::failure why = how.failure();
+          why.observe();
+          code = why.find<belay::io::disconnected_error>() != nullptr ? "left" : why.message();
+        }
+        co_return http::response::text(http::status::ok, "late");
+      },
+      [](http::server& web) -> task<> {
+        visitor v = co_await visitor::arrive();
+        co_await v.send(test::ask("/up", "Content-Length: 5\r\nExpect: 100-continue\r\n", "POST"));
+        co_await belay::sleep_for(5s);
+        CHECK(web.statistics().connections == 0);
+        CHECK_FALSE(holds(co_await v.rest(), "200 OK"));
+      },
+      limits, streaming(), {.buffer = 10});
+  CHECK((code == "left" || code.empty()));  // told, or cancelled
+  CHECK(end.lost.empty());
+}

@@ -90,7 +90,8 @@ class incoming {
 
   /// The next part of the body, at least one byte; empty once it is complete, then and whenever it is asked again. Nothing is read from
   /// the server before it is asked for.
-  /// Errors:        `request_error` `connection_lost`, `response_truncated`, `bad_response`, `response_timed_out`; again at each further call.
+  /// Errors:        `request_error` `connection_lost`, `response_truncated`, `bad_response`, `response_timed_out`; again at each further call, but after `response_timed_out`
+  ///                another call waits once more.
   /// Cancellation:  no part is lost.
   /// Time:          `client_options::response_timeout` for each part.
   [[nodiscard]] task<std::string> read();

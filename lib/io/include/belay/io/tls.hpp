@@ -102,7 +102,7 @@ struct handshake_statistics {
 struct listen_options {
   /// For one handshake, from the first read or write on the connection. More than zero. Then `tls_error` `handshake_timed_out`.
   duration handshake_timeout = std::chrono::seconds(10);
-  /// Where to count, if anywhere.
+  /// Where to count, if anywhere. Thread: of one loop.
   std::shared_ptr<handshake_statistics> statistics{};
 };
 
