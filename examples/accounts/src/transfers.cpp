@@ -47,9 +47,8 @@ void check_funds(const belay::db::rows& accounts, const order& what) {
 // Under this key a transfer was made before.
 task<belay::db::row> made_before(const statements& c, const belay::db::row& known, const order& what) {
   if (known.get<std::string>("body") != what.to_text()) throw idempotency_mismatch();
-  auto made =
-      co_await c.query_one("SELECT " + std::string(transfer_columns) + " FROM transfers WHERE id = ?",
-                           known.get<std::int64_t>("transfer_id"));
+  auto made = co_await c.query_one("SELECT " + std::string(transfer_columns) + " FROM transfers WHERE id = ?",
+                                   known.get<std::int64_t>("transfer_id"));
   co_return std::move(made).value();
 }
 
@@ -58,9 +57,8 @@ task<belay::db::row> transfer_in(const statements& c, const order& what,
   batch look;
   if (key) look.add("SELECT body, transfer_id FROM idempotency_keys WHERE key = ?", *key);
   // The rows are locked in the order of their ids, so that two transfers cannot wait for each other.
-  look.add(
-      "SELECT id, balance FROM accounts WHERE id IN (?, ?) ORDER BY id" + std::string(c.for_update()),
-      what.from, what.to);
+  look.add("SELECT id, balance FROM accounts WHERE id IN (?, ?) ORDER BY id" + std::string(c.for_update()),
+           what.from, what.to);
   const std::vector<belay::db::rows> seen = co_await c.run(std::move(look));
   if (key && !seen.front().empty()) co_return co_await made_before(c, seen.front()[0], what);
   check_funds(seen.back(), what);

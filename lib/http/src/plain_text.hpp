@@ -31,7 +31,8 @@ inline std::size_t plain_prefix(std::string_view text) noexcept {
     std::memcpy(&eight, text.data() + at, sizeof eight);
     if (may_be_strange(eight)) break;
     at += sizeof eight;
-    if (at < text.size() && at + sizeof eight > text.size()) at = text.size() - sizeof eight;  // once more, the last
+    if (at < text.size() && at + sizeof eight > text.size())
+      at = text.size() - sizeof eight;  // once more, the last
   }
   return static_cast<std::size_t>(std::find_if(text.begin() + at, text.end(), is_strange) - text.begin());
 }

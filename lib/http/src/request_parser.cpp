@@ -162,7 +162,8 @@ struct request_parser::impl {
         }
         continue;
       }
-      if (detail::is_strange(buffer[scanned]) && byte != '\r') return bad("the head holds a control character");
+      if (detail::is_strange(buffer[scanned]) && byte != '\r')
+        return bad("the head holds a control character");
       if (scanned == line && have_request_line && (byte == ' ' || byte == '\t')) {
         return bad("a header field is folded over several lines");
       }

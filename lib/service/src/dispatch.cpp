@@ -160,9 +160,9 @@ task<http::response> app::state::call_with_dependencies(detail::served& of) {
 
 task<http::response> app::state::call_route(detail::served& of) {
   of.context.handler_failed = true;  // also when it is cancelled, or throws before its first await
-  http::response answer = co_await or_fail(of.context.route->dependencies.empty()
-                                               ? of.context.route->bound.call(of.asked)
-                                               : call_with_dependencies(of));
+  http::response answer =
+      co_await or_fail(of.context.route->dependencies.empty() ? of.context.route->bound.call(of.asked)
+                                                              : call_with_dependencies(of));
   of.context.handler_failed = false;
   co_return answer;
 }
@@ -209,8 +209,9 @@ task<http::response> app::state::answer_within(duration limit, const char* whose
       saturating_add(to.from->arrived, limit) - belay::now(), detail::request_access::begin(to.asked)));
   if (!answer) {
     const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(limit).count();
-    co_await fail(http::problem_error(http::status::gateway_timeout, "deadline_exceeded",
-                                      whose + std::to_string(count) + " ms passed before there was an answer"));
+    co_await fail(
+        http::problem_error(http::status::gateway_timeout, "deadline_exceeded",
+                            whose + std::to_string(count) + " ms passed before there was an answer"));
   }
   co_return std::move(*answer);
 }

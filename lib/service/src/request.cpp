@@ -8,7 +8,8 @@
 namespace belay::service {
 
 request::request(http::exchange& from, const http::route_match& match, const http::trace_context& trace,
-                 const telemetry::logger& log, background_tasks& background, detail::after_responses& afterwards)
+                 const telemetry::logger& log, background_tasks& background,
+                 detail::after_responses& afterwards)
     : exchange_(&from),
       match_(&match),
       trace_(&trace),

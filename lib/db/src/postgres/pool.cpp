@@ -33,6 +33,7 @@ task<bool> gives_a_sign_of_life(held_line& one) {
 
 task<> reset(held_line& one) {
   exchange_wait wait(*one.open, step::script, {{reset_words}});
+  wait.dropped_when_stopped = true;
   co_await wait;
   one.open->left = leaving::nothing;
 }

@@ -91,9 +91,9 @@ class request {
   http::exchange* exchange_;
   const http::route_match* match_;
   const http::trace_context* trace_;
-  const telemetry::logger* log_;                           // the app's
-  mutable std::once_flag bound_;                           // handlers may log from several threads
-  mutable std::optional<telemetry::logger> own_log_{};     // once it is asked for
+  const telemetry::logger* log_;                        // the app's
+  mutable std::once_flag bound_;                        // handlers may log from several threads
+  mutable std::optional<telemetry::logger> own_log_{};  // once it is asked for
   background_tasks* background_;
   detail::after_responses* afterwards_;
   http::headers response_headers_;

@@ -57,7 +57,8 @@ template <class F>
                                                  repeat_options options = {},
                                                  std::source_location where = std::source_location::current())
     -> std::invoke_result_t<F&, connection&> {
-  return db::detail::repeat_transaction(std::move(block), options, where, &transaction, std::move(db), how, where);
+  return db::detail::repeat_transaction(std::move(block), options, where, &transaction, std::move(db), how,
+                                        where);
 }
 
 }  // namespace belay::db::postgres
