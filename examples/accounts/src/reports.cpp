@@ -94,13 +94,23 @@ class report_desk {
     hold(hold&& other) noexcept : of_(std::exchange(other.of_, nullptr)), what_(other.what_) {}
     hold& operator=(hold&&) = delete;
     ~hold() {
-      if (of_ != nullptr) of_->taken_.erase(what_.id);
+      if (of_ == nullptr) return;
+      of_->taken_.erase(what_.id);
+      if (of_->looks_) of_->left_.insert(what_.id);
     }
     [[nodiscard]] const order& operator*() const noexcept { return what_; }
 
    private:
     report_desk* of_;
     order what_;
+  };
+
+  struct look {
+    explicit look(bool& now) noexcept : now_(now) { now_ = true; }
+    look(const look&) = delete;
+    look& operator=(const look&) = delete;
+    ~look() { now_ = false; }
+    bool& now_;
   };
 
   task<> lane();
@@ -115,6 +125,8 @@ class report_desk {
   belay::event news_;
   belay::mutex taking_;
   std::set<std::int64_t> taken_;
+  bool looks_ = false;           // a lane asks what there is to do
+  std::set<std::int64_t> left_;  // since then: not taken any more, whatever the answer says
 };
 
 task<http::response> report_desk::create(belay::service::request& asked) {
@@ -188,13 +200,22 @@ task<bool> report_desk::make_next() {
 
 task<std::optional<report_desk::hold>> report_desk::take() {
   const auto only_one = co_await taking_.lock();
-  news_.reset();  // what comes from here on is found, or sets it again
-  const belay::db::rows waiting =
-      co_await db_->query("SELECT id, user_id FROM reports WHERE state = 'pending' ORDER BY id LIMIT ?",
-                          static_cast<std::int64_t>(options_.at_once + 1));
-  for (const belay::db::row& one : waiting) {
-    const order what{one.get<std::int64_t>("id"), one.get<std::int64_t>("user_id")};
-    if (!taken_.contains(what.id)) co_return hold(*this, what);
+  const look here(looks_);
+  for (bool again = true; again;) {
+    news_.reset();  // what comes from here on is found, or sets it again
+    left_.clear();
+    const belay::db::rows waiting =
+        co_await db_->query("SELECT id, user_id FROM reports WHERE state = 'pending' ORDER BY id LIMIT ?",
+                            static_cast<std::int64_t>(options_.at_once + 1));
+    again = false;
+    for (const belay::db::row& one : waiting) {
+      const order what{one.get<std::int64_t>("id"), one.get<std::int64_t>("user_id")};
+      if (left_.contains(what.id)) {
+        again = true;  // another lane was done with it before the answer came: it was looked at too early
+      } else if (!taken_.contains(what.id)) {
+        co_return hold(*this, what);
+      }
+    }
   }
   co_return std::nullopt;
 }

@@ -148,6 +148,19 @@ TEST_CASE("reports: one that cannot be made says so, without internals, and the 
   CHECK(wait_for_report(app, asked(app, user)).at("state") == "done");  // one failure skips no other
 }
 
+TEST_CASE("reports: of many that cannot be made, each is tried and told of once") {
+  bank app;
+  const auto user = app.add_user();
+  database(app.database_url()).execute("ALTER TABLE transfers RENAME TO transfers_away");
+  std::vector<std::string> places;
+  for (int i = 0; i < 60; ++i) {
+    app.expect_record("report_failed");
+    places.push_back(asked(app, user));
+  }
+  for (const std::string& one : places) CHECK(wait_for_report(app, one).at("state") == "failed");
+  database(app.database_url()).execute("ALTER TABLE transfers_away RENAME TO transfers");
+}
+
 TEST_CASE("reports: one that is finished is there after a crash, and one that was pending is made then") {
   bank app;
   app.add_account();

@@ -284,7 +284,7 @@ TEST_CASE("run_app: what a blocked loop counted stays on the metrics page") {
       co_return http::response::text(http::status::ok, std::to_string(a.metrics().snapshot().size()));
     });
     drive(a, [&](app& first) -> task<> {
-      const auto reached_first = [&first](support::client& c) -> task<bool> {
+      const auto reached_first = [](support::client& c) -> task<bool> {
         co_return (co_await c.ask(support::get("/own"))).status() == 200;
       };
       for (int i = 0; i != 1000; ++i) {
