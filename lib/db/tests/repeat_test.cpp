@@ -39,6 +39,7 @@ task<> insert(sqlite::connection on, int v) { co_await on.execute("INSERT INTO t
 TEST_CASE("is_conflict: what is attached to a conflict may only say that the transaction is lost") {
   for (const char* code : {"serialization_failure", "deadlock", "database_locked"})
     CHECK(is_one(a_conflict(code)));
+  CHECK_FALSE(is_one(a_conflict("lock_not_available")));  // a lock that was waited for, as long as one may
   CHECK(is_one(with_attached(a_conflict(), lost_transaction())));
   CHECK(is_one(with_attached(a_conflict(), a_conflict("deadlock"))));
   CHECK(is_one(with_attached(a_conflict(), with_attached(lost_transaction(), a_conflict()))));

@@ -163,7 +163,7 @@ constexpr std::array sqlstate_rows{
     state_row{"42P04", kind::conflict, "exists_already"},
     state_row{"42P06", kind::conflict, "exists_already"},
     state_row{"42P07", kind::conflict, "exists_already"},
-    state_row{"55P03", kind::unavailable, "database_locked"},
+    state_row{"55P03", kind::unavailable, "lock_not_available"},
     state_row{"57014", kind::timed_out, "query_cancelled", false},  // by hand or by statement_timeout
     state_row{"57P01", kind::unavailable, "shutting_down"},
     state_row{"57P02", kind::unavailable, "shutting_down"},

@@ -88,7 +88,7 @@ std::exception_ptr to_error(const server_message& said, std::string_view databas
                                      number);
   }
   if (state == "55P03") {
-    return make<busy_error>(error_kind::unavailable, "database_locked", std::move(text), number);
+    return make<busy_error>(error_kind::unavailable, "lock_not_available", std::move(text), number);
   }
   if (state == "57014") {
     return make<interrupted_error>(error_kind::unavailable, "statement_cancelled", std::move(text), number);

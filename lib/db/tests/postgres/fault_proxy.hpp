@@ -44,8 +44,7 @@ class fault_proxy {
   fault_proxy& operator=(const fault_proxy&) = delete;
   ~fault_proxy() {
     over_ = true;
-    acceptor_.join();
-    const std::lock_guard guard(lock_);
+    acceptor_.join();  // nobody adds to `relays_` any more; they take the lock themselves
     for (std::thread& one : relays_) one.join();
     ::close(listener_);
   }

@@ -64,7 +64,7 @@ class constraint_error : public error {
 };
 
 /// Somebody else held the lock, or all connections were in use, for longer than the limit. Kind unavailable:
-/// nothing happened, try again later. Codes `database_locked`, `no_connection_free`.
+/// nothing happened, try again later. Codes `database_locked` (SQLite), `lock_not_available` (PostgreSQL: lock_timeout, NOWAIT), `no_connection_free`.
 class busy_error : public error {
  public:
   using error::error;

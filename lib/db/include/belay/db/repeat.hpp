@@ -26,7 +26,8 @@ struct repeat_options {
 
 /// A conflict with somebody else's transaction that the same work may not meet again: `busy_error` with code `database_locked`; a `db::error`
 /// with code `serialization_failure` or `deadlock`. What is attached to it may be others of these, and `transaction_lost`, which is what other
-/// statements of the same transaction say; with anything else attached, such as `commit_unknown`, it is none.
+/// statements of the same transaction say; with anything else attached, such as `commit_unknown`, it is none. Nor is `lock_not_available` of
+/// PostgreSQL: that lock was waited for as long as its `lock_timeout` allows.
 [[nodiscard]] bool is_conflict(const failure& what) noexcept;
 
 namespace detail {
