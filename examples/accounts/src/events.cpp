@@ -3,11 +3,13 @@
 
 #include "events.hpp"
 
+#include <belay/core/loop.hpp>
 #include <belay/core/timeout.hpp>
 #include <belay/http/sse.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <new>
 #include <utility>
 
 #include "json.hpp"
@@ -81,6 +83,16 @@ void event_feed::come() {
 
 void event_feed::go() noexcept {
   if (--subscribers_ == 0) joined_.reset();
+}
+
+void event_feed::publish() noexcept {
+  try {
+    options_.made->publish();
+  } catch (const std::bad_alloc&) {
+    return;  // whoever was not told looks after `look_every`
+  } catch (const belay::loop_closed_error&) {
+    return;  // that loop ends, with its subscribers
+  }
 }
 
 void event_feed::wake() noexcept {

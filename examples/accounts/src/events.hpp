@@ -33,8 +33,8 @@ class event_feed {
  public:
   explicit event_feed(event_feed_options options) noexcept : options_(std::move(options)) {}
 
-  /// There is a new one, for the subscribers of all loops.
-  void publish() { options_.made->publish(); }
+  /// There is a new one, for the subscribers of all loops. It is committed, and who could not be told finds it at the next look.
+  void publish() noexcept;
   [[nodiscard]] std::size_t subscribers() const noexcept { return subscribers_; }
 
   // For the subscribers.

@@ -55,13 +55,14 @@ task<belay::db::row> made_before(const statements& c, const belay::db::row& know
 task<belay::db::row> transfer_in(const statements& c, const order& what,
                                  const std::optional<std::string>& key) {
   batch look;
-  if (key) look.add("SELECT body, transfer_id FROM idempotency_keys WHERE key = ?", *key);
   // The rows are locked in the order of their ids, so that two transfers cannot wait for each other.
   look.add("SELECT id, balance FROM accounts WHERE id IN (?, ?) ORDER BY id" + std::string(c.for_update()),
            what.from, what.to);
+  // Behind the locks: who had to wait for the transfer under the same key sees it, and not only that the money is gone.
+  if (key) look.add("SELECT body, transfer_id FROM idempotency_keys WHERE key = ?", *key);
   const std::vector<belay::db::rows> seen = co_await c.run(std::move(look));
-  if (key && !seen.front().empty()) co_return co_await made_before(c, seen.front()[0], what);
-  check_funds(seen.back(), what);
+  if (key && !seen.back().empty()) co_return co_await made_before(c, seen.back()[0], what);
+  check_funds(seen.front(), what);
 
   batch move;
   move.add("UPDATE accounts SET balance = balance - ? WHERE id = ?", what.amount, what.from);

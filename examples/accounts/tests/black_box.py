@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import unittest
+import uuid
 
 from support import postgres
 
@@ -242,6 +243,16 @@ class Contract(unittest.TestCase):
         self.assertEqual({a.status for a in answers}, {201})
         self.assertEqual(len({a.body for a in answers}), 1)
         self.assertEqual(self.balance(one), 80)
+
+    def test_a_key_whose_transfer_takes_all_the_money(self):
+        # Who had to wait for the transfer under the same key is told of it, and not that there is no money.
+        with concurrent.futures.ThreadPoolExecutor(4) as threads:
+            for _ in range(15):
+                order = {"from": self.add_account(100), "to": self.add_account(), "amount": 100}
+                key = {"Idempotency-Key": f"all-{uuid.uuid4()}"}
+                answers = list(threads.map(lambda _: self.service.ask("POST", "/transfers", order, key), range(4)))
+                self.assertEqual([a.status for a in answers], [201] * 4, [a.body for a in answers])
+                self.assertEqual(len({a.json()["id"] for a in answers}), 1)
 
     def test_deposits_do_not_overflow(self):
         account = self.add_account(2**63 - 1)

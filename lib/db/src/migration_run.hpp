@@ -15,6 +15,7 @@ namespace belay::db::detail {
 
 // What each database says in its own words.
 struct migration_words {
+  const char* patience = nullptr;  // for the lock, and for those of the steps; null: what the database has
   const char* lock;  // until the end of the transaction, for one program at a time; null: its BEGIN does that
   const char* create;  // the table of what has run, unless it is there
   const char* record;  // version, name, checksum
@@ -55,9 +56,14 @@ class migration_run {
  private:
   template <class Connection>
   task<std::size_t> first_look(const Connection& c) {
-    if (words_.lock != nullptr) co_await c.execute(words_.lock);
+    co_await take_lock(c);
     co_await c.execute(words_.create);
     co_return co_await look(c);
+  }
+  template <class Connection>
+  task<> take_lock(const Connection& c) {
+    if (words_.patience != nullptr) co_await c.execute(words_.patience);
+    if (words_.lock != nullptr) co_await c.execute(words_.lock);
   }
   template <class Connection>
   task<std::size_t> look(const Connection& c) {
@@ -68,7 +74,7 @@ class migration_run {
   // Whether it was this program that ran the step.
   template <class Connection>
   task<bool> run_next(const Connection& c, std::size_t index) {
-    if (words_.lock != nullptr) co_await c.execute(words_.lock);
+    co_await take_lock(c);
     if (co_await look(c) != index) co_return false;
     const migration& step = steps_[index];
     try {

@@ -405,7 +405,10 @@ request request_parser::take() {
     throw misuse_error("request_parser::take: the request is not complete");
   request out = std::move(self.message);
   self.clear_message();
-  if (self.streaming) std::swap(out.body, self.message.body);
+  if (self.streaming) {
+    std::swap(out.body, self.message.body);
+    self.untouched = false;  // the body comes, and may be left unread
+  }
   return out;
 }
 

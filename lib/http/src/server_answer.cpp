@@ -57,14 +57,11 @@ wire_options server::state::wire(const request& of, bool keep) const {
   return out;
 }
 
-// What the socket takes at once needs no limit, and no turn; but a client that sends its requests ahead must not keep others waiting.
-std::size_t server::state::write_at_once(connection& c, std::string_view bytes) noexcept {
-  constexpr unsigned most_in_a_row = 32;
-  return ++c.writes % most_in_a_row == 0 ? 0 : c.stream.try_write(bytes);
-}
-
 task<bool> server::state::write(connection& c, std::string_view bytes) {
-  bytes.remove_prefix(write_at_once(c, bytes));
+  // What the socket takes at once needs no limit, and no turn; but a client that sends its requests ahead must not keep others waiting.
+  constexpr unsigned most_in_a_row = 32;
+  if (++c.writes % most_in_a_row == 0) co_await yield();
+  bytes.remove_prefix(c.stream.try_write(bytes));
   if (bytes.empty()) co_return true;
   co_return (co_await move_on_after(options.write_timeout, c.stream.write(bytes))).has_value();
 }

@@ -215,7 +215,6 @@ struct server::state {
   [[nodiscard]] bool keeps_alive(const connection& c, const response& answer) const noexcept;
   // False when the client did not take it in time. Errors: `network_error`.
   task<bool> write(connection& c, std::string_view bytes);
-  static std::size_t write_at_once(connection& c, std::string_view bytes) noexcept;
   task<bool> write(connection& c, const response& what, wire_options how);
 
   // ---- server_stream.cpp

@@ -133,6 +133,14 @@ struct app::state {
   void absorb(follower& it);
   // Of all loops together. Those that do not answer soon count as they were when they did last.
   [[nodiscard]] task<telemetry::metrics_snapshot> read_all_numbers();
+  struct question {  // to the first loop, from another one
+    event answered{};
+    telemetry::metrics_snapshot numbers{};
+    failure why{};
+  };
+  std::shared_ptr<question> asks_first;  // under way
+  [[nodiscard]] task<> ask_first_loop(std::shared_ptr<question> it);
+  [[nodiscard]] task<telemetry::metrics_snapshot> numbers_of_first_loop();
   [[nodiscard]] task<> wait_for_numbers();
   [[nodiscard]] static task<> ask_for_numbers(std::shared_ptr<follower> it);
   // It, or another loop, is not serving yet.

@@ -7,7 +7,6 @@
 #include <belay/http/deadline.hpp>
 
 #include <algorithm>
-#include <new>
 
 #include "app_state.hpp"
 
@@ -30,26 +29,28 @@ bool needs_json(const detail::bound_handler& of, const http::request& head) noex
   __builtin_unreachable();
 }
 
-// What the server's hooks are told of a request that is cut short, or whose stream breaks, is to have the trace of its handler: they find it
-// in the request, as if the client had sent it.
+// What the server's hooks are told of a request that is cut short, or whose stream breaks, is to have the trace of its handler. It is kept
+// beside the request: the stream of an answer may have views into the fields.
 struct trace_for_hooks {
-  trace_for_hooks(http::request& of, const std::string& trace) noexcept : of_(of), trace_(trace) {}
+  trace_for_hooks(http::exchange& of, std::string& trace) noexcept : of_(of), trace_(trace) {}
   trace_for_hooks(const trace_for_hooks&) = delete;
   trace_for_hooks& operator=(const trace_for_hooks&) = delete;
   ~trace_for_hooks() {
-    if (!needed) return;
-    try {
-      of_.headers.set("traceparent", trace_);
-    } catch (const std::bad_alloc&) {
-      needed = false;  // their records have a trace of their own then
-    }
+    if (needed) of_.traceparent = std::move(trace_);
   }
   bool needed = true;
 
  private:
-  http::request& of_;
-  const std::string& trace_;
+  http::exchange& of_;
+  std::string& trace_;
 };
+
+http::trace_context trace_of(const http::exchange& of, const http::random_source& random) {
+  if (of.traceparent.empty()) return http::continue_trace(of.request.headers, random);
+  http::headers worked_under;
+  worked_under.add("traceparent", of.traceparent);
+  return http::continue_trace(worked_under, random);
+}
 
 // None when it can be sent.
 failure wrong_status(const http::response& given, const http::request& to) {
@@ -219,8 +220,8 @@ task<http::response> app::state::answer_within(duration limit, const char* whose
 task<http::response> app::state::dispatch(http::exchange& from) {
   http::route_match match = registry.table.find(from.request.method, from.request.path);
   const http::trace_context trace = http::continue_trace(from.request.headers, random);
-  const std::string parent = trace.to_traceparent();
-  trace_for_hooks for_hooks(from.request, parent);
+  std::string parent = trace.to_traceparent();
+  trace_for_hooks for_hooks(from, parent);
   request_under_way listed(under_way, from, trace.trace);
   listed.set_route(registry.table.pattern(match.route));
   // What stays open after the response refers to it.
@@ -233,12 +234,18 @@ task<http::response> app::state::dispatch(http::exchange& from) {
     here.emplace(*this, from, std::move(match), trace, log);
   }
   detail::served& of = kept ? *kept : *here;
-  outcome<http::response> how = co_await as_outcome(answer(of));
-  const failure why = how.failed() ? how.failure() : wrong_status(how.value(), from.request);
+  outcome<http::response> how;
+  failure why;
+  try {
+    how = co_await as_outcome(answer(of));
+  } catch (...) {
+    why = current_failure();  // there was no task yet: a deadline that cannot be read
+  }
+  if (!why) why = how.failed() ? how.failure() : wrong_status(how.value(), from.request);
   if (why) {
     http::response refused = co_await or_fail(answer_error(why, of));
     listed.set_status(refused.status);
-    for_hooks.needed = false;
+    for_hooks.needed = static_cast<bool>(refused.stream);
     co_return refused;
   }
   http::response answered = std::move(how).value();
@@ -303,7 +310,7 @@ http::server_hooks app::state::make_hooks() {
     };
   }
   hooks.body_failed = [this](const http::exchange& of, const failure& why) {
-    const http::trace_context trace = http::continue_trace(of.request.headers, random);
+    const http::trace_context trace = trace_of(of, random);
     detail::bind_log(log, of.request, trace)
         .write(telemetry::level::error, "response_cut_off", why,
                {{"method", of.request.method_name}, {"path", of.request.path}});
@@ -315,7 +322,7 @@ http::server_hooks app::state::make_hooks() {
                   http::continue_trace(head.headers, random), nullptr);
   };
   hooks.failed = [this](const http::exchange& of, const failure& why) {
-    return answer_failure(why, of.request, http::continue_trace(of.request.headers, random), registry.root());
+    return answer_failure(why, of.request, trace_of(of, random), registry.root());
   };
   hooks.ended = [this](http::exchange& of, const http::response* what, http::delivery how) {
     tally.note_delivery(how);

@@ -38,15 +38,19 @@ request_metrics::request_metrics(telemetry::metrics& into)
           "From the last byte of a request until its answer is made, or there is none any more.",
           {"route", "method"})) {}
 
-const request_metrics::series& request_metrics::find(std::string_view route, http::method verb,
-                                                     std::optional<http::status> how) {
+request_metrics::series request_metrics::find(std::string_view route, http::method verb,
+                                              std::optional<http::status> how) {
   const auto status = static_cast<std::uint16_t>(how ? http::to_int(*how) : 0);
   const series_key key{route.data(), verb, status};
   if (const auto found = known_.find(key); found != known_.end()) return found->second;
   const std::string_view method = http::to_string(verb);
+  const std::uint64_t refused_before = requests_->refused() + took_->refused();
   const series made{&requests_->at({route, method, how ? std::to_string(status) : std::string(none)}),
                     &took_->at({route, method})};
-  return known_.emplace(key, made).first->second;
+  // One of those that came too late for a series of their own is counted at each use.
+  if (requests_->refused() + took_->refused() != refused_before) return made;
+  known_.emplace(key, made);
+  return made;
 }
 
 void request_metrics::count(std::string_view route, std::string_view verb, http::status how) {
@@ -56,7 +60,7 @@ void request_metrics::count(std::string_view route, std::string_view verb, http:
 void request_metrics::note(std::string_view route, http::method verb, std::optional<http::status> how,
                            duration took) noexcept {
   try {
-    const series& one = find(route.empty() ? none : route, verb, how);
+    const series one = find(route.empty() ? none : route, verb, how);
     one.requests->add();
     one.took->observe(took);
   } catch (const std::bad_alloc&) {

@@ -49,7 +49,7 @@ class request_metrics {
     telemetry::histogram* took;
   };
 
-  const series& find(std::string_view route, http::method verb, std::optional<http::status> how);
+  [[nodiscard]] series find(std::string_view route, http::method verb, std::optional<http::status> how);
   void count(std::string_view route, std::string_view verb, http::status how);
 
   telemetry::metric_family<telemetry::counter>* requests_;

@@ -6,13 +6,26 @@
 #include <belay/core/timeout.hpp>
 #include <belay/service/run_app.hpp>
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "app_state.hpp"
 
 namespace belay::service {
 
 namespace {
 constexpr duration patience_for_numbers = std::chrono::milliseconds(500);
-}
+// Numbers of the process, of the log that all share, and whether it serves.
+constexpr std::array<std::string_view, 6> told_by_the_first = {"process_start_time_seconds",
+                                                               "process_cpu_seconds_total",
+                                                               "process_resident_memory_bytes",
+                                                               "process_open_fds",
+                                                               "belay_ready",
+                                                               "belay_log_records_total"};
+
+task<> wait_for(event& what) { co_await what.wait(); }
+}  // namespace
 
 // An app on another loop.
 struct app::state::follower {
@@ -89,13 +102,13 @@ struct app::state::follower {
       co_return ended_with;
     }));
   }
-  // Without what the first loop tells for all: numbers of the process, of the log that they share, and whether it serves.
+  // Without what the first loop tells for all.
   static task<std::optional<telemetry::metrics_snapshot>> read_numbers(follower& at) {
     if (!at.of) co_return std::nullopt;
     telemetry::metrics_snapshot own = at.of->state_->numbers.snapshot();
     std::erase_if(own, [](const telemetry::metric& one) {
-      return one.name.starts_with("process_") || one.name == "belay_ready" ||
-             one.name == "belay_log_records_total";
+      return std::find(told_by_the_first.begin(), told_by_the_first.end(), one.name) !=
+             told_by_the_first.end();
     });
     co_return own;
   }
@@ -224,13 +237,48 @@ task<> app::state::wait_for_numbers() {
   }
 }
 
+// By a task of its own: who asks shall not wait for a loop that is blocked, as a cancelled `on_loop` does.
+task<> app::state::ask_first_loop(std::shared_ptr<question> it) {
+  struct ending {
+    state& of;
+    question& told;
+    ~ending() {
+      of.asks_first.reset();
+      told.answered.set();
+    }
+  } const at_end{*this, *it};
+  outcome<telemetry::metrics_snapshot> how =
+      co_await as_outcome(on_loop(*leader_loop, &state::read_all_numbers, leader));
+  if (how.failed()) {
+    it->why = how.failure();
+  } else {
+    it->numbers = std::move(how).value();
+  }
+}
+
+task<telemetry::metrics_snapshot> app::state::numbers_of_first_loop() {
+  if (!asks_first) {
+    const auto asked = std::make_shared<question>();
+    if (server_tasks == nullptr || !server_tasks->try_spawn(&state::ask_first_loop, this, asked))
+      co_return numbers.snapshot();  // it ends
+    asks_first = asked;
+  }
+  const std::shared_ptr<question> it = asks_first;  // all who ask meanwhile get the same answer
+  if (!co_await move_on_after(2 * patience_for_numbers, wait_for(it->answered))) {
+    throw http::problem_error(http::status::service_unavailable, "loop_blocked",
+                              "the first loop, which knows the numbers of all, does not answer");
+  }
+  if (it->why) co_await fail(it->why);
+  co_return it->numbers;
+}
+
 task<telemetry::metrics_snapshot> app::state::read_all_numbers() {
-  if (leader != nullptr) co_return co_await on_loop(*leader_loop, &state::read_all_numbers, leader);
+  if (leader != nullptr) co_return co_await or_fail(numbers_of_first_loop());
   for (const auto& it : followers) {
     if (it->asked || it->on == nullptr || server_tasks == nullptr) continue;
     it->answered.reset();
-    server_tasks->spawn(&state::ask_for_numbers, it);
-    it->asked = true;  // it begins later
+    // It begins later; or never, when all is being cancelled.
+    if (server_tasks->try_spawn(&state::ask_for_numbers, it)) it->asked = true;
   }
   // A loop that is blocked must not hide the others, nor that it is: what it counted before must not go away.
   static_cast<void>(co_await move_on_after(patience_for_numbers, wait_for_numbers()));

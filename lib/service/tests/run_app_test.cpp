@@ -6,6 +6,12 @@
 #include <belay/service/run_app.hpp>
 #include <doctest/doctest.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <functional>
@@ -228,6 +234,43 @@ task<std::string> page_of(app& first) {
   co_return got.body;
 }
 
+// Waits in its thread, without a loop.
+class plain_client {
+ public:
+  explicit plain_client(std::uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(socket_, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0);
+  }
+  plain_client(plain_client&& other) noexcept : socket_(std::exchange(other.socket_, -1)) {}
+  plain_client& operator=(plain_client&& other) noexcept {
+    std::swap(socket_, other.socket_);
+    return *this;
+  }
+  ~plain_client() {
+    if (socket_ >= 0) ::close(socket_);
+  }
+
+  // Head and body; of an answer that is not the last one, its first piece, which is all of a short one.
+  std::string ask(const std::string& path, bool last) {
+    const std::string text =
+        "GET " + path + " HTTP/1.1\r\nHost: x\r\n" + (last ? "Connection: close\r\n\r\n" : "\r\n");
+    REQUIRE(::send(socket_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
+    std::string got;
+    std::array<char, 4096> part{};
+    for (ssize_t count = 0; (count = ::recv(socket_, part.data(), part.size(), 0)) > 0;) {
+      got.append(part.data(), static_cast<std::size_t>(count));
+      if (!last) break;
+    }
+    return got;
+  }
+
+ private:
+  int socket_;
+};
+
 }  // namespace
 
 TEST_CASE("run_app: the metrics page is that of all loops, whichever is asked") {
@@ -307,6 +350,48 @@ TEST_CASE("run_app: what a blocked loop counted stays on the metrics page") {
     });
   });
   CHECK(code == service::exit_clean);
+}
+
+TEST_CASE(
+    "run_app: when the first loop is blocked, the metrics page of another one says so, and is not waited for") {
+  support::record_keeper records;
+  service::app_options how = options(2);
+  how.metrics_path = "/metrics";
+  std::atomic<belay::loop*> first_loop{nullptr};
+  std::atomic<std::uint16_t> port{0};
+  std::atomic<bool> blocked{false};
+  std::atomic<bool> go_on{false};
+  std::string page;
+  // A client on a thread of its own: the loops are what is looked at.
+  std::thread visitor([&] {
+    port.wait(0);
+    plain_client c(port);  // which loop it reaches is up to the system
+    while (!c.ask("/loop", false).ends_with("\r\n\r\n1")) c = plain_client(port);
+    first_loop.load()->post([&] {
+      blocked = true;
+      blocked.notify_all();
+      go_on.wait(false);
+    });
+    blocked.wait(false);
+    page = c.ask("/metrics", true);
+    go_on = true;
+    go_on.notify_all();
+  });
+  const int code = service::run_app(how, records.log, [&](app& a, unsigned loop) {
+    a.get("/loop", [loop](request&) -> task<http::response> {
+      co_return http::response::text(http::status::ok, std::to_string(loop));
+    });
+    if (loop != 0) return;
+    drive(a, [&](app& first) -> task<> {
+      first_loop = belay::loop::current();
+      port = (co_await first.wait_serving()).port;
+      port.notify_all();
+      while (!go_on) co_await belay::sleep_for(1ms);
+    });
+  });
+  visitor.join();
+  CHECK(code == service::exit_clean);
+  CHECK(contains(page, "loop_blocked"));
 }
 
 TEST_CASE("run_app: a number that another loop cannot read is a 500, and told") {

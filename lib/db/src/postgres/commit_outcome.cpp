@@ -34,6 +34,8 @@ task<std::optional<bool>> ask_once(std::shared_ptr<pool> from, transaction_numbe
   line& on = *with_us.open;
   if (on.timeline.empty()) co_return std::nullopt;  // a standby knows less than the one it follows
   const bool same_history = on.timeline == which.timeline;
+  const auto is_known = [](const std::string& timeline) { return !timeline.empty() && timeline != "?"; };
+  const bool other_history = !same_history && is_known(which.timeline) && is_known(on.timeline);
   for (;;) {
     outcome<rows> how =
         co_await as_outcome(ask(on, "SELECT pg_xact_status($1::xid8) AS status", {value(which.id)}));
@@ -54,7 +56,8 @@ task<std::optional<bool>> ask_once(std::shared_ptr<pool> from, transaction_numbe
       if (same_history) co_return true;
       co_return std::nullopt;
     }
-    if (!same_history) co_return false;  // what runs here under this number is somebody else's
+    if (other_history) co_return false;         // what runs here under this number is somebody else's
+    if (!same_history) co_return std::nullopt;  // it may be ours
     // The old process waits for us, or is at it. Ended, it has decided.
     static_cast<void>(
         co_await ask(on,

@@ -109,6 +109,7 @@ class libpq_line final : public line, public std::enable_shared_from_this<libpq_
   void give_up_waiting() noexcept;
   void request_cancel() noexcept;
   void request_again_later();
+  void cannot_cancel();
   void leave_pipeline();
   void hear();
   [[nodiscard]] std::string doing() const;
@@ -622,7 +623,8 @@ void libpq_line::take_error(const PGresult* got, std::string_view doing) {
   if (current_->error) return;  // the first one counts
   const std::string_view state = field(got, PG_DIAG_SQLSTATE);
   // 57014: the request to cancel was heard.
-  if (stopping_ && state == "57014") {
+  // 25P02: the request to cancel hit what goes before the statement, which then did nothing.
+  if (stopping_ && (state == "57014" || state == "25P02")) {
     current_->stopped = true;
     return;
   }
@@ -703,9 +705,15 @@ void libpq_line::request_cancel() noexcept {
                       });
   } catch (...) {
     // Without memory for a request, the connection's end is the request.
-    asio::post(io::context(),
-               [self = shared_from_this()] { self->lost("a request to cancel could not be made"); });
+    cannot_cancel();
   }
+}
+
+void libpq_line::cannot_cancel() {
+  asio::post(io::context(), [self = shared_from_this(), number = stops_] {
+    if (self->current_ != nullptr && self->stopping_ && self->stops_ == number)
+      self->lost("a request to cancel could not be made");
+  });
 }
 
 // A request that reaches the server before the statement does, or between two of them, cancels nothing.
@@ -750,7 +758,7 @@ void libpq_line::stop(exchange& one) noexcept {
     next_request_ = first_request_pause;
     request_cancel();
   } catch (...) {
-    asio::post(io::context(), [self] { self->lost("a request to cancel could not be made"); });
+    cannot_cancel();
   }
 }
 

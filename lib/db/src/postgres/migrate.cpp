@@ -12,7 +12,9 @@ BELAY_CORO_WRAPPER task<std::size_t> migrate(database db, std::vector<migration>
   std::string name = db.name();
   return db::detail::run_migrations(
       std::move(db), std::move(name), std::move(steps),
-      {.lock = "SELECT pg_advisory_xact_lock(422826926457)",  // "belay" in ASCII
+      // Another program may be at a long step: a limit for locks that is set for requests is none for this.
+      {.patience = "SET LOCAL lock_timeout = 0",
+       .lock = "SELECT pg_advisory_xact_lock(422826926457)",  // "belay" in ASCII
        .create =
            "CREATE TABLE IF NOT EXISTS belay_migrations (version bigint PRIMARY KEY, name text NOT NULL, "
            "checksum text NOT NULL, applied_at timestamptz NOT NULL)",

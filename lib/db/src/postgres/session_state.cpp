@@ -134,7 +134,9 @@ class scanner {
     while (!rest_.empty()) {
       const char c = take(1).front();
       if (c == '\\') static_cast<void>(take(1));
-      if (c == '\'') return;
+      if (c != '\'') continue;
+      if (!rest_.starts_with('\'')) return;
+      static_cast<void>(take(1));  // doubled: still inside
     }
   }
 
@@ -158,7 +160,8 @@ constexpr words keep_locks = {"pg_advisory_lock", "pg_advisory_lock_shared", "pg
                               "pg_try_advisory_lock_shared"};
 constexpr std::array<std::string_view, 3> are_local = {"local", "transaction", "constraints"};
 constexpr std::array<std::string_view, 2> are_temporary = {"temp", "temporary"};
-constexpr std::array<std::string_view, 2> connect_elsewhere = {"dblink_connect", "dblink_connect_u"};
+// What no reset ends.
+constexpr words begin_for_good = {"dblink_connect", "dblink_connect_u", "pg_backup_start", "pg_start_backup"};
 
 }  // namespace
 
@@ -166,7 +169,7 @@ leaving left_by(std::string_view sql) noexcept {
   scanner all(sql);
   leaving found = leaving::nothing;
   bool at_start = true;        // of a statement
-  bool creates = false;        // it begins with CREATE
+  bool creates = false;        // it begins with CREATE, or EXPLAIN, which may carry it out
   bool sets = false;           // … with SET, and that was the token before
   bool in_set_config = false;  // behind that word, up to the end of its arguments
   std::size_t depth = 0;       // of these
@@ -185,7 +188,7 @@ leaving left_by(std::string_view sql) noexcept {
       at_start = false;
       if (one.is_one_of(begin_more)) return leaving::more;
       if (one.is_one_of(begin_state)) found = leaving::state;
-      creates = one.is("create");
+      creates = one.is("create") || one.is("explain");
       sets = one.is("set");
       continue;
     }
@@ -203,8 +206,9 @@ leaving left_by(std::string_view sql) noexcept {
       in_set_config = true;
       depth = 0;
     }
-    if (one.is("pg_temp") || one.is("setseed") || one.is_one_of(keep_locks)) found = leaving::state;
-    if (one.is_one_of(connect_elsewhere)) return leaving::more;
+    if (one.is("pg_temp") || one.is("pg_settings") || one.is("setseed") || one.is_one_of(keep_locks))
+      found = leaving::state;
+    if (one.is_one_of(begin_for_good)) return leaving::more;
   }
 }
 

@@ -33,7 +33,8 @@ std::string* find(std::vector<std::pair<std::string, std::string>>& words, std::
 
 // The session speaks as this library reads, whatever the server's defaults are. What the URL says comes later, and wins.
 constexpr const char* session_settings =
-    "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c bytea_output=hex -c extra_float_digits=1";
+    "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c bytea_output=hex -c extra_float_digits=1 "
+    "-c standard_conforming_strings=on";
 
 std::vector<std::string> split(std::string_view list) {
   std::vector<std::string> parts;

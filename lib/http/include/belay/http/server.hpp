@@ -51,6 +51,8 @@ struct exchange {
   event* drain = nullptr;
   // Set by the server.
   detail::body_source* incoming = nullptr;
+  // For hooks that come after the handler: the traceparent under which it worked; empty: that of the request.
+  std::string traceparent{};
 
   /// The body, piece by piece. Where it is `streamed` it comes from the client no faster than it is asked for, once;
   /// otherwise it is `request.body`.

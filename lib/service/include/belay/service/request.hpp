@@ -32,6 +32,7 @@ struct request_dependencies;
 
 class request {
  public:
+  // All of these outlive it.
   request(http::exchange& from, const http::route_match& match, const http::trace_context& trace,
           const telemetry::logger& log, background_tasks& background, detail::after_responses& afterwards);
   request(const request&) = delete;

@@ -8,8 +8,8 @@
 
 namespace belay::detail {
 
-// As `as_outcome`. When `op` waits for the first time, or does not end with a value at once, `on_wait` is called: once, in the awaiting task,
-// whose scope is that of `op` then. It may spawn.
+// As `as_outcome`. When `op` waits for the first time, `on_wait` is called: once, in the awaiting task, whose scope is that of `op` then. It may
+// spawn. (It may also be called for an `op` that ends at once with an error, and under a driver before `op` has begun.)
 template <class T, class F>
 class first_wait_awaiter : public outcome_awaiter<T, delivery::inspect> {
   using base = outcome_awaiter<T, delivery::inspect>;
