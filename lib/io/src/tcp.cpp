@@ -118,6 +118,8 @@ class asio_stream final : public stream_transport {
       if (!reason && count == 0 && !into.empty()) reason = asio::error::eof;
     }
     if (reason == asio::error::would_block) {
+      // Asio tries at once, which would be in vain: what the peer says next comes a little later. Others may go first.
+      co_await yield();
       std::tie(reason, count) =
           co_await socket_.async_read_some(asio::buffer(into.data(), into.size()), use_result);
     }
